@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`Network`: the frozen description of a spiking network, the only thing that crosses from training to chips.
+
+One type, two number systems: real (float64) before quantisation, integer (int64) after. A network is a chain or
+a graph of `Layer`, in topological order; a layer with several inputs adds them up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from spikefold.errors import NetworkError
+from spikefold.export.neuron import Neuron
+from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, Shape, SumPool2d
+
+Op = Conv2d | Dense | BatchNorm | Gate | AvgPool2d | SumPool2d | Neuron
+INPUT = "input"
+"""Name of the network's input among the inputs of a layer."""
+_REAL_ONLY = (BatchNorm, Gate, AvgPool2d)
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What the network eats: event counts per time bin.
+
+    Attributes:
+        shape: ``(C, H, W)``, C the polarities (channel 0 OFF, 1 ON).
+        dt_us: length of one time step in microseconds.
+        steps: time steps T of one clip.
+    """
+
+    shape: Shape
+    dt_us: int
+    steps: int
+
+    def __post_init__(self) -> None:
+        if min(*self.shape, self.dt_us, self.steps) < 1:
+            raise NetworkError(f"input {self.shape}, {self.steps} steps of {self.dt_us} us: all must be above 0")
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One operation, its name, the layers it reads from, and the module it came from."""
+
+    name: str
+    op: Op
+    inputs: tuple[str, ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A spiking network. Layers without ``inputs`` read from the layer before them.
+
+    Attributes:
+        input: shape, step and length of a clip.
+        layers: in topological order; the last one is a `Neuron`, its spikes are the output.
+        classes: the output neurons are split into this many equal groups, one per class, in order.
+        history: the passes that made this network, oldest first.
+
+    Raises:
+        NetworkError: a name twice, an unknown input, shapes that do not meet, mixed number systems.
+    """
+
+    input: InputSpec
+    layers: tuple[Layer, ...]
+    classes: int
+    history: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        wired, before = [], INPUT
+        for layer in self.layers:
+            wired.append(layer if layer.inputs else replace(layer, inputs=(before,)))
+            before = layer.name
+        object.__setattr__(self, "layers", tuple(wired))
+        names = [layer.name for layer in self.layers]
+        if not names or len(set(names)) != len(names) or INPUT in names:
+            raise NetworkError(f"layer names must be unique, not empty and not {INPUT!r}: {names}")
+        if not isinstance(self.layers[-1].op, Neuron):
+            raise NetworkError("the last layer must be spiking", where=names[-1])
+        outputs = int(np.prod(self.shapes[names[-1]]))
+        if self.classes < 1 or outputs % self.classes:
+            raise NetworkError(f"{outputs} output neurons do not split into {self.classes} classes")
+        if len({_is_integer(layer.op) for layer in self.layers} - {None}) > 1:
+            kinds = ", ".join(f"{la.name} {'integer' if _is_integer(la.op) else 'real'}" for la in self.layers)
+            raise NetworkError(f"a network is real or integer, not both: {kinds}")
+        if self.is_integer and any(isinstance(layer.op, _REAL_ONLY) for layer in self.layers):
+            raise NetworkError("an integer network cannot hold batch norm, gates or average pooling")
+
+    @cached_property
+    def shapes(self) -> Mapping[str, Shape]:
+        """Output shape ``(C, H, W)`` of the input and of every layer."""
+        shapes: dict[str, Shape] = {INPUT: self.input.shape}
+        for layer in self.layers:
+            try:
+                found = {shapes[name] for name in layer.inputs}
+                if len(found) != 1:
+                    raise NetworkError(f"inputs {layer.inputs} have different shapes {sorted(found)}")
+                shapes[layer.name] = layer.op.output_shape(found.pop())
+            except KeyError as error:
+                raise NetworkError(f"input {error} is no earlier layer", where=layer.name) from error
+            except NetworkError as error:
+                raise NetworkError(error.what, where=layer.name, hint=error.hint) from error
+        return shapes
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether this network is in the integer number system."""
+        return any(_is_integer(layer.op) is True for layer in self.layers)
+
+    @property
+    def neurons(self) -> tuple[Layer, ...]:
+        """The spiking layers, in order."""
+        return tuple(layer for layer in self.layers if isinstance(layer.op, Neuron))
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    def __getitem__(self, name: str) -> Layer:
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise KeyError(name)
+
+    def input_shape(self, layer: Layer) -> Shape:
+        """Shape ``(C, H, W)`` that the layer reads."""
+        return self.shapes[layer.inputs[0]]
+
+    def consumers(self, name: str) -> tuple[Layer, ...]:
+        """The layers that read from ``name``."""
+        return tuple(layer for layer in self.layers if name in layer.inputs)
+
+    def rewritten(self, layers: list[Layer], step: str) -> Network:
+        """The same network with other layers, ``step`` added to its history."""
+        return replace(self, layers=tuple(layers), history=(*self.history, step))
+
+
+def _is_integer(op: Op) -> bool | None:
+    """Number system of one operation; None where it has no numbers."""
+    if isinstance(op, Neuron):
+        return op.is_integer and np.issubdtype(op.threshold.dtype, np.integer)
+    if isinstance(op, Conv2d | Dense):
+        arrays = [op.weight] + ([op.bias] if op.bias is not None else [])
+        kinds = {bool(np.issubdtype(array.dtype, np.integer)) for array in arrays}
+        if len(kinds) > 1:
+            raise NetworkError("weight and bias are in different number systems")
+        return kinds.pop()
+    if isinstance(op, SumPool2d):
+        return None
+    return False

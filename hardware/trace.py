@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`Trace`: what one run of a network did. Every runner returns one, whatever it runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class LayerTrace:
+    """One spiking layer over one batch of clips.
+
+    Attributes:
+        raster: spikes per neuron and step, ``(T, N, C, H, W)``, unsigned integers.
+        v_range: lowest and highest state seen, in the runner's unit; None where it cannot tell.
+        overflow: how often the state left its width.
+        potentials: state after each step, ``(T, N, C, H, W)``; recorded on demand only.
+    """
+
+    raster: np.ndarray
+    v_range: tuple[float, float] | None = None
+    overflow: int = 0
+    potentials: np.ndarray | None = None
+
+    @property
+    def spikes(self) -> int:
+        """All spikes of this layer."""
+        return int(self.raster.sum(dtype=np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """One run: the runner's name and its spiking layers by name, in network order."""
+
+    runner: str
+    layers: Mapping[str, LayerTrace]
+
+    @property
+    def spikes(self) -> int:
+        """All spikes of all layers."""
+        return sum(layer.spikes for layer in self.layers.values())
+
+    def output_counts(self, classes: int) -> np.ndarray:
+        """Spikes per clip and class ``(N, classes)``: the last layer's neurons, split in equal groups."""
+        raster = list(self.layers.values())[-1].raster
+        per_neuron = raster.sum(axis=0, dtype=np.int64).reshape(raster.shape[1], classes, -1)
+        counts: np.ndarray = per_neuron.sum(axis=2)
+        return counts
+
+
+def predictions(counts: np.ndarray) -> np.ndarray:
+    """Class per clip from ``(N, classes)`` counts; of equal counts the lowest class wins, on every runner."""
+    return np.asarray(counts.argmax(axis=1))
+
+
+def concatenate(traces: Sequence[Trace]) -> Trace:
+    """Batches of one runner joined along N."""
+    first = traces[0]
+    layers = {}
+    for name in first.layers:
+        parts = [trace.layers[name] for trace in traces]
+        ranges = [part.v_range for part in parts if part.v_range is not None]
+        potentials = [part.potentials for part in parts if part.potentials is not None]
+        layers[name] = LayerTrace(
+            np.concatenate([part.raster for part in parts], axis=1),
+            (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None,
+            sum(part.overflow for part in parts),
+            np.concatenate(potentials, axis=1) if potentials else None,
+        )
+    return Trace(first.runner, layers)

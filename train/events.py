@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`Recording`: one event stream of an event camera, and the packed ``.npz`` file that holds many of them."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from spikefold.errors import DataError
+
+EVENT_DTYPE = np.dtype([("t", "<u4"), ("x", "<u2"), ("y", "<u2"), ("p", "u1")])
+"""One event: ``t`` in microseconds from the start, ``x`` column, ``y`` row, ``p`` 1 for ON and 0 for OFF."""
+
+_PACKED_KEYS = ("x", "y", "p", "t", "off", "label")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One event stream.
+
+    Attributes:
+        events: structured array of `EVENT_DTYPE`, sorted by ``t``, read-only.
+        sensor: ``(H, W)`` in pixels.
+        label: class index, -1 where unknown.
+        name: for messages and reports.
+
+    Raises:
+        DataError: an event outside the sensor, a polarity other than 0 and 1, or time running backwards.
+    """
+
+    events: np.ndarray
+    sensor: tuple[int, int]
+    label: int = -1
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.events.dtype != EVENT_DTYPE:
+            raise DataError(
+                f"events have dtype {self.events.dtype}, not (t, x, y, p)", where=self.name,
+                hint="build them with spikefold.train.events.pack_events",
+            )
+        height, width = self.sensor
+        if len(self.events):
+            x_max, y_max = int(self.events["x"].max()), int(self.events["y"].max())
+            if x_max >= width or y_max >= height:
+                raise DataError(
+                    f"event address x={x_max}, y={y_max} lies outside the {width}x{height} sensor",
+                    where=self.name, hint="check the sensor size, or whether x and y were swapped",
+                )
+            if int(self.events["p"].max()) > 1:
+                raise DataError("polarity is neither 0 nor 1", where=self.name, hint="map OFF to 0, ON to 1")
+            if np.any(self.events["t"][1:] < self.events["t"][:-1]):
+                raise DataError("timestamps run backwards", where=self.name, hint="sort the events by time")
+        self.events.setflags(write=False)
+
+    @property
+    def duration_us(self) -> int:
+        """Time of the last event in microseconds, 0 without events."""
+        return int(self.events["t"][-1]) if len(self.events) else 0
+
+
+def pack_events(t: np.ndarray, x: np.ndarray, y: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Four equally long columns as one array of `EVENT_DTYPE`."""
+    events = np.empty(len(t), EVENT_DTYPE)
+    events["t"], events["x"], events["y"], events["p"] = t, x, y, p
+    return events
+
+
+def save_packed(path: Path, recordings: Sequence[Recording]) -> None:
+    """Write recordings of one sensor as a packed ``.npz`` without pickles.
+
+    Keys: ``x, y, p, t`` all events one after another, ``off`` int64 so that recording i is
+    ``off[i]:off[i+1]``, ``label`` int64, ``name`` str, ``sensor`` ``(H, W)``.
+    """
+    events = np.concatenate([r.events for r in recordings]) if recordings else np.empty(0, EVENT_DTYPE)
+    offsets = np.concatenate([[0], np.cumsum([len(r.events) for r in recordings], dtype=np.int64)])
+    columns = {key: np.ascontiguousarray(events[key]) for key in "xypt"}
+    temporary = path.with_name(path.name + ".part.npz")
+    np.savez_compressed(
+        temporary, allow_pickle=False, **columns, off=offsets.astype(np.int64),
+        label=np.array([r.label for r in recordings], np.int64),
+        name=np.array([r.name for r in recordings], str),
+        sensor=np.array(recordings[0].sensor if recordings else (0, 0), np.int64),
+    )
+    temporary.replace(path)
+
+
+def load_packed(path: Path, sensor: tuple[int, int] | None = None) -> list[Recording]:
+    """Read a packed ``.npz``; see `save_packed` for its keys.
+
+    Args:
+        path: the file.
+        sensor: ``(H, W)``; needed only where the file does not say, else the tightest square is taken.
+
+    Raises:
+        DataError: the file is missing, truncated, not an archive, lacks a key, or its offsets are broken.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [key for key in _PACKED_KEYS if key not in archive.files]
+            if missing:
+                raise DataError(
+                    f"packed recordings lack the keys {', '.join(missing)}", where=str(path),
+                    hint=f"needed: {', '.join(_PACKED_KEYS)}; optional: name, sensor",
+                )
+            data = {key: archive[key] for key in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        raise DataError(
+            f"cannot read packed recordings: {error}", where=str(path),
+            hint="the file is missing, truncated or no .npz archive; write it again",
+        ) from error
+    offsets, labels = data["off"], data["label"]
+    columns = [data[key] for key in "txyp"]
+    whole = len(offsets) == len(labels) + 1 and offsets[0] == 0 and bool(np.all(np.diff(offsets) >= 0))
+    if not whole or any(len(column) != offsets[-1] for column in columns):
+        raise DataError(
+            f"offsets do not match: {len(offsets)} offsets, {len(labels)} labels, {len(columns[0])} events",
+            where=str(path), hint="recording i must be off[i]:off[i+1], and off[-1] the number of events",
+        )
+    if sensor is None:
+        sensor = _sensor_of(data)
+    names = data.get("name", np.array([f"{path.stem}[{i}]" for i in range(len(labels))]))
+    events = pack_events(*columns)
+    return [
+        Recording(events[start:stop].copy(), sensor, int(label), f"{path.name}:{name}")
+        for start, stop, label, name in zip(offsets[:-1], offsets[1:], labels, names, strict=True)
+    ]
+
+
+def _sensor_of(data: dict[str, np.ndarray]) -> tuple[int, int]:
+    if "sensor" in data:
+        return int(data["sensor"][0]), int(data["sensor"][1])
+    side = int(max(data["x"].max(initial=0), data["y"].max(initial=0))) + 1
+    return side, side
