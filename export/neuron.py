@@ -108,9 +108,7 @@ class Neuron:
     def __post_init__(self) -> None:
         threshold = np.array(self.threshold)
         if threshold.ndim not in (0, 3):
-            raise NetworkError(
-                f"threshold has shape {threshold.shape}", hint="give a scalar, (C, 1, 1) or (C, H, W)"
-            )
+            raise NetworkError(f"threshold has shape {threshold.shape}", hint="give a scalar, (C, 1, 1) or (C, H, W)")
         if not np.all(np.isfinite(threshold)) or not np.all(threshold > 0):
             raise NetworkError(f"thresholds must be finite and above 0, lowest is {threshold.min()}")
         if self.max_spikes is not None and self.max_spikes < 1:
@@ -129,9 +127,7 @@ class Neuron:
         """Whether threshold, bound, reset value and leak are all whole numbers."""
         whole = [self.reset_value, self.v_min if self.v_min is not None else 0.0]
         leak_whole = self.leak is None or self.leak.shift > 0 or self.leak.keep in (0, 1)
-        return (
-            np.issubdtype(self.threshold.dtype, np.integer) and leak_whole and all(v == int(v) for v in whole)
-        )
+        return np.issubdtype(self.threshold.dtype, np.integer) and leak_whole and all(v == int(v) for v in whole)
 
     def output_shape(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """Neurons keep the shape ``(C, H, W)``; a threshold that does not fit it is refused."""

@@ -40,7 +40,8 @@ class Recording:
     def __post_init__(self) -> None:
         if self.events.dtype != EVENT_DTYPE:
             raise DataError(
-                f"events have dtype {self.events.dtype}, not (t, x, y, p)", where=self.name,
+                f"events have dtype {self.events.dtype}, not (t, x, y, p)",
+                where=self.name,
                 hint="build them with spikefold.train.events.pack_events",
             )
         height, width = self.sensor
@@ -49,7 +50,8 @@ class Recording:
             if x_max >= width or y_max >= height:
                 raise DataError(
                     f"event address x={x_max}, y={y_max} lies outside the {width}x{height} sensor",
-                    where=self.name, hint="check the sensor size, or whether x and y were swapped",
+                    where=self.name,
+                    hint="check the sensor size, or whether x and y were swapped",
                 )
             if int(self.events["p"].max()) > 1:
                 raise DataError("polarity is neither 0 nor 1", where=self.name, hint="map OFF to 0, ON to 1")
@@ -81,7 +83,10 @@ def save_packed(path: Path, recordings: Sequence[Recording]) -> None:
     columns = {key: np.ascontiguousarray(events[key]) for key in "xypt"}
     temporary = path.with_name(path.name + ".part.npz")
     np.savez_compressed(
-        temporary, allow_pickle=False, **columns, off=offsets.astype(np.int64),
+        temporary,
+        allow_pickle=False,
+        **columns,
+        off=offsets.astype(np.int64),
         label=np.array([r.label for r in recordings], np.int64),
         name=np.array([r.name for r in recordings], str),
         sensor=np.array(recordings[0].sensor if recordings else (0, 0), np.int64),
@@ -104,13 +109,15 @@ def load_packed(path: Path, sensor: tuple[int, int] | None = None) -> list[Recor
             missing = [key for key in _PACKED_KEYS if key not in archive.files]
             if missing:
                 raise DataError(
-                    f"packed recordings lack the keys {', '.join(missing)}", where=str(path),
+                    f"packed recordings lack the keys {', '.join(missing)}",
+                    where=str(path),
                     hint=f"needed: {', '.join(_PACKED_KEYS)}; optional: name, sensor",
                 )
             data = {key: archive[key] for key in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
         raise DataError(
-            f"cannot read packed recordings: {error}", where=str(path),
+            f"cannot read packed recordings: {error}",
+            where=str(path),
             hint="the file is missing, truncated or no .npz archive; write it again",
         ) from error
     offsets, labels = data["off"], data["label"]
@@ -119,7 +126,8 @@ def load_packed(path: Path, sensor: tuple[int, int] | None = None) -> list[Recor
     if not whole or any(len(column) != offsets[-1] for column in columns):
         raise DataError(
             f"offsets do not match: {len(offsets)} offsets, {len(labels)} labels, {len(columns[0])} events",
-            where=str(path), hint="recording i must be off[i]:off[i+1], and off[-1] the number of events",
+            where=str(path),
+            hint="recording i must be off[i]:off[i+1], and off[-1] the number of events",
         )
     if sensor is None:
         sensor = _sensor_of(data)

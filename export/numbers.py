@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`NumberFormat`: the integers a chip's synapses and neurons are made of, in the unit of its weights.
+
+A chip that stores weights in another unit (Loihi's netx writes ``2 * q``) is described here in units of ``q``;
+the exporter multiplies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spikefold.export.neuron import Fire, Overflow, Reset
+
+
+@dataclass(frozen=True)
+class NumberFormat:
+    """Widths and rules of one chip.
+
+    Attributes:
+        weight_bits: signed width of a weight.
+        bias_bits: signed width of a bias.
+        threshold_max: largest threshold.
+        state_bits: width of the membrane potential.
+        state_shift: the state is kept in units of ``2**-state_shift`` weights.
+        overflow: what the state does outside its width.
+        v_min: lower bound of the state that the chip applies, in weight units; None for none.
+        leak_shift: denominator ``2**leak_shift`` of the leak; None where the chip cannot leak.
+        fire_leaky: how a leaky neuron compares with its threshold. Neurons without a leak compare ``>=``:
+            their states are whole weight units, so every chip can be given an exact threshold.
+        resets: the resets it knows.
+        multi_spike: whether a neuron may fire more than once in a step.
+    """
+
+    weight_bits: int
+    bias_bits: int
+    threshold_max: int
+    state_bits: int
+    overflow: Overflow
+    resets: frozenset[Reset]
+    state_shift: int = 0
+    v_min: int | None = None
+    leak_shift: int | None = None
+    fire_leaky: Fire = Fire.GE
+    multi_spike: bool = False

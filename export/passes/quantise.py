@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quantise a folded real network to a chip's integers.
+
+What: each layer's weights, bias and threshold are multiplied by one factor and rounded half to even; the factor is
+the largest with which all of them fit, the rule of sinabs 3.1.3 ``discretize.py``::
+
+    scale = min(fit(weight), fit(bias), threshold_max / threshold),   w_int = rint(scale * w), ...
+
+where ``fit(a)`` is ``(2^(bits-1) - 1) / max(a)`` or ``2^(bits-1) / |min(a)|``, whichever side binds. A common factor
+leaves an integrate-and-fire neuron's spikes unchanged; what changes them is the rounding alone.
+
+Precondition: conv or dense layers with a spiking layer after each, no batch norm, gates or average pools, thresholds
+above 0 and uniform within a layer, a reset and a leak that the chip has. Everything else is refused, all at once.
+
+Bound: a rounded weight is off by at most ``0.5 / scale``; the threshold likewise; a leak by ``2^-(shift+1)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from spikefold.errors import Issue, UnsupportedError
+from spikefold.export.network import Layer, Network
+from spikefold.export.neuron import Fire, Leak, Neuron, Reset
+from spikefold.export.numbers import NumberFormat
+from spikefold.export.ops import Conv2d, Dense, SumPool2d
+
+
+@dataclass(frozen=True)
+class LayerScale:
+    """How one layer was quantised: the factor, what bound it, and what rounding did to it."""
+
+    layer: str
+    scale: float
+    bound_by: str
+    weight_error: float
+    zeroed_share: float
+    effective_bits: float
+    threshold: int
+    max_weight_over_threshold: float
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values for a report."""
+        return asdict(self)
+
+
+def quantise(network: Network, chip: NumberFormat) -> tuple[Network, tuple[LayerScale, ...]]:
+    """The integer network for one chip, and how each layer was rounded.
+
+    Raises:
+        UnsupportedError: with every layer that breaks the precondition.
+    """
+    refuse_unsupported(network, chip)
+    layers, scales = [], []
+    for layer in network:
+        if isinstance(layer.op, Conv2d | Dense):
+            neuron = _neuron_after(network, layer).op
+            scale, bound_by = common_scale(layer.op, neuron, chip)
+            weight, bias = _rounded(layer.op.weight, scale), layer.op.bias
+            op = replace(layer.op, weight=weight, bias=None if bias is None else _rounded(bias, scale))
+            layers.append(replace(layer, op=op))
+            scales.append((layer, scale, bound_by, weight))
+        elif isinstance(layer.op, Neuron):
+            layers.append(replace(layer, op=_integer_neuron(layer.op, scales[-1][1], chip)))
+        else:
+            layers.append(layer)
+    quantised = network.rewritten(layers, "quantise")
+    return quantised, tuple(_report(quantised, *entry) for entry in scales)
+
+
+def common_scale(op: Conv2d | Dense, neuron: Neuron, chip: NumberFormat) -> tuple[float, str]:
+    """The layer's factor, and which of weight, bias and threshold bound it."""
+    fits = {"weight": _fit(op.weight, chip.weight_bits), "threshold": chip.threshold_max / float(neuron.threshold)}
+    if op.bias is not None:
+        fits["bias"] = _fit(op.bias, chip.bias_bits)
+    name = min(fits, key=lambda key: fits[key])
+    return fits[name], name
+
+
+def _fit(values: np.ndarray, bits: int) -> float:
+    low, high = float(values.min()), float(values.max())
+    least, most = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    if low == high == 0:
+        return float("inf")
+    return abs(most / high) if abs(low) <= abs(high) * abs(least / most) else abs(least / low)
+
+
+def _rounded(values: np.ndarray, scale: float) -> np.ndarray:
+    return np.rint(values * scale).astype(np.int64)
+
+
+def _neuron_after(network: Network, layer: Layer) -> Layer:
+    return network.consumers(layer.name)[0]
+
+
+def _integer_neuron(neuron: Neuron, scale: float, chip: NumberFormat) -> Neuron:
+    leak = neuron.leak
+    if leak is not None and chip.leak_shift is not None:
+        leak = Leak(int(np.rint(leak.keep * 2**chip.leak_shift)), chip.leak_shift)
+    return replace(
+        neuron,
+        threshold=_rounded(neuron.threshold, scale),
+        leak=leak,
+        v_min=chip.v_min,
+        fire=Fire.GE if leak is None else chip.fire_leaky,
+        state_shift=chip.state_shift,
+        state_bits=chip.state_bits,
+        overflow=chip.overflow,
+    )
+
+
+def refuse_unsupported(network: Network, chip: NumberFormat) -> None:
+    """Name every layer that breaks the precondition, in one error."""
+    issues = []
+
+    def refuse(layer: Layer, rule: str, got: object, limit: str, hint: str) -> None:
+        issues.append(Issue(rule, layer.name, str(got), limit, hint))
+
+    for layer in network:
+        op = layer.op
+        if isinstance(op, Conv2d | Dense):
+            after = network.consumers(layer.name)
+            if len(after) != 1 or not isinstance(after[0].op, Neuron):
+                refuse(
+                    layer,
+                    "a spiking layer after each weight layer",
+                    [la.name for la in after],
+                    "one neuron layer",
+                    "fold pooling, batch norm and gates first",
+                )
+        elif isinstance(op, Neuron):
+            if op.threshold.ndim:
+                refuse(
+                    layer,
+                    "one threshold a layer",
+                    f"shape {op.threshold.shape}",
+                    "a scalar",
+                    "fold per-channel factors into the weights",
+                )
+            if op.reset not in chip.resets:
+                refuse(layer, "reset", op.reset.value, "/".join(sorted(chip.resets)), "train with that reset")
+            if op.leak is not None and chip.leak_shift is None:
+                refuse(layer, "leak", op.leak.keep, "none", "train integrate-and-fire neurons for this chip")
+            if op.max_spikes != 1 and not chip.multi_spike:
+                refuse(layer, "spikes a step", op.max_spikes, "1", "train with one spike a step")
+        elif not isinstance(op, SumPool2d):
+            refuse(layer, "operation", type(op).__name__, "conv, dense, sum pool, neuron", "fold it first")
+    if issues:
+        raise UnsupportedError("the network cannot be quantised for this chip", issues=issues)
+
+
+def _report(network: Network, layer: Layer, scale: float, bound_by: str, rounded: np.ndarray) -> LayerScale:
+    if not isinstance(layer.op, Conv2d | Dense):
+        raise UnsupportedError("only weight layers have a scale", where=layer.name)
+    original = layer.op.weight
+    neuron = _neuron_after(network, layer).op
+    theta = int(neuron.threshold) if isinstance(neuron, Neuron) else 0
+    nonzero = int((original != 0).sum())
+    largest = int(np.abs(rounded).max())
+    return LayerScale(
+        layer.name,
+        float(scale),
+        bound_by,
+        weight_error=float(np.abs(rounded / scale - original).max()),
+        zeroed_share=float(((rounded == 0) & (original != 0)).sum() / nonzero) if nonzero else 0.0,
+        effective_bits=float(np.log2(2 * largest + 1)),
+        threshold=theta,
+        max_weight_over_threshold=float(rounded.max() / theta),
+    )
