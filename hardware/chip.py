@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`Chip`: what the rest of the program needs to know of a target, and the list of known ones."""
+"""`Chip`: what the rest of the program needs to know of a target."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from spikefold.errors import ConfigError, Issue, nearest
+from spikefold.errors import Issue
 from spikefold.export.network import Network
 from spikefold.export.numbers import NumberFormat
 
@@ -26,24 +26,3 @@ class Chip:
     title: str
     numbers: NumberFormat
     violations: Callable[[Network], list[Issue]]
-
-
-def chips() -> dict[str, Chip]:
-    """All known chips by name."""
-    # here, not at the top: the chip files import `Chip` from this one
-    from spikefold.hardware.loihi import LOIHI2
-    from spikefold.hardware.speck import SPECK2F
-
-    return {chip.name: chip for chip in (SPECK2F, LOIHI2)}
-
-
-def chip_named(name: str) -> Chip:
-    """The chip of that name.
-
-    Raises:
-        ConfigError: there is none; the nearest name is suggested.
-    """
-    known = chips()
-    if name not in known:
-        raise ConfigError(f"unknown chip {name!r}", where="chips", hint=nearest(name, known))
-    return known[name]

@@ -23,7 +23,7 @@ import numpy as np
 
 from spikefold.errors import Issue, UnsupportedError
 from spikefold.export.network import Layer, Network
-from spikefold.export.neuron import Fire, Leak, Neuron, Reset
+from spikefold.export.neuron import Fire, Leak, Neuron
 from spikefold.export.numbers import NumberFormat
 from spikefold.export.ops import Conv2d, Dense, SumPool2d
 
@@ -113,42 +113,38 @@ def _integer_neuron(neuron: Neuron, scale: float, chip: NumberFormat) -> Neuron:
 
 def refuse_unsupported(network: Network, chip: NumberFormat) -> None:
     """Name every layer that breaks the precondition, in one error."""
-    issues = []
-
-    def refuse(layer: Layer, rule: str, got: object, limit: str, hint: str) -> None:
-        issues.append(Issue(rule, layer.name, str(got), limit, hint))
-
-    for layer in network:
-        op = layer.op
-        if isinstance(op, Conv2d | Dense):
-            after = network.consumers(layer.name)
-            if len(after) != 1 or not isinstance(after[0].op, Neuron):
-                refuse(
-                    layer,
-                    "a spiking layer after each weight layer",
-                    [la.name for la in after],
-                    "one neuron layer",
-                    "fold pooling, batch norm and gates first",
-                )
-        elif isinstance(op, Neuron):
-            if op.threshold.ndim:
-                refuse(
-                    layer,
-                    "one threshold a layer",
-                    f"shape {op.threshold.shape}",
-                    "a scalar",
-                    "fold per-channel factors into the weights",
-                )
-            if op.reset not in chip.resets:
-                refuse(layer, "reset", op.reset.value, "/".join(sorted(chip.resets)), "train with that reset")
-            if op.leak is not None and chip.leak_shift is None:
-                refuse(layer, "leak", op.leak.keep, "none", "train integrate-and-fire neurons for this chip")
-            if op.max_spikes != 1 and not chip.multi_spike:
-                refuse(layer, "spikes a step", op.max_spikes, "1", "train with one spike a step")
-        elif not isinstance(op, SumPool2d):
-            refuse(layer, "operation", type(op).__name__, "conv, dense, sum pool, neuron", "fold it first")
+    issues = [issue for layer in network for issue in _unsupported(network, layer, chip)]
     if issues:
         raise UnsupportedError("the network cannot be quantised for this chip", issues=issues)
+
+
+def _unsupported(network: Network, layer: Layer, chip: NumberFormat) -> list[Issue]:
+    op, where = layer.op, layer.name
+    if isinstance(op, Neuron):
+        return _unsupported_neuron(op, where, chip)
+    if isinstance(op, Conv2d | Dense):
+        after = network.consumers(where)
+        if len(after) == 1 and isinstance(after[0].op, Neuron):
+            return []
+        hint = "fold pooling, batch norm and gates first"
+        return [Issue("a spiking layer after each weight layer", where, str([la.name for la in after]), "one", hint)]
+    if isinstance(op, SumPool2d):
+        return []
+    return [Issue("operation", where, type(op).__name__, "conv, dense, sum pool, neuron", "fold it first")]
+
+
+def _unsupported_neuron(neuron: Neuron, where: str, chip: NumberFormat) -> list[Issue]:
+    resets = "/".join(sorted(chip.resets))
+    rules = [
+        (neuron.threshold.ndim == 0, "one threshold a layer", f"shape {neuron.threshold.shape}", "a scalar",
+         "fold per-channel factors into the weights"),
+        (neuron.reset in chip.resets, "reset", neuron.reset.value, resets, f"train with reset {resets}"),
+        (neuron.leak is None or chip.leak_shift is not None, "leak", str(neuron.leak), "none",
+         "train integrate-and-fire neurons for this chip"),
+        (neuron.max_spikes == 1 or chip.multi_spike, "spikes a step", str(neuron.max_spikes), "1",
+         "train with one spike a step"),
+    ]  # fmt: skip
+    return [Issue(rule, where, got, limit, hint) for holds, rule, got, limit, hint in rules if not holds]
 
 
 def _report(network: Network, layer: Layer, scale: float, bound_by: str, rounded: np.ndarray) -> LayerScale:
