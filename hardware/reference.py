@@ -120,7 +120,7 @@ class _Log:
 
     def step(self, x: np.ndarray, *, keep: bool) -> np.ndarray:
         charged, lost = charge(self.neuron, self.v, x)
-        self.low, self.high = min(self.low, charged.min()), max(self.high, charged.max())
+        self.low, self.high = min(self.low, charged.min().item()), max(self.high, charged.max().item())
         self.overflow += lost
         spikes, self.v = fire(self.neuron, charged)
         self.raster.append(spikes.astype(np.uint16))

@@ -84,10 +84,10 @@ def start_state(log_start: np.ndarray, model: PixelModel, rng: np.random.Generat
     thresholds = model.threshold + model.threshold_mismatch * rng.standard_normal((2, *shape), np.float32)
     # as in v2e: a threshold near zero would let the pixel fire without end
     on, off = np.maximum(thresholds, 0.2 * model.threshold).astype(np.float32)
-    place = model.reference_spread * rng.random(shape, np.float32) + np.float32(0.5 * (1 - model.reference_spread))
-    # the log intensity lies anywhere between the OFF and the ON threshold of the reference
-    balance = off / (on + off) if model.reference_spread == 0 else place
-    reference = log_start - (on + off) * balance + off
+    # 0: the log intensity is about to cross the OFF threshold, 1: the ON threshold, at rest: the reference itself
+    rest = off / (on + off)
+    place = rest + model.reference_spread * (rng.random(shape, np.float32) - rest)
+    reference = log_start - (on + off) * place + off
     return PixelState(
         reference.astype(np.float32), log_start.astype(np.float32), np.zeros(shape), np.full(shape, -1.0), on, off
     )
@@ -142,8 +142,10 @@ def advance(
                     polarity = 0
                 else:
                     break
-                # rounding of the reference may put the crossing a hair outside of the step
-                event_us = min(max(start_us + (reference - log_start) / slope, start_us), t_us)
+                event_us = start_us
+                if slope != 0:
+                    # rounding of the reference may put the crossing a hair outside of the step
+                    event_us = min(max(start_us + (reference - log_start) / slope, start_us), t_us)
                 blind_us = event_us + refractory_us
                 if n == len(keys):
                     larger = np.empty(2 * n + 1024, np.int64)
@@ -183,9 +185,7 @@ def finish(
     return events
 
 
-def noise_keys(
-    sensor: tuple[int, int], duration_us: int, model: PixelModel, rng: np.random.Generator
-) -> np.ndarray:
+def noise_keys(sensor: tuple[int, int], duration_us: int, model: PixelModel, rng: np.random.Generator) -> np.ndarray:
     """Leak, shot and hot-pixel events as Poisson point sets, packed as in `advance`, unsorted.
 
     They do not reset the pixel's reference: at fewer than one noise event a second that changes little.

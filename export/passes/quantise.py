@@ -99,11 +99,14 @@ def _integer_neuron(neuron: Neuron, scale: float, chip: NumberFormat) -> Neuron:
     leak = neuron.leak
     if leak is not None and chip.leak_shift is not None:
         leak = Leak(int(np.rint(leak.keep * 2**chip.leak_shift)), chip.leak_shift)
+    v_min = chip.v_min
+    if v_min is not None and neuron.v_min is not None:
+        v_min = max(v_min, int(np.rint(neuron.v_min * scale)))
     return replace(
         neuron,
         threshold=_rounded(neuron.threshold, scale),
         leak=leak,
-        v_min=chip.v_min,
+        v_min=v_min,
         fire=Fire.GE if leak is None else chip.fire_leaky,
         state_shift=chip.state_shift,
         state_bits=chip.state_bits,
@@ -141,6 +144,8 @@ def _unsupported_neuron(neuron: Neuron, where: str, chip: NumberFormat) -> list[
         (neuron.reset in chip.resets, "reset", neuron.reset.value, resets, f"train with reset {resets}"),
         (neuron.leak is None or chip.leak_shift is not None, "leak", str(neuron.leak), "none",
          "train integrate-and-fire neurons for this chip"),
+        (neuron.v_min is None or chip.v_min is not None, "lower bound of the state", str(neuron.v_min), "none",
+         "train without a lower bound for this chip"),
         (neuron.max_spikes == 1 or chip.multi_spike, "spikes a step", str(neuron.max_spikes), "1",
          "train with one spike a step"),
     ]  # fmt: skip

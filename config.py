@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The configuration of a run: typed, closed, TOML. An unknown key is an error, with the nearest name suggested."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from spikefold.errors import ConfigError, nearest
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(_Section):
+    """Where events come from and how they become frames."""
+
+    source: str = Field("gestures", description="gestures | digits | npz:DIR (train.npz, test.npz) | folder:DIR")
+    train: int = Field(440, ge=1, description="recordings to generate for training (generated sources)")
+    test: int = Field(110, ge=1, description="recordings to generate for testing (generated sources)")
+    test_share: float = Field(0.2, gt=0, lt=1, description="share of each class kept for testing (folder source)")
+    steps: int = Field(8, ge=1, description="time bins T of a clip")
+    dt_us: int | None = Field(None, ge=1, description="length of a bin; none: so that T bins span a typical clip")
+    downsample: int | None = Field(
+        None, ge=1, description="pixels a side summed into one; none: to at most 40 a side"
+    )
+
+
+class ModelConfig(_Section):
+    """The network: convolutions with neurons, then one dense layer of output neurons."""
+
+    channels: tuple[int, ...] = Field((16, 32, 32), description="channels of each convolution")
+    strides: tuple[int, ...] = Field((2, 2, 2), description="spatial reduction of each convolution")
+    reduction: Literal["pool", "stride"] = Field(
+        "pool", description="3x3 conv + average pool (the paper), or the one strided convolution that it equals"
+    )
+    attention: Literal["none", "asa1", "asa2"] = Field("asa1", description="ASA with or without the temporal MLP")
+    lam: float = Field(0.5, gt=0, lt=1, description="ASA's share of important channels and steps")
+    neuron: Literal["if", "lif"] = Field("if", description="integrate-and-fire runs on both chips, leaky on Loihi")
+    threshold: float = Field(1.0, gt=0, description="firing threshold")
+    keep: float = Field(0.5, gt=0, lt=1, description="share of the potential a leaky neuron keeps each step")
+    voters: int = Field(4, ge=1, description="output neurons of each class; their spikes are added up")
+
+
+class TrainConfig(_Section):
+    """The training."""
+
+    epochs: int = Field(12, ge=1)
+    batch: int = Field(20, ge=1)
+    lr: float = Field(2e-3, gt=0, description="peak of the one-cycle schedule of Adam")
+    loss: Literal["rate", "current"] = Field(
+        "rate", description="cross-entropy on output rates or on output currents"
+    )
+    gain: float = Field(20.0, gt=0, description="factor from a firing rate to a logit")
+    shift: int = Field(1, ge=0, description="augmentation: shift each batch by up to this many input pixels")
+    twin: bool = Field(True, description="train the same network without attention beside it")
+    threads: int = Field(1, ge=1, description="CPU threads of each training; results depend on it")
+
+
+class ChipsConfig(_Section):
+    """The targets, and how much each simulator is given."""
+
+    names: tuple[str, ...] = Field(("speck2f", "loihi2"))
+    parity_clips: int = Field(20, ge=1, description="test clips compared spike for spike by every runner")
+    lava_clips: int = Field(4, ge=1, description="test clips given to lava's simulator, which is slow")
+
+
+class Config(_Section):
+    """Everything a run depends on."""
+
+    seed: int = Field(0, ge=0)
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    chips: ChipsConfig = ChipsConfig()
+    energy_profile: str = Field("horowitz45-fp32", description="technology profile of energy/profiles")
+
+
+def load_config(path: Path | None = None, overrides: tuple[str, ...] = ()) -> Config:
+    """Read a TOML file, then apply ``a.b=value`` overrides.
+
+    Raises:
+        ConfigError: unreadable file, unknown key, wrong value; every wrong key is named.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigError(f"cannot read the configuration: {error}", where=str(path)) from error
+    for override in overrides:
+        _override(values, override)
+    return parse_config(values)
+
+
+def parse_config(values: dict[str, Any]) -> Config:
+    """A `Config` from plain values.
+
+    Raises:
+        ConfigError: every unknown key with the nearest known one, every value out of range.
+    """
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors()]
+        raise ConfigError("; ".join(lines), hint="`spikefold config` prints every key with its meaning") from error
+    if len(config.model.channels) != len(config.model.strides):
+        raise ConfigError("model.channels and model.strides differ in length", hint="give one stride a convolution")
+    return config
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"--set {override!r} is not KEY=VALUE", hint="for example --set train.epochs=3")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word is a string
+    *sections, last = key.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"{section!r} is a value, not a section", where=key)
+    values[last] = value
+
+
+def _explain(problem: Any) -> str:
+    path = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] != "extra_forbidden":
+        return f"{path}: {problem['msg']} (got {problem['input']!r})"
+    section: Any = Config
+    for part in problem["loc"][:-1]:
+        section = section.model_fields[part].annotation
+    return f"unknown key {path!r}. {nearest(str(problem['loc'][-1]), section.model_fields)}"
+
+
+def to_toml(config: Config, *, comments: bool = True) -> str:
+    """The whole configuration as TOML, a comment with the meaning of each key."""
+    top, tables = [], []
+    for name, info in Config.model_fields.items():
+        value = getattr(config, name)
+        if not isinstance(value, _Section):
+            top.append(_line(name, value, info.description if comments else None))
+            continue
+        lines = [f"\n[{name}]"]
+        for key, field in type(value).model_fields.items():
+            lines.append(_line(key, getattr(value, key), field.description if comments else None))
+        tables.append("\n".join(lines))
+    return "\n".join([*top, *tables]) + "\n"
+
+
+def _line(key: str, value: Any, comment: str | None) -> str:
+    if value is None:
+        return f"# {key} = (chosen from the data)" + (f"  # {comment}" if comment else "")
+    text = json.dumps(list(value) if isinstance(value, tuple) else value)
+    return f"{key} = {text}" + (f"  # {comment}" if comment else "")

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A `Network` on disk: ``NAME.json`` and ``NAME.safetensors``, and its identity. No code is read from a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from spikefold.errors import DataError, NetworkError
+from spikefold.export.network import InputSpec, Layer, Network
+from spikefold.export.neuron import Fire, Leak, Neuron, Order, Overflow, Reset
+from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, SumPool2d
+
+SCHEMA = 1
+_OPS = {op.__name__: op for op in (Conv2d, Dense, BatchNorm, Gate, AvgPool2d, SumPool2d, Neuron)}
+_ENUMS = {"fire": Fire, "reset": Reset, "order": Order, "overflow": Overflow}
+
+
+def save_network(network: Network, path: Path) -> None:
+    """Write ``path.json`` and ``path.safetensors``, the tensors first, each by rename."""
+    about, tensors = _describe(network)
+    for suffix, content in ((".safetensors", save(tensors)), (".json", _canonical(about, indent=1))):
+        target = path.with_name(path.name + suffix)
+        part = target.with_name(target.name + ".part")
+        part.write_bytes(content)
+        part.replace(target)
+
+
+def identity(network: Network) -> str:
+    """SHA-256 over structure and numbers; provenance is left out, so equal networks have equal identities."""
+    about, tensors = _describe(network)
+    about.pop("history")
+    for layer in about["layers"]:
+        layer.pop("source")
+    digest = hashlib.sha256(_canonical(about))
+    for key in sorted(tensors):
+        digest.update(np.ascontiguousarray(tensors[key]).tobytes())
+    return digest.hexdigest()
+
+
+def load_network(path: Path) -> Network:
+    """Read what `save_network` wrote; ``path`` is the name without a suffix.
+
+    Raises:
+        DataError: a file is missing or damaged, the schema is newer, a field is unknown.
+    """
+    try:
+        about = json.loads(path.with_name(path.name + ".json").read_text(encoding="utf-8"))
+        if about["schema"] != SCHEMA:
+            raise DataError(f"network schema {about['schema']}", where=str(path), hint=f"this version reads {SCHEMA}")
+        tensors = load_file(path.with_name(path.name + ".safetensors"))
+        layers = tuple(_layer(entry, tensors) for entry in about["layers"])
+        spec = InputSpec(tuple(about["input"]["shape"]), about["input"]["dt_us"], about["input"]["steps"])
+        return Network(spec, layers, about["classes"], tuple(about["history"]))
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError, NetworkError) as error:
+        raise DataError(
+            f"cannot read the network: {type(error).__name__}: {error}", where=str(path),
+            hint="a network is NAME.json and NAME.safetensors, as `spikefold export` writes them",
+        ) from error  # fmt: skip
+
+
+def _describe(network: Network) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    tensors: dict[str, np.ndarray] = {}
+    layers = []
+    for layer in network:
+        fields: dict[str, Any] = {}
+        for field in dataclasses.fields(layer.op):
+            value = getattr(layer.op, field.name)
+            if isinstance(value, np.ndarray):
+                key = f"{layer.name}.{field.name}"
+                tensors[key] = np.array(value)
+                fields[field.name] = {"tensor": key}
+            elif isinstance(value, Leak):
+                fields[field.name] = dataclasses.asdict(value)
+            else:
+                fields[field.name] = value.value if isinstance(value, StrEnum) else value
+        op = type(layer.op).__name__
+        layers.append(
+            {"name": layer.name, "op": op, "inputs": layer.inputs, "source": layer.source, "fields": fields}
+        )
+    about = {
+        "schema": SCHEMA, "input": dataclasses.asdict(network.input), "classes": network.classes,
+        "history": network.history, "layers": layers,
+    }  # fmt: skip
+    return about, tensors
+
+
+def _canonical(about: dict[str, Any], indent: int | None = None) -> bytes:
+    return json.dumps(about, sort_keys=True, indent=indent).encode()
+
+
+def _layer(entry: dict[str, Any], tensors: dict[str, np.ndarray]) -> Layer:
+    fields: dict[str, Any] = {}
+    for name, value in entry["fields"].items():
+        if isinstance(value, dict) and "tensor" in value:
+            fields[name] = tensors[value["tensor"]]
+        elif name == "leak" and value is not None:
+            fields[name] = Leak(**value)
+        elif name in _ENUMS:
+            fields[name] = _ENUMS[name](value)
+        else:
+            fields[name] = tuple(value) if isinstance(value, list) else value
+    return Layer(entry["name"], _OPS[entry["op"]](**fields), tuple(entry["inputs"]), entry["source"])

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Advanced spatial attention (ASA), per clip, as "Inherent Redundancy in Spiking Neural Networks" describes it.
+
+For one clip ``x`` ``(T, C, H, W)``: channels and steps are ranked by mean and maximum; those in exactly one of the
+two rankings' top shares form the important group ``G``, all others the sub-important group. Each group is summed up
+in two maps, which a 3x3 convolution and a sigmoid turn into a gate of ``(H, W)``::
+
+    M0 = 1/2 (a + m) + alpha a + beta m        a, m: mean and maximum over H, W
+    M  = W M0 over time (asa1), M0 (asa2)
+    G  = top(lam C) per step  XOR  top(lam T) per channel
+    y  = x * (G * A1 + (1 - G) * A2),  A = sigmoid(conv3x3([mean(G x) / lam, max(G x)]))
+
+Source: the authors' code BICLab/ASA-SNN (Apache-2.0), with the masks taken per clip and not over the whole batch.
+The gates look at the whole clip, so no chip can run them: `static_gate` replaces them by a factor per channel.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+_KERNEL = 3
+
+
+class ASA(nn.Module):
+    """ASA over a sequence ``(T, N, C, H, W)``.
+
+    Args:
+        steps: T.
+        channels: C.
+        temporal_mlp: mix the importance over time (ASA-1) or not (ASA-2).
+        lam: share of channels and of steps that counts as important.
+
+    Attributes:
+        static_gate: factor per channel ``(C,)`` used instead of the dynamic gate once it is set, else None.
+        last_gate: the dynamic gate of the last forward pass, ``(T, N, C, H, W)``, kept while `keep_gate` is set.
+    """
+
+    static_gate: torch.Tensor | None
+
+    def __init__(self, steps: int, channels: int, *, temporal_mlp: bool = True, lam: float = 0.5) -> None:
+        super().__init__()
+        self.steps, self.channels, self.lam = steps, channels, lam
+        self.alpha = nn.Parameter(torch.tensor(0.5))
+        self.beta = nn.Parameter(torch.tensor(0.5))
+        self.mix = nn.Linear(steps, steps, bias=False) if temporal_mlp else None
+        self.important = nn.Conv2d(2, 1, _KERNEL, padding=_KERNEL // 2, bias=False)
+        self.sub_important = nn.Conv2d(2, 1, _KERNEL, padding=_KERNEL // 2, bias=False)
+        self.register_buffer("static_gate", None)
+        self.keep_gate = False
+        self.last_gate: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Gate a sequence ``(T, N, C, H, W)``."""
+        if self.static_gate is not None:
+            return x * self.static_gate[:, None, None]
+        group = self._important_group(x)
+        first = self._map(x, group, self.lam, self.important)
+        second = self._map(x, 1 - group, 1 - self.lam, self.sub_important)
+        # G A1 + (1 - G) A2, written so that one large product is enough
+        gate = second + group[..., None, None] * (first - second)
+        if self.keep_gate:
+            self.last_gate = gate.detach()
+        return x * gate
+
+    @torch.no_grad()
+    def _important_group(self, x: torch.Tensor) -> torch.Tensor:
+        """``G`` as 0/1 floats ``(T, N, C)``; ranking has no gradient, in the published code neither."""
+        mean, most = x.mean(dim=(3, 4)), x.amax(dim=(3, 4))
+        importance = 0.5 * (mean + most) + self.alpha * mean + self.beta * most
+        if self.mix is not None:
+            importance = self.mix(importance.movedim(0, -1)).movedim(-1, 0)
+        channels = _top(importance, max(1, int(self.lam * self.channels)), dim=2)
+        steps = _top(importance, max(1, int(self.lam * self.steps)), dim=0)
+        return (channels != steps).to(x.dtype)
+
+    def _map(self, x: torch.Tensor, group: torch.Tensor, share: float, conv: nn.Conv2d) -> torch.Tensor:
+        """The group's gate ``(N, 1, H, W)``."""
+        chosen = x * group[..., None, None]
+        maps = torch.stack([chosen.mean(dim=(0, 2)) / share, chosen.amax(dim=(0, 2))], dim=1)
+        return torch.sigmoid(conv(maps))
+
+
+def _top(values: torch.Tensor, k: int, dim: int) -> torch.Tensor:
+    """Boolean mask of the k largest along one axis."""
+    mask = torch.zeros_like(values, dtype=torch.bool)
+    return mask.scatter(dim, values.topk(k, dim=dim).indices, True)

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A trained `SpikingNet` on disk: weights as safetensors, everything else as JSON beside them. No pickle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from spikefold.config import ModelConfig
+from spikefold.errors import DataError
+from spikefold.train.frames import Binning
+from spikefold.train.models import SpikingNet
+
+WEIGHTS, ABOUT = "checkpoint.safetensors", "checkpoint.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network, and what its input must look like."""
+
+    model: SpikingNet
+    binning: Binning
+    classes: tuple[str, ...]
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write both files, each by rename, weights first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model = checkpoint.model
+    about = {
+        "schema": 1,
+        "model": model.config.model_dump(mode="json"),
+        "binning": asdict(checkpoint.binning),
+        "classes": list(checkpoint.classes),
+    }
+    weights = folder / f"{WEIGHTS}.part"
+    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, weights)
+    weights.replace(folder / WEIGHTS)
+    text = folder / f"{ABOUT}.part"
+    text.write_text(json.dumps(about, indent=1), encoding="utf-8")
+    text.replace(folder / ABOUT)
+
+
+def load(folder: Path) -> Checkpoint:
+    """Read a checkpoint folder.
+
+    Raises:
+        DataError: a file is missing, damaged, or does not belong to the other.
+    """
+    try:
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        raw = about["binning"]
+        binning = Binning(tuple(raw["sensor"]), raw["downsample"], raw["dt_us"], raw["steps"])
+        config = ModelConfig.model_validate(about["model"])
+        classes = tuple(about["classes"])
+        model = SpikingNet(config, binning.shape, binning.steps, len(classes))
+        model.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ValidationError, SafetensorError) as error:
+        raise DataError(
+            f"cannot read the checkpoint: {type(error).__name__}: {error}", where=str(folder),
+            hint=f"a checkpoint is a folder with {WEIGHTS} and {ABOUT}, as `spikefold train` writes it",
+        ) from error  # fmt: skip
+    return Checkpoint(model.eval(), binning, classes)

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run a `SpikingNet` in PyTorch and return its `Trace`: the spikes of every neuron layer, by module name."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from spikingjelly.activation_based import base, functional
+
+from spikefold.hardware.trace import LayerTrace, Trace, concatenate
+from spikefold.train.models import SpikingNet
+
+RUNNER = "pytorch float"
+
+
+@torch.no_grad()
+def trace_model(model: SpikingNet, frames: np.ndarray, batch: int = 50) -> Trace:
+    """Spikes of every layer over clips ``(T, N, C, H, W)``, each from zero state; a dense layer is ``(K, 1, 1)``."""
+    model.eval()
+    chunks = range(0, frames.shape[1], batch)
+    return concatenate([_batch(model, frames[:, i : i + batch]) for i in chunks])
+
+
+def _batch(model: SpikingNet, frames: np.ndarray) -> Trace:
+    rasters: dict[str, LayerTrace] = {}
+    x = torch.from_numpy(frames.astype(np.float32))
+    functional.reset_net(model)
+    for name, module in model.layers.named_children():
+        x = module(x)
+        if isinstance(module, base.MemoryModule) and hasattr(module, "v_threshold"):
+            raster = x.numpy().astype(np.uint16)
+            rasters[name] = LayerTrace(raster if raster.ndim == 5 else raster[..., None, None])
+    functional.reset_net(model)
+    return Trace(RUNNER, rasters)
