@@ -26,6 +26,9 @@ class DataConfig(_Section):
     test_share: float = Field(0.2, gt=0, lt=1, description="share of each class kept for testing (folder source)")
     steps: int = Field(8, ge=1, description="time bins T of a clip")
     dt_us: int | None = Field(None, ge=1, description="length of a bin; none: so that T bins span a typical clip")
+    max_count: int | None = Field(
+        None, ge=1, le=65535, description="events of a pixel and bin beyond this are left out; none: most in training"
+    )
     downsample: int | None = Field(
         None, ge=1, description="pixels a side summed into one; none: to at most 40 a side"
     )
@@ -67,7 +70,7 @@ class ChipsConfig(_Section):
 
     names: tuple[str, ...] = Field(("speck2f", "loihi2"))
     parity_clips: int = Field(20, ge=1, description="test clips compared spike for spike by every runner")
-    lava_clips: int = Field(4, ge=1, description="test clips given to lava's simulator, which is slow")
+    judge_clips: int = Field(20, ge=1, description="of them, those given to the vendor's simulator (lava's is slow)")
 
 
 class Config(_Section):

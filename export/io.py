@@ -58,7 +58,7 @@ def load_network(path: Path) -> Network:
             raise DataError(f"network schema {about['schema']}", where=str(path), hint=f"this version reads {SCHEMA}")
         tensors = load_file(path.with_name(path.name + ".safetensors"))
         layers = tuple(_layer(entry, tensors) for entry in about["layers"])
-        spec = InputSpec(tuple(about["input"]["shape"]), about["input"]["dt_us"], about["input"]["steps"])
+        spec = InputSpec(**(about["input"] | {"shape": tuple(about["input"]["shape"])}))
         return Network(spec, layers, about["classes"], tuple(about["history"]))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError, NetworkError) as error:
         raise DataError(

@@ -31,15 +31,19 @@ class InputSpec:
         shape: ``(C, H, W)``, C the polarities (channel 0 OFF, 1 ON).
         dt_us: length of one time step in microseconds.
         steps: time steps T of one clip.
+        max_count: most events of one input in one step, which bounds the first layer's sums; None where unknown.
     """
 
     shape: Shape
     dt_us: int
     steps: int
+    max_count: int | None = None
 
     def __post_init__(self) -> None:
         if min(*self.shape, self.dt_us, self.steps) < 1:
             raise NetworkError(f"input {self.shape}, {self.steps} steps of {self.dt_us} us: all must be above 0")
+        if self.max_count is not None and self.max_count < 1:
+            raise NetworkError(f"at most {self.max_count} events an input and step leave nothing to see")
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,6 +29,7 @@ class NumberFormat:
             their states are whole weight units, so every chip can be given an exact threshold.
         resets: the resets it knows.
         multi_spike: whether a neuron may fire more than once in a step.
+        sum_max: largest sum of one neuron's input in one step, bias included; None where the state's width says it.
     """
 
     weight_bits: int
@@ -42,3 +43,4 @@ class NumberFormat:
     leak_shift: int | None = None
     fire_leaky: Fire = Fire.GE
     multi_spike: bool = False
+    sum_max: int | None = None

@@ -21,7 +21,7 @@ import h5py
 import numpy as np
 
 from spikefold.errors import UnsupportedError
-from spikefold.export.loihi_rules import violations as violations
+from spikefold.export.loihi_rules import violations
 from spikefold.export.network import INPUT, Network
 from spikefold.export.neuron import Fire, Neuron
 from spikefold.export.ops import Conv2d, Dense
@@ -30,13 +30,13 @@ __all__ = ["violations", "write_net", "write_script"]
 DECAY_ONE = 4096
 
 
-def write_net(network: Network, path: Path | str, *, max_count: int = 1) -> Path:
+def write_net(network: Network, path: Path | str, *, max_count: int | None = None) -> Path:
     """Write the ``.net`` file; the same network gives the same bytes. Nothing appears at ``path`` on failure.
 
     Args:
         network: an integer network, see `violations`.
         path: the file; its folder must exist.
-        max_count: the highest number of events per input and time bin, for the bound of the synaptic sum.
+        max_count: most events of one input and time bin, see `violations`.
 
     Raises:
         UnsupportedError: with every rule that the network breaks.
@@ -77,7 +77,9 @@ def _fill(file: h5py.File, network: Network) -> None:
         if isinstance(op, Dense) and not flat:
             entries.append({"type": "flatten", "shape": (op.weight.shape[1],)})
             flat = True
-        entries.append(_layer(op, network.shapes[layer.name]) | {f"neuron/{k}": v for k, v in _neuron(neuron).items()})
+        entries.append(
+            _layer(op, network.shapes[layer.name]) | {f"neuron/{k}": v for k, v in _neuron(neuron).items()}
+        )
     for index, entry in enumerate(entries):
         for key, value in entry.items():
             # fixed-length ascii of one element, as slayer writes it; everything else is whole numbers
@@ -147,7 +149,7 @@ else:
     into.out.connect(net.inp)
     net.out.connect(back.inp)
     back.out.connect(sink.a_in)
-    config = Loihi2HwCfg()
+    config = Loihi2HwCfg(select_tag="fixed_pt")
 net.run(condition=RunSteps(num_steps=steps), run_cfg=config)
 raster = sink.data.get()[..., steps - T :]
 net.stop()

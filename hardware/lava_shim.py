@@ -31,7 +31,9 @@ _PATCHES: dict[str, tuple[tuple[str, str, int], ...]] = {
         ("int(layer_config['weight'])", "int(np.ravel(layer_config['weight'])[0])", 1),
         ("int(layer_config['bias'])", "int(np.ravel(layer_config['bias'])[0])", 1),
     ),
-    "lava.lib.dl.netx.sequential_modules": (("import torch\n", "torch = None\n", 1),),
+    "lava.lib.dl.netx.sequential_modules": (
+        ("import torch\n", 'torch = type("torch", (), {"tensor": np.ndarray})\n', 1),
+    ),
 }
 """Module: (old text, new text, how often the old text occurs)."""
 

@@ -11,13 +11,16 @@ The job directory, the only argument, is the whole interface:
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import json
 import os
 import sys
+import threading
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -166,11 +169,9 @@ def simulate(index: int, job: dict[str, Any], frames: Any, home: Path, recorders
             path = home / f"{index}-{k}-potentials.npy"
             state_recorder(var=layer.neuron.v, steps=steps, path=str(path))
             paths[f"{index}/{k}/potentials"] = (k + 1, path)
-    try:
+    with _watch(home):
         net.run(condition=RunSteps(num_steps=steps), run_cfg=Loihi2SimCfg(select_tag="fixed_pt"))
-        net.stop()
-    except Exception as error:
-        raise RuntimeError("\n".join([str(error), *_child_tracebacks(net)])) from error
+    net.stop()
     out = {}
     for key, (late, path) in paths.items():
         values = np.load(path)[late : late + T * N]
@@ -180,17 +181,49 @@ def simulate(index: int, job: dict[str, Any], frames: Any, home: Path, recorders
     return out
 
 
-def _child_tracebacks(net: Any) -> list[str]:
-    """What the forked processes died of: lava logs it at a level that it then forbids."""
-    runtime = getattr(net, "runtime", None)
-    actors = runtime._messaging_infrastructure.actors if runtime is not None else []
-    return [str(actor.exception[1]) for actor in actors if actor.exception]
+def _report_child_errors(home: Path) -> None:
+    """Let a forked process write down what it dies of: lava logs it at a level that it then forbids, and hangs."""
+    from lava.magma.core.model.py.model import AbstractPyProcessModel
+
+    join = AbstractPyProcessModel.join
+
+    def join_and_tell(self: Any) -> None:
+        if sys.exc_info()[1] is not None:
+            _write(home / "child.txt", traceback.format_exc())
+        join(self)
+
+    AbstractPyProcessModel.join = join_and_tell
 
 
-def _write_result(home: Path, result: dict[str, Any]) -> None:
-    part = home / "result.json.part"
-    part.write_text(json.dumps(result), encoding="utf-8")
-    os.replace(part, home / "result.json")
+@contextlib.contextmanager
+def _watch(home: Path) -> Iterator[None]:
+    """While lava runs, none of its processes may end: with one of them missing it waits for ever."""
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.1):
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            told = home / "child.txt"
+            if told.exists() or (ended is not None and not done.wait(0.3)):
+                error = (
+                    told.read_text(encoding="utf-8") if told.exists() else f"one of lava's processes died: {ended}"
+                )
+                _write(home / "result.json", json.dumps({"ok": False, "error": error}))
+                os._exit(1)
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
 
 
 def main(home: Path) -> int:
@@ -200,6 +233,7 @@ def main(home: Path) -> int:
     try:
         _install_shim()
         _find_models_quickly()
+        _report_child_errors(home)
         recorders = (_spike_recorder(), _state_recorder())
         seconds["import"] = time.perf_counter() - started
         out: dict[str, Any] = {}
@@ -211,9 +245,9 @@ def main(home: Path) -> int:
         np.savez(home / "part.npz", **out)
         os.replace(home / "part.npz", home / "out.npz")
     except BaseException:  # noqa: BLE001 - the parent process raises it; here is nobody to raise to
-        _write_result(home, {"ok": False, "error": traceback.format_exc()})
+        _write(home / "result.json", json.dumps({"ok": False, "error": traceback.format_exc()}))
         return 1
-    _write_result(home, {"ok": True, "seconds": seconds})
+    _write(home / "result.json", json.dumps({"ok": True, "seconds": seconds}))
     return 0
 
 

@@ -23,6 +23,8 @@ NUMBERS = NumberFormat(
     state_shift=7,
     leak_shift=12,
     fire_leaky=Fire.GT,
+    # the synaptic current wraps at +-2^23 in units of 1/128 weight
+    sum_max=2**16 - 1,
 )
 
 

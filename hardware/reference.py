@@ -47,11 +47,17 @@ def run(network: Network, frames: np.ndarray, *, potentials: bool = False) -> Tr
 
 
 def check_frames(network: Network, frames: np.ndarray) -> None:
-    """Refuse frames that are not ``(T, N, C, H, W)`` with the network's ``(C, H, W)``."""
+    """Refuse frames that are not ``(T, N, C, H, W)`` with the network's ``(C, H, W)`` and bound on counts."""
     if frames.ndim != 5 or frames.shape[2:] != network.input.shape:
         raise NetworkError(
             f"frames {frames.shape} do not fit the network's input (T, N, *{network.input.shape})",
             hint="bin the recordings with the network's own sensor size and downsampling",
+        )
+    most = network.input.max_count
+    if most is not None and frames.max(initial=0) > most:
+        raise NetworkError(
+            f"a frame holds {frames.max()} events of one input, the network was made for at most {most}",
+            hint="clip the counts as spikefold.train.frames does; integer sums are proven for that bound only",
         )
 
 

@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+
+from spikefold.errors import DataError
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,3 +75,49 @@ def concatenate(traces: Sequence[Trace]) -> Trace:
             np.concatenate(potentials, axis=1) if potentials else None,
         )
     return Trace(first.runner, layers)
+
+
+def save_trace(trace: Trace, path: Path) -> None:
+    """Write rasters and ranges as ``.npz``, by rename; binary rasters are packed eight to a byte."""
+    arrays: dict[str, np.ndarray] = {"runner": np.array(trace.runner), "layers": np.array(list(trace.layers))}
+    for name, layer in trace.layers.items():
+        binary = layer.raster.max(initial=0) <= 1
+        arrays[f"{name}/shape"] = np.array(layer.raster.shape)
+        arrays[f"{name}/bits" if binary else f"{name}/counts"] = (
+            np.packbits(layer.raster.astype(bool)) if binary else layer.raster
+        )
+        arrays[f"{name}/overflow"] = np.array(layer.overflow)
+        if layer.v_range is not None:
+            arrays[f"{name}/v_range"] = np.array(layer.v_range)
+    part = path.with_name(path.name + ".part.npz")
+    np.savez_compressed(part, allow_pickle=False, **arrays)
+    part.replace(path)
+
+
+def load_trace(path: Path) -> Trace:
+    """Read what `save_trace` wrote.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            layers = {str(name): _load_layer(archive, str(name)) for name in archive["layers"]}
+            return Trace(str(archive["runner"]), layers)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"cannot read the trace: {error}", where=str(path), hint="run `spikefold simulate`"
+        ) from error
+
+
+def _load_layer(archive: Mapping[str, np.ndarray], name: str) -> LayerTrace:
+    shape = tuple(int(n) for n in archive[f"{name}/shape"])
+    if f"{name}/bits" in archive:
+        bits = np.unpackbits(archive[f"{name}/bits"], count=int(np.prod(shape)))
+        raster = bits.reshape(shape).astype(np.uint16)
+    else:
+        raster = archive[f"{name}/counts"]
+    v_range = archive.get(f"{name}/v_range")
+    return LayerTrace(
+        raster, None if v_range is None else (float(v_range[0]), float(v_range[1])), int(archive[f"{name}/overflow"])
+    )

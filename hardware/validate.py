@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -119,27 +119,18 @@ def _with_states(found: FirstMismatch, *traces: Trace) -> FirstMismatch:
     )  # fmt: skip
 
 
-def require_equal(comparisons: Sequence[Comparison], where: str) -> None:
-    """Fail unless every comparison is equal.
-
-    Raises:
-        MismatchError: naming the first layer, step and neuron that differ, with the states of both sides.
-    """
-    for comparison in comparisons:
-        if comparison.mismatches == 0:
-            continue
-        hint = "a bug in one of the runners: keep the run folder and report it"
-        first = comparison.first
-        if first is None:
-            raise MismatchError(comparison.describe(), where=where, hint=hint)
-        sides = "; ".join(
-            f"{runner} fired {spikes}, state {before} -> {after}"
-            for runner, spikes, before, after in zip(
-                comparison.runners, first.spikes, first.state_before, first.state_after, strict=True
-            )
+def explain(comparison: Comparison) -> str:
+    """What differs, for people: the first layer, step and neuron, with the states of both sides."""
+    first = comparison.first
+    if first is None:
+        return comparison.describe()
+    sides = "; ".join(
+        f"{runner} fired {spikes}, state {before} -> {after}"
+        for runner, spikes, before, after in zip(
+            comparison.runners, first.spikes, first.state_before, first.state_after, strict=True
         )
-        raise MismatchError(
-            f"{comparison.describe()}. First: layer {first.layer}, step {first.step}, "
-            f"neuron (c, y, x) {first.neuron}, clip {first.clip}: {sides}",
-            where=where, hint=hint,
-        )  # fmt: skip
+    )
+    return (
+        f"{comparison.describe()}. First: layer {first.layer}, step {first.step}, neuron (c, y, x) {first.neuron}, "
+        f"clip {first.clip}: {sides}"
+    )

@@ -54,8 +54,7 @@ def load(folder: Path) -> Checkpoint:
     """
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        raw = about["binning"]
-        binning = Binning(tuple(raw["sensor"]), raw["downsample"], raw["dt_us"], raw["steps"])
+        binning = Binning(**(about["binning"] | {"sensor": tuple(about["binning"]["sensor"])}))
         config = ModelConfig.model_validate(about["model"])
         classes = tuple(about["classes"])
         model = SpikingNet(config, binning.shape, binning.steps, len(classes))

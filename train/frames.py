@@ -21,12 +21,14 @@ class Binning:
         downsample: side of the square of pixels whose events are summed into one input pixel.
         dt_us: length of a time bin in microseconds.
         steps: bins T of one clip; later events are left out.
+        max_count: events of one input pixel in one bin beyond this are left out.
     """
 
     sensor: tuple[int, int]
     downsample: int
     dt_us: int
     steps: int
+    max_count: int = np.iinfo(np.uint16).max
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -70,6 +72,4 @@ def _one(recording: Recording, binning: Binning) -> np.ndarray:
     row, column = events["y"] // binning.downsample, events["x"] // binning.downsample
     flat = np.ravel_multi_index((step, events["p"], row, column), shape)
     counts = np.bincount(flat, minlength=int(np.prod(shape)))
-    if counts.max(initial=0) > np.iinfo(np.uint16).max:
-        raise DataError("more than 65535 events of one pixel in one bin", where=recording.name, hint="lower dt_us")
-    return counts.reshape(shape).astype(np.uint16)
+    return np.minimum(counts, binning.max_count).reshape(shape).astype(np.uint16)

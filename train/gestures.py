@@ -17,7 +17,7 @@ import numpy as np
 from spikefold.errors import ConfigError
 from spikefold.train.events import Recording
 from spikefold.train.pixels import PixelModel, finish, start_state
-from spikefold.train.scene import SLOW_FRAMES, Layers, Person, film, first_frame
+from spikefold.train.scene import SLOW_FRAMES, Layers, Person, Scene, film, first_frame
 
 CLASSES: tuple[str, ...] = (
     "hand clapping", "right hand wave", "left hand wave", "right arm clockwise", "right arm counter-clockwise",
@@ -204,9 +204,9 @@ def generate_one(
         [person.sleeve_log, 0.6 * person.stripe_log, stripes, 0.3 * stripes],
         [person.skin_log, 0.35, 0.0, 0.45 / unit],
     ])  # fmt: skip
-    scene = (layers.room, layers.body, layers.cover, sway, joints, radii, surface, person.light_log)
-    state = start_state(first_frame(*scene), model, rng)
-    keys = film(state, *scene, FRAME_US, float(model.refractory_us))
+    scene = Scene(layers.room, layers.body, layers.cover, sway, joints, radii, surface, person.light_log)
+    state = start_state(first_frame(scene), model, rng)
+    keys = film(state, scene, FRAME_US, float(model.refractory_us))
     events = finish(keys, sensor, (frames - 1) * FRAME_US, model, rng)
     return Recording(events, sensor, label, f"gestures:{seed}/{index}")
 
@@ -228,7 +228,7 @@ def _sway(motion: Motion, unit: float) -> np.ndarray:
     turns = rng.uniform(0, 2 * np.pi, 5)
     slow = np.sin(2 * np.pi * rng.uniform(0.2, 0.6, 5) * time[:, None] + turns)
     with_arms = np.sin(motion.phase_rad + rng.uniform(0, 2 * np.pi))
-    sway = slow * rng.uniform(0.3, 1.0, 5) * unit * np.array([0.3, 0.3, 1.0, 0.6, 0.02 / unit])
+    sway: np.ndarray = slow * rng.uniform(0.3, 1.0, 5) * unit * np.array([0.3, 0.3, 1.0, 0.6, 0.02 / unit])
     sway[:, 2] += unit * rng.uniform(0.3, 0.8) * with_arms
     sway[:, 3] += unit * rng.uniform(0.2, 0.5) * np.abs(with_arms)
     return sway

@@ -94,6 +94,21 @@ def start_state(log_start: np.ndarray, model: PixelModel, rng: np.random.Generat
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _crossing_us(level: float, log_start: float, slope: float, start_us: float, end_us: float) -> float:
+    """When the line through ``log_start`` reaches ``level``, kept inside the step against rounding."""
+    if slope == 0:
+        return start_us
+    return min(max(start_us + (level - log_start) / slope, start_us), end_us)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _larger(keys: np.ndarray) -> np.ndarray:
+    larger = np.empty(2 * len(keys) + 1024, np.int64)
+    larger[: len(keys)] = keys  # np.concatenate does the same, but takes numba a second longer to compile
+    return larger
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def advance(
     state: PixelState,
     frame: np.ndarray,
@@ -142,15 +157,10 @@ def advance(
                     polarity = 0
                 else:
                     break
-                event_us = start_us
-                if slope != 0:
-                    # rounding of the reference may put the crossing a hair outside of the step
-                    event_us = min(max(start_us + (reference - log_start) / slope, start_us), t_us)
+                event_us = _crossing_us(reference, log_start, slope, start_us, t_us)
                 blind_us = event_us + refractory_us
                 if n == len(keys):
-                    larger = np.empty(2 * n + 1024, np.int64)
-                    larger[:n] = keys
-                    keys = larger
+                    keys = _larger(keys)
                 keys[n] = (np.int64(event_us) << 31) | (y << 16) | (x << 1) | polarity
                 n += 1
             state.reference[y, x] = reference

@@ -11,6 +11,7 @@ and interpolated; in between, only the bounding box of the arms is drawn and onl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -108,6 +109,30 @@ class Layers:
         return Layers(room.astype(np.float32), body.astype(np.float32), cover.astype(np.float32))
 
 
+class Scene(NamedTuple):
+    """All that `film` shows; a named tuple because numba takes it as it is. Lengths in pixels of the sensor.
+
+    Attributes:
+        room: of `Layers`.
+        body: of `Layers`.
+        cover: of `Layers`.
+        sway: ``(F + SLOW_FRAMES, 5)`` float64: room dx, dy, body dx, dy, light in log units.
+        joints: ``(F, 2, 4, 2)`` float64: arm; shoulder, elbow, wrist, fingertip; x and y.
+        radii: ``(4,)`` at the joints.
+        surface: ``(3, 4)`` per capsule: log reflectance, stripe amplitude, stripes per pixel along and across.
+        light_log: log intensity of the side that faces the lamp at the upper left, against the middle.
+    """
+
+    room: np.ndarray
+    body: np.ndarray
+    cover: np.ndarray
+    sway: np.ndarray
+    joints: np.ndarray
+    radii: np.ndarray
+    surface: np.ndarray
+    light_log: float
+
+
 def _edge(inside_px: np.ndarray) -> np.ndarray:
     """Coverage of a pixel that lies ``inside_px`` within an outline."""
     covered: np.ndarray = np.clip(inside_px + 0.5, 0.0, 1.0)
@@ -127,7 +152,7 @@ def _texture(shape: tuple[int, int], grain_px: int, rng: np.random.Generator) ->
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _compose(out: np.ndarray, room: np.ndarray, body: np.ndarray, cover: np.ndarray, sway: np.ndarray) -> None:
-    """Slow layers moved by ``sway`` (room dx, dy, body dx, dy in pixels, light in log units) into ``out``."""
+    """Slow layers moved by ``sway`` of one time (see `Scene`) into ``out``."""
     room_x, room_y = int(np.floor(MARGIN_PX - sway[0])), int(np.floor(MARGIN_PX - sway[1]))
     body_x, body_y = int(np.floor(MARGIN_PX - sway[2])), int(np.floor(MARGIN_PX - sway[3]))
     room_u, room_v = MARGIN_PX - sway[0] - room_x, MARGIN_PX - sway[1] - room_y
@@ -152,15 +177,7 @@ def _sample(layer: np.ndarray, y: int, x: int, v: float, u: float) -> float:
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _paint(frame: np.ndarray, joints: np.ndarray, radii: np.ndarray, surface: np.ndarray, light: float) -> None:
-    """Capsules of both arms over ``frame``.
-
-    Args:
-        frame: log intensity ``(H, W)``, changed in place.
-        joints: ``(2, 4, 2)``: arm; shoulder, elbow, wrist, fingertip; x and y in pixels of this sensor.
-        radii: ``(4,)`` at the joints.
-        surface: ``(3, 4)`` per capsule: log reflectance, stripe amplitude, stripes per pixel along and across.
-        light: log intensity of the side that faces the lamp at the upper left, against the middle.
-    """
+    """Capsules of both arms at one time over ``frame``; the other arguments as in `Scene`."""
     height, width = frame.shape
     for arm in range(2):
         for part in range(3):
@@ -190,53 +207,23 @@ def _paint(frame: np.ndarray, joints: np.ndarray, radii: np.ndarray, surface: np
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
-def first_frame(
-    room: np.ndarray,
-    body: np.ndarray,
-    cover: np.ndarray,
-    sway: np.ndarray,
-    joints: np.ndarray,
-    radii: np.ndarray,
-    surface: np.ndarray,
-    light: float,
-) -> np.ndarray:
-    """Log intensity ``(H, W)`` at time 0; the arguments are those of `film`."""
-    frame = np.empty((room.shape[0] - 2 * MARGIN_PX, room.shape[1] - 2 * MARGIN_PX), np.float32)
-    _compose(frame, room, body, cover, sway[0])
-    _paint(frame, joints[0], radii, surface, light)
+def first_frame(scene: Scene) -> np.ndarray:
+    """Log intensity ``(H, W)`` at time 0."""
+    frame = np.empty((scene.room.shape[0] - 2 * MARGIN_PX, scene.room.shape[1] - 2 * MARGIN_PX), np.float32)
+    _compose(frame, scene.room, scene.body, scene.cover, scene.sway[0])
+    _paint(frame, scene.joints[0], scene.radii, scene.surface, scene.light_log)
     return frame
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
-def film(
-    state: PixelState,
-    room: np.ndarray,
-    body: np.ndarray,
-    cover: np.ndarray,
-    sway: np.ndarray,
-    joints: np.ndarray,
-    radii: np.ndarray,
-    surface: np.ndarray,
-    light: float,
-    frame_us: int,
-    refractory_us: float,
-) -> np.ndarray:
-    """Let the pixels watch the scene, and return their events packed as in `spikefold.train.pixels.advance`.
-
-    Args:
-        state: pixels that have seen `first_frame`.
-        room, body, cover: of `Layers`.
-        sway: ``(F + SLOW_FRAMES, 5)`` float64, see `_compose`.
-        joints: ``(F, 2, 4, 2)`` float64, see `_paint`.
-        radii, surface, light: see `_paint`.
-        frame_us: time between two frames.
-        refractory_us: of the pixels.
-    """
+def film(state: PixelState, scene: Scene, frame_us: int, refractory_us: float) -> np.ndarray:
+    """Let pixels that have seen `first_frame` watch the scene; their events, packed as in `pixels.advance`."""
+    joints, radii = scene.joints, scene.radii
     height, width = state.on.shape
     frame = np.empty((height, width), np.float32)
     base_next = np.empty((height, width), np.float32)
     base = np.empty((height, width), np.float32)
-    _compose(base_next, room, body, cover, sway[0])
+    _compose(base_next, scene.room, scene.body, scene.cover, scene.sway[0])
     keys, n = np.empty(65536, np.int64), 0
     box_last = _box(joints[0], radii, height, width)
     frames = len(joints)
@@ -244,7 +231,7 @@ def film(
         phase = (step - 1) % SLOW_FRAMES
         if phase == 0:
             base, base_next = base_next, base
-            _compose(base_next, room, body, cover, sway[step - 1 + SLOW_FRAMES])
+            _compose(base_next, scene.room, scene.body, scene.cover, scene.sway[step - 1 + SLOW_FRAMES])
         box_now = _box(joints[step], radii, height, width)
         if phase == SLOW_FRAMES - 1 or step == frames - 1:
             box = (0, height, 0, width)
@@ -260,7 +247,7 @@ def film(
         for y in range(box[0], box[1]):
             for x in range(box[2], box[3]):
                 frame[y, x] = base[y, x] + part * (base_next[y, x] - base[y, x])
-        _paint(frame, joints[step], radii, surface, light)
+        _paint(frame, joints[step], radii, scene.surface, scene.light_log)
         keys, n = advance(state, frame, box, float(step * frame_us), refractory_us, keys, n)
     return keys[:n].copy()
 

@@ -6,7 +6,9 @@ the largest with which all of them fit, the rule of sinabs 3.1.3 ``discretize.py
 
     scale = min(fit(weight), fit(bias), threshold_max / threshold),   w_int = rint(scale * w), ...
 
-where ``fit(a)`` is ``(2^(bits-1) - 1) / max(a)`` or ``2^(bits-1) / |min(a)|``, whichever side binds. A common factor
+where ``fit(a)`` is ``(2^(bits-1) - 1) / max(a)`` or ``2^(bits-1) / |min(a)|``, whichever side binds. Where a chip
+bounds the sum of one step (Loihi's current wraps), the factor is also at most what keeps the largest possible sum,
+``max_count * sum |w| + |b|``, below that bound after rounding. A common factor
 leaves an integrate-and-fire neuron's spikes unchanged; what changes them is the rounding alone.
 
 Precondition: conv or dense layers with a spiking layer after each, no batch norm, gates or average pools, thresholds
@@ -22,7 +24,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from spikefold.errors import Issue, UnsupportedError
-from spikefold.export.network import Layer, Network
+from spikefold.export.network import INPUT, Layer, Network
 from spikefold.export.neuron import Fire, Leak, Neuron
 from spikefold.export.numbers import NumberFormat
 from spikefold.export.ops import Conv2d, Dense, SumPool2d
@@ -56,8 +58,7 @@ def quantise(network: Network, chip: NumberFormat) -> tuple[Network, tuple[Layer
     layers, scales = [], []
     for layer in network:
         if isinstance(layer.op, Conv2d | Dense):
-            neuron = _neuron_after(network, layer).op
-            scale, bound_by = common_scale(layer.op, neuron, chip)
+            scale, bound_by = common_scale(network, layer, chip)
             weight, bias = _rounded(layer.op.weight, scale), layer.op.bias
             op = replace(layer.op, weight=weight, bias=None if bias is None else _rounded(bias, scale))
             layers.append(replace(layer, op=op))
@@ -70,11 +71,16 @@ def quantise(network: Network, chip: NumberFormat) -> tuple[Network, tuple[Layer
     return quantised, tuple(_report(quantised, *entry) for entry in scales)
 
 
-def common_scale(op: Conv2d | Dense, neuron: Neuron, chip: NumberFormat) -> tuple[float, str]:
-    """The layer's factor, and which of weight, bias and threshold bound it."""
+def common_scale(network: Network, layer: Layer, chip: NumberFormat) -> tuple[float, str]:
+    """The layer's factor, and which of weight, bias, threshold and sum bound it."""
+    op, neuron = layer.op, _neuron_after(network, layer).op
+    if not isinstance(op, Conv2d | Dense) or not isinstance(neuron, Neuron):
+        raise UnsupportedError("only a weight layer before neurons has a scale", where=layer.name)
     fits = {"weight": _fit(op.weight, chip.weight_bits), "threshold": chip.threshold_max / float(neuron.threshold)}
     if op.bias is not None:
         fits["bias"] = _fit(op.bias, chip.bias_bits)
+    if chip.sum_max is not None:
+        fits["sum"] = _fit_sum(op, _most(network, layer), chip.sum_max)
     name = min(fits, key=lambda key: fits[key])
     return fits[name], name
 
@@ -85,6 +91,31 @@ def _fit(values: np.ndarray, bits: int) -> float:
     if low == high == 0:
         return float("inf")
     return abs(most / high) if abs(low) <= abs(high) * abs(least / most) else abs(least / low)
+
+
+def _fit_sum(op: Conv2d | Dense, most: int, limit: int) -> float:
+    """Rounding adds at most 1/2 to each weight and to the bias; that share of the limit is kept free."""
+    fan_in = op.weight[0].size
+    bias = np.zeros(len(op.weight)) if op.bias is None else np.abs(op.bias)
+    largest = float((most * np.abs(op.weight).reshape(len(op.weight), -1).sum(axis=1) + bias).max())
+    room = limit - (most * fan_in + 1) / 2
+    if room <= 0:
+        raise UnsupportedError(f"{fan_in} inputs of up to {most} events each can exceed the largest sum {limit}",
+                               hint="shorter time steps, or a smaller kernel")  # fmt: skip
+    return room / largest if largest else float("inf")
+
+
+def _most(network: Network, layer: Layer) -> int:
+    """Most events that one input of this layer can carry in one step; 1 where the network does not say."""
+    most = 0
+    for name in layer.inputs:
+        factor = 1
+        while name != INPUT and isinstance(network[name].op, SumPool2d):
+            pool = network[name].op
+            factor *= pool.kernel[0] * pool.kernel[1] if isinstance(pool, SumPool2d) else 1
+            name = network[name].inputs[0]
+        most += factor * ((network.input.max_count or 1) if name == INPUT else 1)
+    return most
 
 
 def _rounded(values: np.ndarray, scale: float) -> np.ndarray:

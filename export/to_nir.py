@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A folded real `Network` as a NIR graph file, and the list of what NIR cannot say.
+
+NIR's time unit here is one step of the network: ``r = 1`` and ``tau = 1 / (1 - keep)`` in steps. Its neurons fire
+above their threshold only and reset to a value; what the network does differently is listed, never dropped silently.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nir
+import numpy as np
+
+from spikefold.errors import Issue, UnsupportedError
+from spikefold.export.network import INPUT, Layer, Network
+from spikefold.export.neuron import Fire, Neuron, Order, Reset
+from spikefold.export.ops import Conv2d, Dense, SumPool2d
+
+
+def losses(network: Network) -> list[str]:
+    """What a reader of the file will do differently from this network, in words."""
+    found = []
+    if any(isinstance(la.op, Neuron) and la.op.fire is Fire.GE for la in network):
+        found.append("NIR neurons fire above the threshold, this network also at equality")
+    if network.neurons:
+        found.append("NIR does not bound the spikes of a step; this network fires at most once a step")
+        found.append(f"NIR has no time step: one step stands for {network.input.dt_us} us")
+    return found
+
+
+def to_graph(network: Network) -> nir.NIRGraph:
+    """The network as a NIR graph.
+
+    Raises:
+        UnsupportedError: with every layer that NIR 1.0 has no node for.
+    """
+    nodes: dict[str, nir.NIRNode] = {INPUT: nir.Input(input_type={"input": np.array(network.input.shape)})}
+    edges: list[tuple[str, str]] = []
+    last: dict[str, str] = {INPUT: INPUT}
+    issues = []
+    for layer in network:
+        shape = network.input_shape(layer)
+        flat = isinstance(layer.op, Dense) and shape[1:] != (1, 1)
+        name = layer.name
+        problem = _unsupported(layer)
+        if problem is not None:
+            issues.append(problem)
+            continue
+        if flat:
+            flatten = f"{name}_flatten"
+            nodes[flatten] = nir.Flatten(input_type={"input": np.array(shape)}, start_dim=0, end_dim=-1)
+            edges += [(last[source], flatten) for source in layer.inputs]
+            edges.append((flatten, name))
+        else:
+            edges += [(last[source], name) for source in layer.inputs]
+        nodes[name] = _node(network, layer)
+        last[name] = name
+    if issues:
+        raise UnsupportedError("the network has layers that NIR 1.0 cannot express", issues=issues)
+    out = network.layers[-1].name
+    nodes["output"] = nir.Output(output_type={"output": _neuron_shape(network, network.layers[-1])})
+    return nir.NIRGraph(nodes, [*edges, (out, "output")])
+
+
+def write(network: Network, path: Path) -> None:
+    """Write the graph as HDF5, by rename.
+
+    Raises:
+        UnsupportedError: as `to_graph`.
+    """
+    graph = to_graph(network)
+    part = path.with_name(path.name + ".part")
+    nir.write(str(part), graph)
+    part.replace(path)
+
+
+def _neuron_shape(network: Network, layer: Layer) -> np.ndarray:
+    shape = network.shapes[layer.name]
+    return np.array(shape if shape[1:] != (1, 1) else shape[:1])
+
+
+def _unsupported(layer: Layer) -> Issue | None:
+    op = layer.op
+    if isinstance(op, Neuron):
+        unknown = []
+        if op.reset is not Reset.ZERO:
+            unknown.append(f"reset by {op.reset.value}")
+        if op.v_min is not None:
+            unknown.append("a lower bound of the state")
+        if op.order is not Order.LEAK_FIRST:
+            unknown.append(f"order {op.order.value}")
+        if op.leak is not None and op.leak.shift:
+            unknown.append("an integer leak")
+        if unknown:
+            return Issue(
+                "neuron", layer.name, ", ".join(unknown), "reset to zero, real leak", "export the real network"
+            )
+        return None
+    if isinstance(op, Conv2d | Dense | SumPool2d):
+        return None
+    return Issue("operation", layer.name, type(op).__name__, "conv, dense, sum pool, neuron", "fold it first")
+
+
+def _node(network: Network, layer: Layer) -> nir.NIRNode:
+    op = layer.op
+    if isinstance(op, Conv2d):
+        bias = np.zeros(len(op.weight)) if op.bias is None else op.bias
+        height, width = network.input_shape(layer)[1:]
+        return nir.Conv2d((height, width), op.weight, op.stride, op.padding, op.dilation, op.groups, bias)
+    if isinstance(op, Dense):
+        return nir.Linear(op.weight) if op.bias is None else nir.Affine(op.weight, op.bias)
+    if isinstance(op, SumPool2d):
+        kernel = np.array(op.kernel)
+        return nir.SumPool2d(kernel, kernel, np.array([0, 0]))
+    if not isinstance(op, Neuron):
+        raise UnsupportedError(f"{type(op).__name__} has no NIR node", where=layer.name)
+    shape = tuple(_neuron_shape(network, layer))
+    threshold = np.broadcast_to(op.threshold.astype(np.float64), network.shapes[layer.name]).reshape(shape)
+    ones = np.ones(shape)
+    if op.leak is None:
+        return nir.IF(r=ones, v_threshold=threshold)
+    tau = 1 / (1 - op.leak.keep)
+    return nir.LIF(tau=tau * ones, r=tau * ones, v_leak=0 * ones, v_threshold=threshold)

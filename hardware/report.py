@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The simulation and parity part of the report: pictures of spikes, as SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from spikefold.hardware.trace import Trace
+from spikefold.report_style import COLOURS, svg
+
+
+def spikes_per_layer(traces: Mapping[str, Trace]) -> str:
+    """Mean spikes per clip of every layer, runs side by side."""
+    figure = Figure(figsize=(8.4, 3.0), layout="constrained")
+    axes = figure.add_subplot()
+    names = list(next(iter(traces.values())).layers)
+    width = 0.8 / len(traces)
+    for index, (run, trace) in enumerate(traces.items()):
+        heights = [trace.layers[name].spikes / trace.layers[name].raster.shape[1] for name in names]
+        positions = np.arange(len(names)) + (index - (len(traces) - 1) / 2) * width
+        axes.bar(positions, heights, width * 0.92, label=run, color=COLOURS[index % len(COLOURS)])
+    axes.set_xticks(np.arange(len(names)), names)
+    axes.set_ylabel("spikes per clip")
+    axes.legend(frameon=False, ncols=len(traces), loc="upper right")
+    axes.margins(y=0.18)
+    return svg(figure, "Spikes per clip and layer")
+
+
+def output_rasters(traces: Mapping[str, Trace], classes: tuple[str, ...], clip: int, label: int) -> str:
+    """Output spikes of one clip in every run: steps along x, output neurons along y, the true class framed."""
+    figure = Figure(figsize=(8.4, 3.6), layout="constrained")
+    panels = figure.subplots(1, len(traces), sharey=True, squeeze=False)[0]
+    for axes, (run, trace) in zip(panels, traces.items(), strict=True):
+        raster = list(trace.layers.values())[-1].raster[:, clip]
+        raster = raster.reshape(len(raster), -1).T
+        voters = len(raster) // len(classes)
+        axes.imshow(raster, aspect="auto", cmap="Greys", interpolation="nearest", vmin=0, vmax=1)
+        axes.axhspan(
+            label * voters - 0.5, (label + 1) * voters - 0.5, fill=False, edgecolor=COLOURS[1], linewidth=1.6
+        )
+        axes.set_title(run, fontsize=9)
+        axes.set_xlabel("step")
+    voters = len(list(next(iter(traces.values())).layers.values())[-1].raster[0, 0].ravel()) // len(classes)
+    panels[0].set_yticks([(i + 0.5) * voters - 0.5 for i in range(len(classes))], classes, fontsize=7)
+    return svg(figure, f"Output spikes of one test clip, true class: {classes[label]}")
+
+
+def input_and_layers(frames: np.ndarray, trace: Trace, clip: int) -> str:
+    """One clip as the network sees it: input events and each map layer's spikes, summed over channels, by step."""
+    maps = {"input": frames[:, clip].sum(axis=1, dtype=np.int64)}
+    for name, layer in trace.layers.items():
+        if layer.raster.shape[-1] > 1:
+            maps[name] = layer.raster[:, clip].sum(axis=1, dtype=np.int64)
+    steps = min(8, len(frames))
+    figure = Figure(figsize=(8.4, 1.12 * len(maps) + 0.2), layout="constrained")
+    grid = figure.subplots(len(maps), steps, squeeze=False)
+    for row, (name, values) in zip(grid, maps.items(), strict=True):
+        for step, axes in enumerate(row):
+            axes.imshow(values[step], cmap="magma", vmin=0, vmax=max(1, values.max()), interpolation="nearest")
+            axes.set_xticks([])
+            axes.set_yticks([])
+        row[0].set_ylabel(name, fontsize=8)
+    for step, axes in enumerate(grid[0]):
+        axes.set_title(f"step {step}", fontsize=7)
+    return svg(figure, "Input events and spikes of one test clip")

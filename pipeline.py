@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: ``spikefold run`` from events to two chips, or one stage at a time.
+
+``python pipeline.py`` in a checkout and ``spikefold`` after an installation are the same program.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from spikefold import __version__
+from spikefold.config import Config, load_config, to_toml
+from spikefold.errors import SpikefoldError
+from spikefold.session import LATEST, Session, new_session, open_session, point_latest
+
+app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help=__doc__)
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; `spikefold config` prints one.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="Override one key, as --set train.epochs=3.")]
+Data = Annotated[str | None, typer.Option("--data", help="gestures | digits | npz:DIR | folder:DIR")]
+Out = Annotated[Path | None, typer.Option("--out", help="Run folder; by default a new one under runs/.")]
+RunFolder = Annotated[Path, typer.Argument(help="A run folder.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+_LATEST = Path("runs") / LATEST
+
+
+class Screen:
+    """Progress for people: bars on a terminal, plain lines elsewhere. Results go to stdout, progress to stderr."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self._bars: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+
+    def line(self, text: str) -> None:
+        """One finished fact."""
+        self._console.print(text, markup=False)
+
+    def progress(self, task: str, done: int, of: int, note: str = "") -> None:
+        """A step of long work."""
+        if not self._console.is_terminal:
+            self.line(f"{task}: {done}/{of} {note}".rstrip())
+            return
+        if self._bars is None:
+            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
+                       TimeElapsedColumn(), TextColumn("{task.fields[note]}"))  # fmt: skip
+            self._bars = Progress(*columns, console=self._console)
+            self._bars.start()
+        if task not in self._tasks:
+            self._tasks[task] = self._bars.add_task(task, total=of, note=note)
+        self._bars.update(self._tasks[task], completed=done, note=note)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+
+
+@contextmanager
+def _guarded(quiet: bool = False) -> Iterator[Screen]:
+    """Turn errors a user can cause into a message on stderr and their exit code."""
+    screen = Screen(quiet)
+    try:
+        yield screen
+    except SpikefoldError as error:
+        screen.close()
+        typer.echo(str(error), err=True)
+        raise typer.Exit(error.exit_code) from error
+    finally:
+        screen.close()
+
+
+def _configured(config: Path | None, sets: list[str] | None, data: str | None) -> Config:
+    overrides = list(sets or [])
+    if data is not None:
+        overrides.append(f'data.source="{data}"')
+    return load_config(config, tuple(overrides))
+
+
+@app.command()
+def run(
+    config: ConfigFile = None, sets: Sets = None, data: Data = None, out: Out = None, quiet: Quiet = False
+) -> None:
+    """Everything: train, fold, export to both chips, simulate, compare spike for spike, count energy, report."""
+    with _guarded(quiet) as screen:
+        session = new_session(_configured(config, sets, data), out, screen)
+        from spikefold import stages
+
+        for stage in (stages.train_stage, stages.export_stage, stages.simulate_stage, stages.validate_stage,
+                      stages.energy_stage):  # fmt: skip
+            stage(session)
+        _report(session)
+        point_latest(session)
+
+
+@app.command()
+def train(
+    config: ConfigFile = None, sets: Sets = None, data: Data = None, out: Out = None, quiet: Quiet = False
+) -> None:
+    """Train the network and its vanilla twin into a new run folder."""
+    with _guarded(quiet) as screen:
+        session = new_session(_configured(config, sets, data), out, screen)
+        from spikefold.stages import train_stage
+
+        train_stage(session)
+        point_latest(session)
+        typer.echo(session.folder)
+
+
+def _stage_command(name: str, summary: str) -> Callable[..., None]:
+    def command(folder: RunFolder = _LATEST, quiet: Quiet = False) -> None:
+        with _guarded(quiet) as screen:
+            session = open_session(folder, screen)
+            from spikefold import stages
+
+            getattr(stages, f"{name}_stage")(session)
+            typer.echo(session.folder)
+
+    command.__doc__ = summary
+    return app.command(name)(command)
+
+
+_stage_command("export", "Fold, quantise and write every artefact of a trained run.")
+_stage_command("simulate", "Run every network of an exported run over the test set.")
+_stage_command("validate", "Compare all runners of each chip spike for spike; exit code 1 where they differ.")
+_stage_command("energy", "Count operations of a simulated run and price them.")
+
+
+@app.command()
+def report(folder: RunFolder = _LATEST, quiet: Quiet = False) -> None:
+    """Write report.json and report.html of a run whose stages are done."""
+    with _guarded(quiet) as screen:
+        _report(open_session(folder, screen))
+
+
+def _report(session: Session) -> None:
+    from spikefold.report import report_stage
+
+    content = report_stage(session)
+    for line in _summary(content):
+        typer.echo(line)
+    typer.echo(session.folder / "report.html")
+
+
+def _summary(content: dict[str, Any]) -> Iterator[str]:
+    for step in content["ladder"]:
+        yield f"{step['name']:>10}  accuracy {step['accuracy']:.3f}  spikes/clip {step['spikes_per_clip']:,.0f}"
+    for chip, parity in content["parity"].items():
+        yield (
+            f"{chip:>10}  {' = '.join(parity['runners'])}: {parity['mismatches']} mismatches in "
+            f"{parity['spikes']:,} spikes of {parity['neurons']:,} neurons"
+        )
+    for item in content["not_run"]:
+        yield f"   NOT RUN  {item['what']}: {item['why']}"
+
+
+@app.command()
+def config(file: ConfigFile = None, sets: Sets = None) -> None:
+    """Print the whole configuration as TOML, each key with its meaning."""
+    with _guarded():
+        typer.echo(to_toml(load_config(file, tuple(sets or []))), nl=False)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def main() -> None:
+    """Entry point of ``spikefold``."""
+    app()
+
+
+if __name__ == "__main__":
+    # the module that runs as a script is not `spikefold.pipeline`; hand over to the one that is
+    from spikefold.pipeline import main as installed_main
+
+    sys.exit(installed_main())

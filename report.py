@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`report.json` and the self-contained `report.html` of a run, bound together from what the stages wrote."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from spikefold import __version__
+from spikefold.energy.report import energy_bars
+from spikefold.hardware.report import input_and_layers, output_rasters, spikes_per_layer
+from spikefold.hardware.samna_probe import samna_status
+from spikefold.hardware.trace import Trace, load_trace
+from spikefold.session import Session, read_json, write_json, write_text
+
+SCHEMA_VERSION = 1
+_TEMPLATE = Path(__file__).with_name("report.html.jinja")
+_PACKAGES = ("torch", "spikingjelly", "sinabs", "nir", "onnx", "numpy")
+_LADDER = {
+    "float": "trained network, dynamic attention, PyTorch float32",
+    "vanilla": "its twin without attention, PyTorch float32",
+    "folded": "static attention, batch norm and pooling folded, float64",
+}
+
+
+def report_stage(session: Session) -> dict[str, Any]:
+    """Write both files and return the content of ``report.json``."""
+    report = assemble(session)
+    write_json(session.folder / "report.json", report)
+    write_text(session.folder / "report.html", render(session, report))
+    return report
+
+
+def assemble(session: Session) -> dict[str, Any]:
+    """Everything the stages found, under the published keys; no times and no paths, so two runs can be compared."""
+    exported = read_json(session.path("2_export") / "export.json")
+    simulated = read_json(session.path("3_simulate") / "simulate.json")
+    parity = read_json(session.path("4_validate") / "validate.json")
+    energy = read_json(session.path("5_energy") / "energy.json")
+    trained = read_json(session.path("1_train") / "metrics.json")
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "spikefold": __version__,
+        "run": session.folder.name,
+        "config": session.config.model_dump(mode="json"),
+        "environment": {"python": platform.python_version(), "packages": _versions(), "samna": samna_status()},
+        "classes": trained["classes"],
+        "accuracy": {name: result["accuracy"] for name, result in simulated.items()},
+        "clips": next(iter(simulated.values()))["clips"],
+        "ladder": [_rung(name, simulated[name], exported, energy) for name in simulated],
+        "parity": parity,
+        "passes": exported["passes"],
+        "gates": exported["gates"],
+        "chips": exported["chips"],
+        "artefacts": exported["artefacts"],
+        "identity": exported["identity"],
+        "energy": energy,
+        "not_run": _not_run(session),
+    }
+
+
+def _rung(name: str, result: dict[str, Any], exported: dict[str, Any], energy: dict[str, Any]) -> dict[str, Any]:
+    chip = exported["chips"].get(name, {})
+    what = _LADDER.get(name, f"8-bit integers of {chip.get('title', name)}, clocked simulation")
+    counts = energy["networks"][name]["counts"]
+    return {
+        "name": name, "what": what, "accuracy": result["accuracy"],
+        "spikes_per_clip": result["spikes"] / result["clips"],
+        "nasfr": counts["nasfr"], "synops_per_clip": sum(la["events"] for la in counts["layers"]) / counts["clips"],
+    }  # fmt: skip
+
+
+def _not_run(session: Session) -> list[dict[str, str]]:
+    """What a reader might take for granted, and why it was not done."""
+    missing = []
+    if "speck2f" in session.config.chips.names:
+        why = {
+            "absent": "samna is not installed",
+            "stub": "samna is the stub of the package registry, not the real one",
+        }
+        reason = why.get(samna_status(), "this version compares simulators only")
+        missing.append({"what": "Speck2f devkit", "why": f"{reason}; no board was asked for"})
+    if "loihi2" in session.config.chips.names:
+        missing.append({"what": "Loihi 2 hardware", "why": "needs Intel's research community and its closed runtime"})
+    return missing
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    return found
+
+
+def render(session: Session, report: dict[str, Any]) -> str:
+    """The page, with every picture inside."""
+    test = session.clips("test")
+    traces = {name: load_trace(session.path("3_simulate") / f"trace.{name}.npz") for name in report["accuracy"]}
+    clip = _clearest(traces["float"], len(report["classes"]), test.labels)
+    classes = tuple(report["classes"])
+    pictures = {
+        "input": input_and_layers(test.frames, traces["folded"], clip),
+        "rasters": output_rasters(traces, classes, clip, int(test.labels[clip])),
+        "spikes": spikes_per_layer(traces),
+        "energy": energy_bars(report["energy"]["networks"]),
+    }
+    environment = Environment(undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(r=report, pictures=pictures, chips=list(session.config.chips.names))
+
+
+def _clearest(trace: Trace, classes: int, labels: Any) -> int:
+    """The clip whose true class has the most output spikes: one picture should show a case that works."""
+    counts = trace.output_counts(classes)
+    return int(counts[range(len(labels)), labels].argmax())

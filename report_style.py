@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all pictures of the report share: colours, and a figure as an inline SVG."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+COLOURS = ("#3b6fb6", "#d9822b", "#4b9b6b", "#a34f9f", "#7a7a7a", "#c14953")
+_SETTINGS = {
+    "svg.hashsalt": "spikefold",  # element names must not differ from run to run
+    "svg.fonttype": "none",
+    "font.size": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+def svg(figure: Figure, title: str) -> str:
+    """The figure as an ``<svg>`` element with an accessible title, equal for equal content."""
+    buffer = io.StringIO()
+    with rc_context(_SETTINGS):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    label = html.escape(title, quote=True)
+    return re.sub(r"<svg ", f'<svg role="img" aria-label="{label}" ', text, count=1)

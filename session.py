@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One run on disk: its folder, its configuration, and the data that its stages share.
+
+Each stage writes into a folder of its own that appears whole or not at all::
+
+    runs/NAME/  config.toml  1_train/  2_export/  3_simulate/  4_validate/  5_energy/  report.json  report.html
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from spikefold.config import Config, load_config, to_toml
+from spikefold.errors import DataError
+
+if TYPE_CHECKING:  # the command line must start without loading NumPy and PyTorch
+    from spikefold.train.datasets import Dataset
+    from spikefold.train.frames import Binning
+    from spikefold.train.loop import ClipSet
+
+CONFIG = "config.toml"
+STAGES = ("1_train", "2_export", "3_simulate", "4_validate", "5_energy")
+LATEST = "latest"
+
+
+class Reporter(Protocol):
+    """Where a stage tells people what it does."""
+
+    def line(self, text: str) -> None:
+        """One finished fact."""
+
+    def progress(self, task: str, done: int, of: int, note: str = "") -> None:
+        """A step of long work."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """A run folder with its configuration."""
+
+    folder: Path
+    config: Config
+    reporter: Reporter
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The recordings that the configuration names."""
+        from spikefold.train.datasets import load_dataset
+
+        return load_dataset(self.config.data, self.config.seed, self.reporter.progress)
+
+    @cached_property
+    def binning(self) -> Binning:
+        """How clips are cut into frames."""
+        from spikefold.train.datasets import binning_for
+
+        return binning_for(self.dataset, self.config.data)
+
+    def clips(self, split: str) -> ClipSet:
+        """Frames and labels of ``train`` or ``test``."""
+        if split not in self._clips:
+            from spikefold.train.frames import to_frames
+            from spikefold.train.loop import ClipSet
+
+            recordings = getattr(self.dataset, split)
+            self._clips[split] = ClipSet(to_frames(recordings, self.binning), self.dataset.labels(split))
+        return self._clips[split]
+
+    @cached_property
+    def _clips(self) -> dict[str, ClipSet]:
+        return {}
+
+    def path(self, stage: str) -> Path:
+        """A finished stage's folder.
+
+        Raises:
+            DataError: that stage has not run.
+        """
+        folder = self.folder / stage
+        if not folder.is_dir():
+            verb = stage.partition("_")[2]
+            raise DataError(f"the stage {verb!r} has not run", where=str(self.folder),
+                            hint=f"spikefold {verb} {self.folder}")  # fmt: skip
+        return folder
+
+    @contextmanager
+    def writing(self, stage: str) -> Iterator[Path]:
+        """A scratch folder that becomes the stage's folder when the block ends without an error."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not (self.folder / CONFIG).exists():
+            write_text(self.folder / CONFIG, to_toml(self.config))
+        scratch = self.folder / f".{stage}.part"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        try:
+            yield scratch
+            final, old = self.folder / stage, self.folder / f".{stage}.old"
+            shutil.rmtree(old, ignore_errors=True)
+            if final.exists():
+                final.rename(old)
+            scratch.rename(final)
+            shutil.rmtree(old, ignore_errors=True)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def new_session(config: Config, out: Path | None, reporter: Reporter) -> Session:
+    """A session for a new run; nothing is written before its first stage ends well."""
+    if out is None:
+        source = config.data.source.partition(":")[0]
+        out = Path("runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{source}"
+    if out.exists() and not out.is_dir():
+        raise DataError("the run folder is a file", where=str(out), hint="choose another --out")
+    return Session(out, config, reporter)
+
+
+def open_session(folder: Path, reporter: Reporter) -> Session:
+    """A session on a run that exists.
+
+    Raises:
+        DataError: the folder is no run.
+    """
+    if not (folder / CONFIG).is_file():
+        raise DataError("no run there", where=str(folder), hint=f"a run is a folder with {CONFIG}; `spikefold run`")
+    return Session(folder, load_config(folder / CONFIG), reporter)
+
+
+def point_latest(session: Session) -> None:
+    """Make ``latest`` beside the run folder point at it, replacing an older link but never a real folder."""
+    link = session.folder.parent / LATEST
+    if link.is_symlink() or not link.exists():
+        fresh = link.with_name(f".{LATEST}.{session.folder.name}")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(session.folder.name, target_is_directory=True)
+        fresh.replace(link)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file by rename."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write plain values as JSON, by rename."""
+    write_text(path, json.dumps(values, indent=1, sort_keys=True, allow_nan=False))
+
+
+def read_json(path: Path) -> Any:
+    """Read a stage's JSON.
+
+    Raises:
+        DataError: missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path.name}: {error}", where=str(path), hint="run that stage again") from error
