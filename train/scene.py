@@ -225,24 +225,18 @@ def film(state: PixelState, scene: Scene, frame_us: int, refractory_us: float) -
     base = np.empty((height, width), np.float32)
     _compose(base_next, scene.room, scene.body, scene.cover, scene.sway[0])
     keys, n = np.empty(65536, np.int64), 0
-    box_last = _box(joints[0], radii, height, width)
     frames = len(joints)
     for step in range(1, frames):
         phase = (step - 1) % SLOW_FRAMES
         if phase == 0:
             base, base_next = base_next, base
             _compose(base_next, scene.room, scene.body, scene.cover, scene.sway[step - 1 + SLOW_FRAMES])
-        box_now = _box(joints[step], radii, height, width)
         if phase == SLOW_FRAMES - 1 or step == frames - 1:
             box = (0, height, 0, width)
-        else:  # the pixels that an arm has just left have to see the room again
-            box = (
-                min(box_now[0], box_last[0]),
-                max(box_now[1], box_last[1]),
-                min(box_now[2], box_last[2]),
-                max(box_now[3], box_last[3]),
-            )
-        box_last = box_now
+        else:
+            # pixels that an arm has just left see the room again; those that it will reach next get a sample of
+            # now, or its arrival would be spread over all the time since their last one
+            box = _box(joints[step - 1 : step + 2], radii, height, width)
         part = np.float32((phase + 1) / SLOW_FRAMES)
         for y in range(box[0], box[1]):
             for x in range(box[2], box[3]):
@@ -254,10 +248,13 @@ def film(state: PixelState, scene: Scene, frame_us: int, refractory_us: float) -
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _box(joints: np.ndarray, radii: np.ndarray, height: int, width: int) -> tuple[int, int, int, int]:
-    """Rows and columns that the arms can touch; its area is 0 where they are all out of the image."""
+    """Rows and columns that the arms can touch in any of the frames of ``joints (F, 2, 4, 2)``.
+
+    Its area is 0 where they are all out of the image.
+    """
     pad = radii.max() + 2
-    y0 = min(max(int(joints[:, :, 1].min() - pad), 0), height)
-    y1 = min(max(int(joints[:, :, 1].max() + pad) + 2, 0), height)
-    x0 = min(max(int(joints[:, :, 0].min() - pad), 0), width)
-    x1 = min(max(int(joints[:, :, 0].max() + pad) + 2, 0), width)
+    y0 = min(max(int(joints[..., 1].min() - pad), 0), height)
+    y1 = min(max(int(joints[..., 1].max() + pad) + 2, 0), height)
+    x0 = min(max(int(joints[..., 0].min() - pad), 0), width)
+    x1 = min(max(int(joints[..., 0].max() + pad) + 2, 0), width)
     return y0, y1, x0, x1
