@@ -21,7 +21,7 @@ class DataConfig(_Section):
     """Where events come from and how they become frames."""
 
     source: str = Field("gestures", description="gestures | digits | npz:DIR (train.npz, test.npz) | folder:DIR")
-    train: int = Field(440, ge=1, description="recordings to generate for training (generated sources)")
+    train: int = Field(660, ge=1, description="recordings to generate for training (generated sources)")
     test: int = Field(110, ge=1, description="recordings to generate for testing (generated sources)")
     test_share: float = Field(0.2, gt=0, lt=1, description="share of each class kept for testing (folder source)")
     steps: int = Field(8, ge=1, description="time bins T of a clip")
@@ -40,7 +40,7 @@ class ModelConfig(_Section):
     channels: tuple[int, ...] = Field((16, 32, 32), description="channels of each convolution")
     strides: tuple[int, ...] = Field((2, 2, 2), description="spatial reduction of each convolution")
     reduction: Literal["pool", "stride"] = Field(
-        "pool", description="3x3 conv + average pool (the paper), or the one strided convolution that it equals"
+        "stride", description="3x3 conv + average pool (the paper), or the one strided convolution that it equals"
     )
     attention: Literal["none", "asa1", "asa2"] = Field("asa1", description="ASA with or without the temporal MLP")
     lam: float = Field(0.5, gt=0, lt=1, description="ASA's share of important channels and steps")
@@ -53,7 +53,7 @@ class ModelConfig(_Section):
 class TrainConfig(_Section):
     """The training."""
 
-    epochs: int = Field(12, ge=1)
+    epochs: int = Field(16, ge=1)
     batch: int = Field(20, ge=1)
     lr: float = Field(2e-3, gt=0, description="peak of the one-cycle schedule of Adam")
     loss: Literal["rate", "current"] = Field(

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,7 +98,9 @@ def run(
 
         for stage in (stages.train_stage, stages.export_stage, stages.simulate_stage, stages.validate_stage,
                       stages.energy_stage):  # fmt: skip
+            started = time.monotonic()
             stage(session)
+            screen.line(f"{stage.__name__.removesuffix('_stage')} took {time.monotonic() - started:.1f} s")
         _report(session)
         point_latest(session)
 

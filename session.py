@@ -151,7 +151,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, values: Any) -> None:
     """Write plain values as JSON, by rename."""
-    write_text(path, json.dumps(values, indent=1, sort_keys=True, allow_nan=False))
+    write_text(path, json.dumps(values, indent=1, allow_nan=False))
 
 
 def read_json(path: Path) -> Any:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from typing import Any
 
@@ -48,7 +47,6 @@ def train_stage(session: Session) -> None:
         folders = {NETWORK: (config.model.attention, folder / NETWORK)}
         if config.train.twin and config.model.attention != "none":
             folders[TWIN] = ("none", folder / TWIN)
-        started = time.monotonic()
         history = train_all(
             job, folders, lambda name, e: session.reporter.progress(
                 f"train {name}", e.number, e.of, f"loss {e.loss:.3f}, accuracy {e.accuracy:.3f}"
@@ -56,7 +54,7 @@ def train_stage(session: Session) -> None:
         )  # fmt: skip
         metrics = {name: [asdict(epoch) for epoch in epochs] for name, epochs in history.items()}
         write_json(folder / "metrics.json", {"epochs": metrics, "classes": list(session.dataset.classes)})
-    session.reporter.line(f"trained {', '.join(folders)} on {len(clips)} clips in {time.monotonic() - started:.0f} s")
+    session.reporter.line(f"trained {', '.join(folders)} on {len(clips)} clips")
 
 
 def export_stage(session: Session) -> None:

@@ -23,8 +23,6 @@ BIAS_MIN, BIAS_MAX = -2048, 2047
 THRESHOLD_MAX = 2**16 - 1
 SUM_MAX = 2**16 - 1
 """netx's current wraps above ``2**23``, 128 a weight unit."""
-GEOMETRY_MAX = 127
-"""lava-nc keeps stride, padding, dilation and kernel size as int8."""
 
 
 def violations(network: Network, *, max_count: int | None = None) -> list[Issue]:
@@ -46,7 +44,7 @@ def violations(network: Network, *, max_count: int | None = None) -> list[Issue]
         elif isinstance(layer.op, Conv2d | Dense):
             count = most if layer.inputs == (INPUT,) else 1
             issues += [*_weights(layer.op, where), *_sums(layer.op, where, count)]
-            issues += _conv(layer.op, where) if isinstance(layer.op, Conv2d) else _dense(layer.op, where)
+            issues += _dense(layer.op, where) if isinstance(layer.op, Dense) else []
     return issues
 
 
@@ -88,15 +86,6 @@ def _sums(op: Conv2d | Dense, where: str, count: int) -> Iterator[Issue]:
         over = int((sums > SUM_MAX).sum())
         hint = f"{over} outputs: prune or scale down the weights, or bin into shorter steps (highest count {count})"
         yield Issue("sum of weights", where, str(int(sums.max())), str(SUM_MAX), hint)
-
-
-def _conv(op: Conv2d, where: str) -> Iterator[Issue]:
-    """Stride, padding, dilation and dilated kernel fit int8."""
-    extents = [d * (k - 1) + 1 for d, k in zip(op.dilation, op.weight.shape[2:], strict=True)]
-    largest = max(*op.stride, *op.padding, *op.dilation, *extents, op.groups)
-    if largest > GEOMETRY_MAX:
-        hint = "use smaller kernels, strides or fewer groups"
-        yield Issue("kernel, stride, padding, dilation, groups", where, str(largest), str(GEOMETRY_MAX), hint)
 
 
 def _dense(op: Dense, where: str) -> Iterator[Issue]:

@@ -12,13 +12,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from spikefold.errors import EnvironmentLacksError
 
 WORKER = Path(__file__).with_name("lava_worker.py")
-GRACE_S = 3.0
+GRACE_S = 1.0
 _TAIL_CHARS = 4000
 _KEPT = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMP", "LANG")
 
@@ -64,7 +65,8 @@ def run_worker(
     """
     entries = [{"net": job.net, "bits": job.bits, "potentials": job.potentials} for job in jobs]
     (home / "job.json").write_text(json.dumps({"jobs": entries}), encoding="utf-8")
-    np.savez(home / "in.npz", **{str(index): job.frames for index, job in enumerate(jobs)})
+    arrays: dict[str, Any] = {str(index): job.frames for index, job in enumerate(jobs)}
+    np.savez(home / "in.npz", **arrays)
     log = home / "worker.log"
     command = [interpreter or sys.executable, str(WORKER), str(home)]
     try:
@@ -109,15 +111,12 @@ def _run_group(command: list[str], environment: dict[str, str], output: int, tim
 
 def _end_group(worker: subprocess.Popen[bytes]) -> None:
     """End every process of the worker's group: asked first, so that shared memory is given back; then killed."""
-    for request in (signal.SIGTERM, signal.SIGKILL):
-        deadline = time.monotonic() + GRACE_S
-        alive = _signal_group(worker, request)
-        while alive and time.monotonic() < deadline:
-            time.sleep(0.02)
-            worker.poll()  # reaps the worker, which would stay in its group as a zombie
-            alive = _signal_group(worker, 0)
-        if not alive:
-            return
+    deadline = time.monotonic() + GRACE_S
+    while _signal_group(worker, signal.SIGTERM) and time.monotonic() < deadline:
+        time.sleep(0.05)
+        worker.poll()  # reaps the worker, which would stay in its group as a zombie
+    _signal_group(worker, signal.SIGKILL)
+    worker.wait()
 
 
 def _signal_group(worker: subprocess.Popen[bytes], number: int) -> bool:

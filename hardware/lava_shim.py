@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes lava-nc 0.10.0 and lava-dl 0.6.0 importable on Python 3.11 to 3.13, with numpy 2 and without torch.
 
-Both are archived, so a patch against their text cannot rot. It is made in memory only, while Python imports the four
+Both are archived, so a patch against their text cannot rot. It is made in memory only, while Python imports the five
 modules, and a text that it does not know is refused:
 
 1. Python 3.11: dataclass defaults must be hashable.  2. numpy 2.4: ``np.reshape(newshape=)`` is now ``shape=``.
 3. numpy 2.4: ``int()`` of a one-element array.  4. netx imports torch for resonators and for modules unused here.
+5. numpy 2: lava keeps a convolution's geometry as int8 and adds the sides of its input to it, which numpy 1 widened;
+   numpy 2 raises or wraps from a side of 126 on.
 
 `lava_worker` loads this file by its path; it imports neither spikefold nor lava.
 """
@@ -18,7 +20,7 @@ import sys
 from types import CodeType, ModuleType
 from typing import Any
 
-SHIM_VERSION = 1
+SHIM_VERSION = 2
 _RF = "from lava.lib.dl.slayer.neuron.rf import neuron_params as get_rf_params"
 _PATCHES: dict[str, tuple[tuple[str, str, int], ...]] = {
     "lava.magma.compiler.var_model": tuple(
@@ -26,6 +28,7 @@ _PATCHES: dict[str, tuple[tuple[str, str, int], ...]] = {
         for name in ("ByteEncoder", "CoreEncoder", "ChipEncoder")
     ),
     "lava.magma.core.process.ports.ports": (("np.reshape, newshape=", "np.reshape, shape=", 2),),
+    "lava.proc.conv.models": (("LavaPyType(np.ndarray, np.int8, precision=8)", "LavaPyType(np.ndarray, int)", 5),),
     "lava.lib.dl.netx.hdf5": (
         (_RF, "get_rf_params = None", 1),
         ("int(layer_config['weight'])", "int(np.ravel(layer_config['weight'])[0])", 1),
@@ -54,7 +57,7 @@ class _PatchingLoader(importlib.machinery.SourceFileLoader):
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Patches four modules of lava, and keeps torch out: imported before lava forks, it doubles the memory."""
+    """Patches five modules of lava, and keeps torch out: imported before lava forks, it doubles the memory."""
 
     def find_spec(
         self, fullname: str, path: Any, target: ModuleType | None = None

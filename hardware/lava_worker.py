@@ -16,13 +16,14 @@ import importlib
 import importlib.util
 import json
 import os
+import signal
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -197,19 +198,18 @@ def _report_child_errors(home: Path) -> None:
 
 @contextlib.contextmanager
 def _watch(home: Path) -> Iterator[None]:
-    """While lava runs, none of its processes may end: with one of them missing it waits for ever."""
-    done = threading.Event()
+    """While lava runs, neither one of its processes nor our parent may end: it would wait for ever."""
+    done, parent = threading.Event(), os.getppid()
 
     def look() -> None:
         while not done.wait(0.1):
-            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            told = home / "child.txt"
-            if told.exists() or (ended is not None and not done.wait(0.3)):
-                error = (
-                    told.read_text(encoding="utf-8") if told.exists() else f"one of lava's processes died: {ended}"
-                )
-                _write(home / "result.json", json.dumps({"ok": False, "error": error}))
-                os._exit(1)
+            if os.getppid() != parent:
+                os.killpg(0, signal.SIGTERM)
+            ended = None
+            with contextlib.suppress(ChildProcessError):  # before the first fork
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if _told(home) or (ended is not None and not done.wait(0.3)):
+                _fail(home, f"one of lava's processes died: {ended}")
 
     watcher = threading.Thread(target=look, daemon=True)
     watcher.start()
@@ -220,14 +220,25 @@ def _watch(home: Path) -> Iterator[None]:
         watcher.join()
 
 
+def _told(home: Path) -> str:
+    path = home / "child.txt"
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def _fail(home: Path, error: str) -> NoReturn:
+    """Leave at once: unwinding would end in lava's destructors, which wait for processes that wait for each other."""
+    _write(home / "result.json", json.dumps({"ok": False, "error": _told(home) or error}))
+    os._exit(1)
+
+
 def _write(path: Path, text: str) -> None:
     part = path.with_suffix(f".{os.getpid()}.part")
     part.write_text(text, encoding="utf-8")
     os.replace(part, path)
 
 
-def main(home: Path) -> int:
-    """Run every job of the directory; 0 where all of them ran."""
+def main(home: Path) -> None:
+    """Run every job of the directory."""
     started = time.perf_counter()
     seconds = {}
     try:
@@ -245,11 +256,9 @@ def main(home: Path) -> int:
         np.savez(home / "part.npz", **out)
         os.replace(home / "part.npz", home / "out.npz")
     except BaseException:  # noqa: BLE001 - the parent process raises it; here is nobody to raise to
-        _write(home / "result.json", json.dumps({"ok": False, "error": traceback.format_exc()}))
-        return 1
+        _fail(home, traceback.format_exc())
     _write(home / "result.json", json.dumps({"ok": True, "seconds": seconds}))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    main(Path(sys.argv[1]))

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calibrate ASA's dynamic gates over clips, so that a static factor per channel can take their place.
 
-For each ASA layer and channel the factor is the least-squares one, ``sum(x * y) / sum(x * x)`` over clips, steps and
-positions, with ``x`` the layer's input and ``y = x * gate`` its output; a gate counts by how much passes through it.
+For each ASA layer and channel the factor is the mean of the dynamic gate over clips, steps and positions. (The
+least-squares factor, which weights a gate by what passes through it, explains more energy but lets the noise between
+the events through: up to 2.5 times the spikes in trials, at no better accuracy.)
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from spikingjelly.activation_based import functional
 
+from spikefold.errors import SpikefoldError
 from spikefold.train.attention import ASA
 from spikefold.train.models import SpikingNet
 
@@ -22,10 +24,11 @@ class GateStatistics:
     """One ASA layer's gate over a calibration set.
 
     Attributes:
-        scale: static factor per channel ``(C,)``.
+        scale: static factor per channel ``(C,)``, the gate's mean.
         mean: mean of the dynamic gate over everything.
         std: its standard deviation over everything.
-        explained: share of the energy of ``y`` that the static factor reproduces, 1 for a perfectly static gate.
+        explained: ``1 - sum((y - s x)^2) / sum(y^2)`` for the layer's input x, its output y and the static factor s:
+            1 for a perfectly static gate.
     """
 
     scale: np.ndarray
@@ -59,29 +62,28 @@ def calibrate(model: SpikingNet, frames: np.ndarray, batch: int = 50) -> dict[st
 
 
 class _Sums:
-    """Running sums of one layer in float64."""
+    """Running sums of one layer in float64, each ``(C,)``."""
 
     def __init__(self) -> None:
-        self.xx = self.xy = self.yy = torch.zeros((), dtype=torch.float64)
-        self.count, self.gate, self.gate_squared = 0, 0.0, 0.0
+        self.xx = self.xy = self.yy = self.gate = self.gate_squared = torch.zeros((), dtype=torch.float64)
+        self.count = 0
 
     def add(self, module: ASA, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
-        x, y = inputs[0].double(), output.double()
+        x, y, gate = inputs[0].double(), output.double(), module.last_gate
+        if gate is None:
+            raise SpikefoldError("the attention layer kept no gate", hint="a static gate cannot be calibrated again")
+        gate = gate.double()
         axes = (0, 1, 3, 4)
         self.xx, self.xy, self.yy = (
             self.xx + (x * x).sum(axes), self.xy + (x * y).sum(axes), self.yy + (y * y).sum(axes)
         )  # fmt: skip
-        if module.last_gate is not None:
-            gate = module.last_gate.double()
-            self.count += gate.numel()
-            self.gate += float(gate.sum())
-            self.gate_squared += float((gate * gate).sum())
+        self.gate, self.gate_squared = self.gate + gate.sum(axes), self.gate_squared + (gate * gate).sum(axes)
+        self.count += gate[:, :, 0].numel()
 
     def statistics(self) -> GateStatistics:
-        mean = self.gate / self.count
-        scale = torch.where(self.xx > 0, self.xy / self.xx.clamp_min(1e-300), torch.tensor(mean).double())
-        residual = self.yy.sum() - (self.xy * self.xy / self.xx.clamp_min(1e-300)).sum()
-        return GateStatistics(
-            scale.numpy(), mean, max(self.gate_squared / self.count - mean * mean, 0.0) ** 0.5,
-            float(1 - residual / self.yy.sum()),
-        )  # fmt: skip
+        scale = self.gate / self.count
+        mean = float(scale.mean())
+        variance = float((self.gate_squared / self.count).mean()) - mean * mean
+        residual = self.yy - 2 * scale * self.xy + scale * scale * self.xx
+        explained = float(1 - residual.sum() / self.yy.sum())
+        return GateStatistics(scale.numpy(), mean, max(variance, 0.0) ** 0.5, explained)

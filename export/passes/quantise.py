@@ -130,12 +130,15 @@ def _integer_neuron(neuron: Neuron, scale: float, chip: NumberFormat) -> Neuron:
     leak = neuron.leak
     if leak is not None and chip.leak_shift is not None:
         leak = Leak(int(np.rint(leak.keep * 2**chip.leak_shift)), chip.leak_shift)
+    threshold = _rounded(neuron.threshold, scale)
+    if leak is None and neuron.fire is Fire.GT:
+        threshold = threshold + 1  # among whole numbers v > k is v >= k + 1
     v_min = chip.v_min
     if v_min is not None and neuron.v_min is not None:
         v_min = max(v_min, int(np.rint(neuron.v_min * scale)))
     return replace(
         neuron,
-        threshold=_rounded(neuron.threshold, scale),
+        threshold=threshold,
         leak=leak,
         v_min=v_min,
         fire=Fire.GE if leak is None else chip.fire_leaky,
