@@ -14,7 +14,8 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	mkdir -p .dev && ln -sfn .. .dev/spikefold
-	MYPYPATH=.dev $(BIN)/mypy -p spikefold
+	MYPYPATH=.dev $(BIN)/mypy -m spikefold.pipeline -m spikefold.stages -m spikefold.report \
+		-p spikefold.train -p spikefold.export -p spikefold.hardware -p spikefold.energy
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks

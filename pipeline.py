@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -188,4 +187,4 @@ if __name__ == "__main__":
     # the module that runs as a script is not `spikefold.pipeline`; hand over to the one that is
     from spikefold.pipeline import main as installed_main
 
-    sys.exit(installed_main())
+    installed_main()

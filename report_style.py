@@ -6,12 +6,13 @@ from __future__ import annotations
 import html
 import io
 import re
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 COLOURS = ("#3b6fb6", "#d9822b", "#4b9b6b", "#a34f9f", "#7a7a7a", "#c14953")
-_SETTINGS = {
+_SETTINGS: Any = {
     "svg.hashsalt": "spikefold",  # element names must not differ from run to run
     "svg.fonttype": "none",
     "font.size": 8,

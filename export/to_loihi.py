@@ -21,7 +21,7 @@ import h5py
 import numpy as np
 
 from spikefold.errors import UnsupportedError
-from spikefold.export.loihi_rules import violations
+from spikefold.hardware.loihi_rules import violations
 from spikefold.export.network import INPUT, Network
 from spikefold.export.neuron import Fire, Neuron
 from spikefold.export.ops import Conv2d, Dense

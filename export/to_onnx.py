@@ -9,6 +9,7 @@ exact while its sums stay below ``2**24``. Standard operators only.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -71,7 +72,7 @@ class _Graph:
         self.inputs: list[onnx.ValueInfoProto] = []
         self.outputs: list[onnx.ValueInfoProto] = []
 
-    def node(self, op: str, *inputs: str, name: str = "", **attributes: object) -> str:
+    def node(self, op: str, *inputs: str, name: str = "", **attributes: Any) -> str:
         output = name or f"v{len(self.nodes)}"
         self.nodes.append(helper.make_node(op, list(inputs), [output], **attributes))
         return output

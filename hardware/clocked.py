@@ -64,8 +64,8 @@ def _stateless(op: object, x: torch.Tensor, *, exact: bool, where: str) -> torch
         case AvgPool2d():
             return torch.nn.functional.avg_pool2d(x, op.kernel)
         case BatchNorm():
-            parameters = (torch.tensor(v) for v in (op.mean, op.var, op.gamma, op.beta))
-            return torch.nn.functional.batch_norm(x, *parameters, training=False, eps=op.eps)
+            mean, var, gamma, beta = (torch.tensor(v) for v in (op.mean, op.var, op.gamma, op.beta))
+            return torch.nn.functional.batch_norm(x, mean, var, gamma, beta, training=False, eps=op.eps)
         case Gate():
             return x * torch.tensor(op.scale)[:, None, None]
     raise UnsupportedError(f"the clocked engine does not know {type(op).__name__}", where=where)

@@ -100,12 +100,12 @@ def _run_group(command: list[str], environment: dict[str, str], output: int, tim
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
+    code = 1
     try:
         code = worker.wait(timeout_s)
-    except BaseException:  # a timeout or Ctrl-C; raised again
-        _end_group(worker)
-        raise
-    _signal_group(worker, signal.SIGTERM)  # stragglers of a crash; the shared memory's keeper ignores it and finishes
+    finally:
+        if code != 0:  # failed, timed out or interrupted: whatever it forked still runs
+            _end_group(worker)
     return code
 
 

@@ -7,30 +7,29 @@ netx writes ``2 * q`` for an int8 weight q, and the state counts 1/64 of a writt
 
 from __future__ import annotations
 
-from spikefold.errors import Issue
-from spikefold.export.network import Network
 from spikefold.export.neuron import Fire, Overflow, Reset
 from spikefold.export.numbers import NumberFormat
 from spikefold.hardware.chip import Chip
+from spikefold.hardware.loihi_rules import (
+    LEAK_SHIFT,
+    STATE_BITS,
+    STATE_SHIFT,
+    SUM_MAX,
+    THRESHOLD_MAX,
+    violations,
+)
 
 NUMBERS = NumberFormat(
     weight_bits=8,
     bias_bits=12,
-    threshold_max=2**16 - 1,
-    state_bits=24,
+    threshold_max=THRESHOLD_MAX,
+    state_bits=STATE_BITS,
     overflow=Overflow.SATURATE,
     resets=frozenset({Reset.ZERO}),
-    state_shift=7,
-    leak_shift=12,
+    state_shift=STATE_SHIFT,
+    leak_shift=LEAK_SHIFT,
     fire_leaky=Fire.GT,
-    # the synaptic current wraps at +-2^23 in units of 1/128 weight
-    sum_max=2**16 - 1,
+    sum_max=SUM_MAX,
 )
-
-
-def violations(network: Network) -> list[Issue]:
-    """Every limit that the integer network breaks."""
-    return []
-
 
 LOIHI2 = Chip("loihi2", "Intel Loihi 2", NUMBERS, violations)

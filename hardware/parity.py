@@ -62,15 +62,15 @@ def check(chip: str, network: Network, frames: np.ndarray, judge: Runner, judge_
         MismatchError: a runner does not report every layer, or a layer never fires.
     """
 
-    def specification(clips: np.ndarray, *, potentials: bool = False) -> Trace:
-        return reference.run(network, clips, potentials=potentials)
+    def specification(frames: np.ndarray, *, potentials: bool = False) -> Trace:
+        return reference.run(network, frames, potentials=potentials)
 
-    def engine(clips: np.ndarray, *, potentials: bool = False) -> Trace:
-        return clocked.run(network, clips, potentials=potentials)
+    def engine(frames: np.ndarray, *, potentials: bool = False) -> Trace:
+        return clocked.run(network, frames, potentials=potentials)
 
     expected = specification(frames)
     few = frames[:, :judge_clips]
-    pairs = [
+    pairs: list[tuple[Trace, Runner, np.ndarray]] = [
         (expected, engine, frames),
         (expected if judge_clips >= frames.shape[1] else specification(few), judge, few),
     ]

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -25,7 +27,7 @@ from spikefold.hardware.lava_process import Job, run_worker
 from spikefold.hardware.lava_provision import provision
 from spikefold.hardware.trace import Trace
 
-pytestmark = [pytest.mark.lava, pytest.mark.skipif(os.name == "nt", reason="lava forks")]
+pytestmark = [pytest.mark.lava, pytest.mark.skipif(sys.platform != "linux", reason="lava forks; reads /proc")]
 T, N = 7, 3
 
 
@@ -193,9 +195,21 @@ def golden_home(folder):
 
 def members(folder) -> list[int]:
     """Process ids of the worker of this job directory and of all that it forked, oldest first."""
-    listing = subprocess.run(["ps", "-eo", "pid,stat,args"], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(None, 2) for line in listing.splitlines() if "lava_worker.py" in line and str(folder) in line]
-    return sorted(int(row[0]) for row in rows if not row[1].startswith("Z"))
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            words = (entry / "cmdline").read_bytes().split(b"\0")  # empty for a zombie
+            if str(folder).encode() in words and any(word.endswith(b"lava_worker.py") for word in words):
+                found.append(int(entry.name))
+    return sorted(found)
+
+
+def all_end(folder) -> bool:
+    """Whether all of them end within five seconds: signals arrive late on a busy machine."""
+    deadline = time.monotonic() + 5
+    while members(folder) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not members(folder)
 
 
 def test_exception_inside_a_lava_process_reaches_the_user(library, tmp_path):
@@ -207,7 +221,7 @@ def test_exception_inside_a_lava_process_reaches_the_user(library, tmp_path):
     with pytest.raises(EnvironmentLacksError, match=r"run_spk(.|\n)*boolean index did not match"):
         run_worker(home, jobs, library, timeout_s=60)
     assert time.monotonic() - began < 30
-    assert members(home) == []
+    assert all_end(home)
 
 
 def test_unreadable_network_file_reaches_the_user(library, tmp_path):
@@ -224,7 +238,7 @@ def test_timeout_ends_every_process(library, tmp_path):
     with pytest.raises(EnvironmentLacksError, match=r"did not finish within 2\.5 s"):
         run_worker(home, slow, library, timeout_s=2.5)
     assert time.monotonic() - began < 10
-    assert members(home) == []
+    assert all_end(home)
 
 
 SLOW = """
@@ -245,13 +259,12 @@ def test_nothing_waits_for_the_dead(library, tmp_path, victim):
     while len(members(home)) < 8 and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(0.5)
+    assert len(members(home)) >= 8
     os.kill(client.pid if victim == "the client" else members(home)[-1], signal.SIGKILL)
     _, said = client.communicate(timeout=20)
     if victim != "the client":
         assert b"one of lava's processes died" in said
-    while members(home) and time.monotonic() < deadline + 10:
-        time.sleep(0.1)
-    assert members(home) == []
+    assert all_end(home)
 
 
 def test_killed_worker_is_reported(tmp_path, monkeypatch):
