@@ -46,7 +46,7 @@ def assemble(session: Session) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "spikefold": __version__,
         "run": session.folder.name,
-        "config": session.config.model_dump(mode="json"),
+        "config": session.resolved().model_dump(mode="json"),
         "environment": {"python": platform.python_version(), "packages": _versions(), "samna": samna_status()},
         "classes": trained["classes"],
         "accuracy": {name: result["accuracy"] for name, result in simulated.items()},

@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from spikefold.config import Config, load_config, to_toml
+from spikefold.config import Config, load_config
 from spikefold.errors import DataError
 
 if TYPE_CHECKING:  # the command line must start without loading NumPy and PyTorch
@@ -27,7 +27,16 @@ if TYPE_CHECKING:  # the command line must start without loading NumPy and PyTor
     from spikefold.train.loop import ClipSet
 
 CONFIG = "config.toml"
-STAGES = ("1_train", "2_export", "3_simulate", "4_validate", "5_energy")
+TRAIN, NETWORK = "1_train", "network"
+READ_BY = {
+    "1_train": ("2_export", "3_simulate", "4_validate", "5_energy"),
+    "2_export": ("3_simulate", "4_validate", "5_energy"),
+    "3_simulate": ("5_energy",),
+    "4_validate": (),
+    "5_energy": (),
+}
+"""For each stage those that were computed from it, and are stale once it runs again."""
+_REPORTS = ("report.json", "report.html")
 LATEST = "latest"
 
 
@@ -43,11 +52,16 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True)
 class Session:
-    """A run folder with its configuration."""
+    """A run folder with its configuration.
+
+    Attributes:
+        trained: whether the folder's network decides how clips are cut; else configuration and data do.
+    """
 
     folder: Path
     config: Config
     reporter: Reporter
+    trained: bool = False
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -59,9 +73,18 @@ class Session:
     @cached_property
     def binning(self) -> Binning:
         """How clips are cut into frames."""
+        if self.trained:
+            from spikefold.train.checkpoint import load
+
+            return load(self.path(TRAIN) / NETWORK).binning
         from spikefold.train.datasets import binning_for
 
         return binning_for(self.dataset, self.config.data)
+
+    def resolved(self) -> Config:
+        """The configuration with what it left open filled in from the data."""
+        chosen = {key: getattr(self.binning, key) for key in ("dt_us", "downsample", "max_count")}
+        return self.config.model_copy(update={"data": self.config.data.model_copy(update=chosen)})
 
     def clips(self, split: str) -> ClipSet:
         """Frames and labels of ``train`` or ``test``."""
@@ -94,8 +117,6 @@ class Session:
     def writing(self, stage: str) -> Iterator[Path]:
         """A scratch folder that becomes the stage's folder when the block ends without an error."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not (self.folder / CONFIG).exists():
-            write_text(self.folder / CONFIG, to_toml(self.config))
         scratch = self.folder / f".{stage}.part"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
@@ -107,6 +128,10 @@ class Session:
                 final.rename(old)
             scratch.rename(final)
             shutil.rmtree(old, ignore_errors=True)
+            for stale in READ_BY[stage]:
+                shutil.rmtree(self.folder / stale, ignore_errors=True)
+            for name in _REPORTS:
+                (self.folder / name).unlink(missing_ok=True)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -129,7 +154,7 @@ def open_session(folder: Path, reporter: Reporter) -> Session:
     """
     if not (folder / CONFIG).is_file():
         raise DataError("no run there", where=str(folder), hint=f"a run is a folder with {CONFIG}; `spikefold run`")
-    return Session(folder, load_config(folder / CONFIG), reporter)
+    return Session(folder, load_config(folder / CONFIG), reporter, trained=True)
 
 
 def point_latest(session: Session) -> None:

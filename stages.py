@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
-from spikefold.config import ModelConfig
+from spikefold.config import ModelConfig, to_toml
 from spikefold.energy.budget import AttentionCost, attention_cost, budget, equation_11, load_profile
 from spikefold.energy.counts import count
 from spikefold.errors import MismatchError, UnsupportedError
@@ -25,12 +25,12 @@ from spikefold.hardware import clocked, parity
 from spikefold.hardware.registry import chip_named
 from spikefold.hardware.trace import Trace, load_trace, predictions, save_trace
 from spikefold.hardware.validate import compare
-from spikefold.session import Session, write_json
+from spikefold.session import CONFIG, NETWORK, Session, write_json, write_text
 from spikefold.train import checkpoint, gates
 from spikefold.train.tracing import trace_model
 from spikefold.train.twins import Job, train_all
 
-NETWORK, TWIN = "network", "vanilla"
+TWIN = "vanilla"
 _CALIBRATION_CLIPS = 200
 _FOLDS = (fold_batchnorm, fold_pooling, fold_attention)
 _MOST_FLIPS = 1e-5
@@ -54,6 +54,7 @@ def train_stage(session: Session) -> None:
         )  # fmt: skip
         metrics = {name: [asdict(epoch) for epoch in epochs] for name, epochs in history.items()}
         write_json(folder / "metrics.json", {"epochs": metrics, "classes": list(session.dataset.classes)})
+    write_text(session.folder / CONFIG, to_toml(session.resolved()))
     session.reporter.line(f"trained {', '.join(folders)} on {len(clips)} clips")
 
 
@@ -93,7 +94,8 @@ def _fold(network: Network, frames: np.ndarray) -> tuple[Network, list[dict[str,
     for step in _FOLDS:
         network = step(network)
         after = clocked.run(network, frames)
-        comparison = compare(before, after)
+        named = replace(before, runner=f"before {step.__name__}"), replace(after, runner=f"after {step.__name__}")
+        comparison = compare(*named)
         if comparison.mismatches > _MOST_FLIPS * comparison.spikes:
             raise MismatchError(f"{step.__name__} changed the network: {comparison.describe()}", where="export",
                                 hint="a bug: keep the run folder and report it")  # fmt: skip

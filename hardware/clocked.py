@@ -91,8 +91,8 @@ def _neurons(neuron: Neuron, x: torch.Tensor, potentials: bool) -> tuple[torch.T
     low, high, overflow = 0.0, 0.0, 0
     for step, current in enumerate(x * shift):
         v = _leaked(neuron, v + current) if neuron.order is Order.INPUT_FIRST else _leaked(neuron, v) + current
-        low, high = min(low, float(v.min())), max(high, float(v.max()))
         v, lost = _bounded(neuron, v)
+        low, high = min(low, float(v.min())), max(high, float(v.max()))
         overflow += lost
         spikes[step] = fired = _fired(neuron, v, theta)
         v = _reset(neuron, v, fired, theta)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,10 +102,11 @@ def load_trace(path: Path) -> Trace:
         DataError: the file is missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # opened here, because NumPy leaves the file open if it is a damaged archive
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             layers = {str(name): _load_layer(archive, str(name)) for name in archive["layers"]}
             return Trace(str(archive["runner"]), layers)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(
             f"cannot read the trace: {error}", where=str(path), hint="run `spikefold simulate`"
         ) from error

@@ -75,6 +75,8 @@ def compare(first: Trace, second: Trace, reruns: tuple[Rerun, Rerun] | None = No
             f"{names[0]} has layers {list(first.layers)}, {names[1]} has {list(second.layers)}",
             hint="both runners must report every spiking layer",
         )
+    if not first.layers:
+        raise MismatchError(f"{names[0]} and {names[1]} report no spiking layer, so nothing was compared")
     mismatches, spikes, neurons = 0, 0, 0
     found: FirstMismatch | None = None
     steps = clips = 0

@@ -163,9 +163,10 @@ def test_thresholds_by_channel_and_by_neuron() -> None:
 
 def _random_network(seed: int = 0, steps: int = 7) -> tuple[Network, np.ndarray]:
     rng = np.random.default_rng(seed)
-    neuron = Neuron(np.array(4), reset=Reset.SUBTRACT, max_spikes=None, leak=Leak(4, 2), v_min=-6.0)
+    neuron = Neuron(np.array(4), reset=Reset.SUBTRACT, max_spikes=None, v_min=-6.0)
+    conv = Conv2d(rng.integers(-2, 4, (3, 2, 3, 2)), np.array([1, -1, 0]), padding=(1, 0))
     layers = (
-        Layer("c", Conv2d(rng.integers(-2, 4, (3, 2, 3, 2)), np.array([1, -1, 0]), padding=(1, 0))), Layer("n", neuron),
+        Layer("c", conv), Layer("n", neuron),
         Layer("p", SumPool2d((2, 2))), Layer("d", Dense(rng.integers(-2, 3, (4, 12)))), Layer("o", neuron),
     )  # fmt: skip
     network = Network(InputSpec((2, 5, 5), 1000, steps), layers, 2)

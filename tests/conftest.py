@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of the whole program share: the command line in a process of its own, and one small finished run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+Program = Callable[..., "subprocess.CompletedProcess[str]"]
+SMALL = (
+    "data.train=160", "data.test=30", "data.steps=5", "model.channels=[6,8]", "model.strides=[2,2]",
+    "train.epochs=5", "train.batch=10",
+    "chips.parity_clips=6", "chips.judge_clips=2",
+)  # fmt: skip
+"""A run of seconds: every stage and runner, no claim about accuracy."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Generated data and lava's private folder go to a cache of this test session, made once and never the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPIKEFOLD_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def program(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Program:
+    """Runs ``spikefold ARGUMENTS`` in a process and a folder of its own."""
+    home = tmp_path_factory.mktemp("home")
+
+    def run(*arguments: str, cwd: Path = home) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "spikefold.pipeline", *arguments]
+        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=400)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished_run(program: Program, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one small run on digits, all stages done."""
+    folder = tmp_path_factory.mktemp("project") / "runs" / "small"
+    sets = [part for key in SMALL for part in ("--set", key)]
+    done = program("run", "--data", "digits", "--out", str(folder), *sets)
+    assert done.returncode == 0, done.stderr
+    return folder

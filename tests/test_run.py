@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One whole run: what it writes, what the report says, and each verb alone on its files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHIPS = {"speck2f": "sinabs discretised", "loihi2": "lava fixed-point"}
+
+
+@pytest.fixture(scope="module")
+def report(finished_run: Path) -> dict[str, Any]:
+    return json.loads((finished_run / "report.json").read_text(encoding="utf-8"))
+
+
+def test_accuracies_stand_at_their_keys(report: dict[str, Any]) -> None:
+    assert {"float", "vanilla", "folded", "speck2f", "loihi2"} == set(report["accuracy"])
+    assert all(0 <= accuracy <= 1 for accuracy in report["accuracy"].values())
+    assert report["accuracy"]["float"] > 0.15  # ten classes: the training did something
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+def test_parity_names_its_runners_and_how_much_it_compared(report: dict[str, Any], chip: str) -> None:
+    parity = report["parity"][chip]
+    assert parity["mismatches"] == 0
+    assert parity["runners"] == ["reference", "torch", CHIPS[chip]]
+    assert (parity["layers"], parity["steps"], parity["clips"]) == (3, 5, 6)
+    assert parity["neurons"] == 6 * 17 * 17 + 8 * 8 * 8 + 40
+    assert parity["spikes"] > 1000
+    by_runner = {c["runners"][1]: c for c in parity["comparisons"]}
+    assert by_runner["torch"]["clips"] == 6
+    assert by_runner[CHIPS[chip]]["clips"] == 2
+    assert by_runner[CHIPS[chip]]["spikes"] > 300
+
+
+def test_every_fold_was_proven_on_spikes(report: dict[str, Any]) -> None:
+    assert [p["pass"] for p in report["passes"]] == ["fold_batchnorm", "fold_pooling", "fold_attention"]
+    assert all(p["flips"] == 0 and p["spikes"] > 1000 for p in report["passes"])
+
+
+def test_energy_parts_sum_to_their_totals_and_equation_11_follows(report: dict[str, Any]) -> None:
+    networks = report["energy"]["networks"]
+    for network in networks.values():
+        budget = network["budget"]
+        assert sum(la["ac_per_clip"] for la in budget["layers"]) == budget["ac_per_clip"]
+        mac = sum(la["mac_per_clip"] for la in budget["layers"]) + budget["attention_macs_per_clip"]
+        assert mac == budget["mac_per_clip"]
+    for name, attended in (("dynamic", networks["float"]["budget"]), ("static", None)):
+        eq11 = report["energy"]["eq11"][name]
+        expected = 4.6 * eq11["added_macs_per_clip"] - 0.9 * eq11["removed_acs_per_clip"]
+        assert eq11["energy_pj_per_clip"] == pytest.approx(expected, rel=1e-12)
+        if attended is not None:
+            twin = networks["vanilla"]["budget"]
+            assert eq11["removed_acs_per_clip"] == twin["ac_per_clip"] - attended["ac_per_clip"]
+
+
+def test_what_was_not_run_is_said(report: dict[str, Any]) -> None:
+    assert {item["what"] for item in report["not_run"]} == {"Speck2f devkit", "Loihi 2 hardware"}
+
+
+def test_every_artefact_exists_and_the_configuration_is_resolved(finished_run: Path, report: dict[str, Any]) -> None:
+    assert len(report["artefacts"]) >= 12
+    for name in report["artefacts"]:
+        assert (finished_run / "2_export" / name).stat().st_size > 0
+    resolved = tomllib.loads((finished_run / "config.toml").read_text(encoding="utf-8"))
+    assert resolved["data"]["source"] == "digits"
+    assert resolved["model"]["channels"] == [6, 8]
+    assert resolved["data"]["downsample"] == 1
+    assert resolved["data"]["dt_us"] > 10_000
+    assert (finished_run.parent / "latest").resolve() == finished_run.resolve()
+    assert not [path for path in finished_run.rglob("*") if path.name.endswith(".part")]
+
+
+def test_the_report_holds_no_path_of_this_machine(finished_run: Path) -> None:
+    for name in ("report.json", "report.html"):
+        text = (finished_run / name).read_text(encoding="utf-8")
+        assert str(finished_run.parent) not in text
+        assert str(Path.home()) not in text
+
+
+def test_the_page_is_self_contained(finished_run: Path) -> None:
+    page = (finished_run / "report.html").read_text(encoding="utf-8")
+    assert page.count("<svg ") == 4
+    for outside in ('src="http', 'href="http', "url(http", "<script", "<link"):
+        assert outside not in page
+    assert len(page) < 2_000_000
+
+
+def test_each_stage_runs_alone_and_gives_the_same_files(program: Any, finished_run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(finished_run, copy)
+    before = {name: (copy / name).read_bytes() for name in ("report.json", "5_energy/energy.json")}
+    for stage in ("2_export", "3_simulate", "5_energy"):
+        shutil.rmtree(copy / stage)
+    for verb in ("export", "simulate", "validate", "energy", "report"):
+        done = program(verb, str(copy))
+        assert done.returncode == 0, done.stderr
+    report = json.loads((copy / "report.json").read_text(encoding="utf-8"))
+    expected = json.loads(before["report.json"])
+    assert report.pop("run") == "copy"
+    expected.pop("run")
+    assert report == expected
+    assert (copy / "5_energy" / "energy.json").read_bytes() == before["5_energy/energy.json"]
+
+
+def test_validate_fails_with_the_place_when_a_weight_of_the_chip_is_changed(
+    program: Any, finished_run: Path, tmp_path: Path
+) -> None:
+    from spikefold.export.io import load_network, save_network
+    from spikefold.export.ops import Conv2d
+
+    copy = tmp_path / "copy"
+    shutil.copytree(finished_run, copy)
+    path = copy / "2_export" / "speck2f" / "network"
+    network = load_network(path)
+    layers = list(network.layers)
+    conv = layers[0].op
+    assert isinstance(conv, Conv2d)
+    weight = conv.weight.copy()
+    weight[0] = -weight[0]
+    from dataclasses import replace
+
+    layers[0] = replace(layers[0], op=replace(conv, weight=weight))
+    save_network(network.rewritten(layers, "planted"), path)
+    done = program("validate", str(copy))
+    assert done.returncode == 1, done.stderr
+    assert "reference = sinabs discretised" in done.stderr
+    assert "layer sn1" in done.stderr
+    assert "neuron (c, y, x) (0," in done.stderr
+    evidence = json.loads((copy / "4_validate" / "validate.json").read_text(encoding="utf-8"))
+    assert evidence["speck2f"]["mismatches"] > 0
+    assert evidence["loihi2"]["mismatches"] == 0
+
+
+def test_a_stage_without_its_predecessor_says_what_to_run(program: Any, finished_run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(finished_run, copy)
+    shutil.rmtree(copy / "3_simulate")
+    done = program("energy", str(copy))
+    assert done.returncode == 6
+    assert "the stage 'simulate' has not run" in done.stderr
+    assert f"spikefold simulate {copy}" in done.stderr
+
+
+def test_progress_is_plain_lines_when_nobody_watches(program: Any, finished_run: Path) -> None:
+    done = program("report", str(finished_run))
+    assert "\x1b" not in done.stdout + done.stderr
