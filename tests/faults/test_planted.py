@@ -34,7 +34,8 @@ ENGINE = "tests/hardware/test_clocked.py"
 FAULTS = (
     Fault("threshold > for >= in the reference", "hardware/reference.py", "(v >= theta) if neuron.fire is Fire.GE",
           "(v > theta) if neuron.fire is Fire.GE", CORE),
-    Fault("threshold >= for > in the reference", "hardware/reference.py", "else (v > theta)", "else (v >= theta)", CORE),
+    Fault("threshold >= for > in the reference", "hardware/reference.py", "else (v > theta)", "else (v >= theta)",
+          CORE),
     Fault("threshold > for >= in the engine", "hardware/clocked.py", "((v >= theta) if", "((v > theta) if", ENGINE),
     Fault("bias dropped in the reference", "hardware/reference.py",
           "return y if op.bias is None else y + op.bias[:, None, None]", "return y", CORE),

@@ -79,7 +79,7 @@ def test_every_truncation_and_a_flip_of_every_byte_is_refused_or_harmless(tmp_pa
         except DataError:
             refused += 1
             continue
-        # a flip in a field that nobody reads (a date, a permission) changes nothing, in a name it loses what is optional
+        # a flip in a field that nobody reads changes nothing, in a name it loses what is optional
         for name, layer in trace.layers.items():
             np.testing.assert_array_equal(back.layers[name].raster, layer.raster)
             assert back.layers[name].v_range in (layer.v_range, None)

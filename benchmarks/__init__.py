@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Speed beside the peers, in one run on one thread: ``python -m benchmarks``."""

@@ -1,0 +1,387 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks on disk: what is written comes back, its identity is its numbers and structure, damage is refused."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from spikefold.errors import DataError
+from spikefold.export.io import identity, load_network, save_network
+from spikefold.export.network import InputSpec, Layer, Network
+from spikefold.export.neuron import Fire, Leak, Neuron, Order, Overflow, Reset
+from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, SumPool2d
+from spikefold.hardware import reference
+
+
+def real_network() -> Network:
+    """Every real operation, a leak, a threshold a channel and a threshold a neuron."""
+    rng = np.random.default_rng(0)
+    layers = (
+        Layer("conv1", Conv2d(rng.normal(0, 0.4, (4, 1, 3, 2)), rng.normal(size=4), (1, 2), (1, 0), (1, 2), 2), (), "a.0"),
+        Layer("bn1", BatchNorm(*rng.uniform(0.5, 1.5, (4, 4)), eps=1e-3)),
+        Layer("gate1", Gate(rng.uniform(0.2, 0.9, 4))),
+        Layer("pool1", AvgPool2d((2, 1))),
+        Layer("sn1", Neuron(rng.uniform(0.1, 0.5, (4, 1, 1)), leak=Leak(0.3), order=Order.INPUT_FIRST, v_min=-0.5)),
+        Layer("fc", Dense(rng.normal(0.1, 0.4, (6, 4 * 4 * 3)))),
+        Layer("out", Neuron(rng.uniform(0.2, 0.6, (6, 1, 1)), Fire.GT, Reset.VALUE, -0.25, max_spikes=3)),
+    )  # fmt: skip
+    return Network(InputSpec((2, 8, 7), 33_333, 5, 9), layers, 3, ("from_torch", "imagined"))
+
+
+def integer_network() -> Network:
+    """A graph: two branches from the input, an integer leak, a bounded and shifted state."""
+    rng = np.random.default_rng(1)
+    bounded = Neuron(np.array(9), leak=Leak(3000, 12), v_min=-40, state_shift=6, state_bits=20,
+                     overflow=Overflow.SATURATE, fire=Fire.GT)  # fmt: skip
+    layers = (
+        Layer("a", Conv2d(rng.integers(-3, 6, (3, 2, 3, 3)), padding=(1, 1)), ("input",)),
+        Layer("b", Conv2d(rng.integers(-3, 6, (3, 2, 1, 1)), np.array([1, 0, -1])), ("input",)),
+        Layer("n", bounded, ("a", "b")),
+        Layer("p", SumPool2d((2, 3)), ("n",)),
+        Layer("d", Dense(rng.integers(-3, 6, (4, 3 * 4 * 2))), ("p",)),
+        Layer("o", Neuron(np.array(20), reset=Reset.SUBTRACT, max_spikes=None, overflow=Overflow.WRAP, state_bits=9)),
+    )  # fmt: skip
+    return Network(InputSpec((2, 8, 7), 1000, 5), layers, 2)
+
+
+BOTH = pytest.mark.parametrize("build", [real_network, integer_network])
+
+
+def _differences(one: Any, two: Any, at: str = "network") -> list[str]:
+    """Every field in which two descriptions differ, types of arrays included."""
+    if is_dataclass(one):
+        kinds = [] if type(one) is type(two) else [f"{at}: {type(one)} {type(two)}"]
+        return kinds + [
+            found
+            for field in fields(one)
+            for found in _differences(getattr(one, field.name), getattr(two, field.name), f"{at}.{field.name}")
+        ]
+    if isinstance(one, np.ndarray):
+        same = one.dtype == two.dtype and one.shape == two.shape and np.array_equal(one, two)
+        return [] if same and not two.flags.writeable else [at]
+    if isinstance(one, tuple):
+        if len(one) != len(two):
+            return [f"{at}: {len(one)} {len(two)}"]
+        return [
+            found for i, pair in enumerate(zip(one, two, strict=True)) for found in _differences(*pair, f"{at}[{i}]")
+        ]
+    return [] if one == two and type(one) is type(two) else [f"{at}: {one!r} {two!r}"]
+
+
+# ---- round trips ------------------------------------------------------------------------------------------------
+
+
+@BOTH
+def test_a_saved_network_comes_back_in_every_field(build: Callable[[], Network], tmp_path: Path) -> None:
+    network = build()
+    save_network(network, tmp_path / "net.v1")
+    back = load_network(tmp_path / "net.v1")
+    assert _differences(network, back) == []
+    assert identity(back) == identity(network)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.v1.json", "net.v1.safetensors"]
+
+
+@BOTH
+def test_a_network_that_came_back_fires_the_same_spikes(build: Callable[[], Network], tmp_path: Path) -> None:
+    network = build()
+    save_network(network, tmp_path / "n")
+    frames = np.random.default_rng(2).integers(0, 4, (5, 6, 2, 8, 7))
+    one, two = (reference.run(net, frames, potentials=True) for net in (network, load_network(tmp_path / "n")))
+    for name, layer in one.layers.items():
+        np.testing.assert_array_equal(layer.raster, two.layers[name].raster)
+        np.testing.assert_array_equal(layer.potentials, two.layers[name].potentials)
+        assert layer.spikes > 20
+
+
+@BOTH
+def test_saving_twice_writes_the_same_bytes(build: Callable[[], Network], tmp_path: Path) -> None:
+    save_network(build(), tmp_path / "a")
+    save_network(load_network(tmp_path / "a"), tmp_path / "b")
+    for suffix in (".json", ".safetensors"):
+        assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+
+
+# ---- identity ---------------------------------------------------------------------------------------------------
+
+
+def _with(network: Network, name: str, op: object) -> Network:
+    layers = tuple(replace(la, op=op) if la.name == name else la for la in network)
+    return replace(network, layers=layers)
+
+
+@BOTH
+def test_provenance_does_not_change_the_identity(build: Callable[[], Network]) -> None:
+    network = build()
+    layers = tuple(replace(layer, source="elsewhere") for layer in network)
+    assert identity(replace(network, history=("other",), layers=layers)) == identity(network) == identity(build())
+    assert len(identity(network)) == 64
+
+
+@BOTH
+def test_every_single_number_changes_the_identity(build: Callable[[], Network]) -> None:
+    network = build()
+    seen, count = {identity(network)}, 1
+    for layer in network:
+        for field in fields(layer.op):
+            array = getattr(layer.op, field.name)
+            if isinstance(array, np.ndarray):
+                for spot in np.ndindex(array.shape):
+                    changed = array.copy()
+                    changed[spot] = changed[spot] + 1 if array.dtype == np.int64 else np.nextafter(changed[spot], 9)
+                    seen.add(identity(_with(network, layer.name, replace(layer.op, **{field.name: changed}))))
+                    count += 1
+    assert len(seen) == count > 50
+
+
+def test_every_setting_changes_the_identity() -> None:
+    network = integer_network()
+    conv, neuron = network["a"].op, network["n"].op
+    assert isinstance(conv, Conv2d)
+    assert isinstance(neuron, Neuron)
+    others = [
+        replace(network, classes=4),
+        replace(network, input=replace(network.input, dt_us=999)),
+        replace(network, input=replace(network.input, steps=6)),
+        replace(network, input=replace(network.input, max_count=1)),
+        _with(network, "a", replace(conv, bias=np.zeros(3, int))),
+        _with(network, "a", replace(conv, padding=(2, 2), dilation=(2, 2))),
+        *(
+            _with(network, "n", replace(neuron, **options))
+            for options in (
+                {"fire": Fire.GE}, {"reset": Reset.SUBTRACT}, {"reset": Reset.VALUE, "reset_value": 1.0},
+                {"reset": Reset.VALUE, "reset_value": 2.0}, {"leak": None}, {"leak": Leak(3001, 12)},
+                {"leak": Leak(3000, 13)}, {"v_min": None}, {"v_min": -41}, {"max_spikes": None}, {"max_spikes": 2},
+                {"order": Order.INPUT_FIRST}, {"state_shift": 5}, {"state_bits": None}, {"state_bits": 21},
+                {"overflow": Overflow.WRAP},
+            )
+        ),
+        replace(network, layers=(*network.layers[:2], replace(network.layers[2], inputs=("a",)), *network.layers[3:])),
+        replace(network, layers=(*network.layers[:-1], replace(network.layers[-1], name="other"))),
+    ]  # fmt: skip
+    assert len({identity(other) for other in [network, *others]}) == len(others) + 1
+
+
+def test_the_same_numbers_in_another_shape_or_type_are_another_network() -> None:
+    def conv(height: int, width: int) -> Network:
+        weight = np.arange(6).reshape(1, 1, height, width)
+        layers = (Layer("c", Conv2d(weight)), Layer("n", Neuron(np.array(1))))
+        return Network(InputSpec((1, 6, 6), 1000, 1), layers, 1)
+
+    def neuron(*shape: int) -> Network:
+        layers = (Layer("p", SumPool2d((1, 1))), Layer("n", Neuron(np.full(shape, 2))))
+        return Network(InputSpec((1, 1, 1), 1000, 1), layers, 1)
+
+    assert identity(conv(2, 3)) != identity(conv(3, 2))
+    assert identity(neuron()) != identity(neuron(1, 1, 1))
+
+
+# ---- damage -----------------------------------------------------------------------------------------------------
+
+
+def _saved(tmp_path: Path, build: Callable[[], Network] = real_network) -> Path:
+    save_network(build(), tmp_path / "net")
+    return tmp_path / "net"
+
+
+def _edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    file = path.with_name(path.name + ".json")
+    about = json.loads(file.read_text())
+    change(about)
+    file.write_text(json.dumps(about))
+
+
+def _layer(about: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(entry for entry in about["layers"] if entry["name"] == name)
+
+
+EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "newer schema": lambda d: d.update(schema=2),
+    "older schema": lambda d: d.update(schema=0),
+    "no schema": lambda d: d.pop("schema"),
+    "no input": lambda d: d.pop("input"),
+    "no classes": lambda d: d.pop("classes"),
+    "no history": lambda d: d.pop("history"),
+    "no layers": lambda d: d.pop("layers"),
+    "layers empty": lambda d: d["layers"].clear(),
+    "layers null": lambda d: d.update(layers=None),
+    "layers a number": lambda d: d.update(layers=3),
+    "a layer that is a text": lambda d: d["layers"].insert(0, "conv"),
+    "input a list": lambda d: d.update(input=[1, 2]),
+    "input shape null": lambda d: d["input"].update(shape=None),
+    "input shape of two": lambda d: d["input"].update(shape=[2, 8]),
+    "input shape negative": lambda d: d["input"].update(shape=[2, -8, 7]),
+    "input shape text": lambda d: d["input"].update(shape="287"),
+    "input smaller": lambda d: d["input"].update(shape=[2, 3, 2]),
+    "steps 0": lambda d: d["input"].update(steps=0),
+    "steps text": lambda d: d["input"].update(steps="5"),
+    "classes text": lambda d: d.update(classes="3"),
+    "classes that do not divide": lambda d: d.update(classes=5),
+    "unknown field of the network": lambda d: d.update(colour="red"),
+    "unknown field of the input": lambda d: d["input"].update(colour="red"),
+    "unknown field of a layer": lambda d: _layer(d, "fc").update(colour="red"),
+    "unknown field of an operation": lambda d: _layer(d, "fc")["fields"].update(colour="red"),
+    "unknown field of a leak": lambda d: _layer(d, "sn1")["fields"]["leak"].update(colour="red"),
+    "unknown operation": lambda d: _layer(d, "fc").update(op="Attention"),
+    "another operation": lambda d: _layer(d, "fc").update(op="Conv2d"),
+    "operation that is a list": lambda d: _layer(d, "fc").update(op=["Dense"]),
+    "unknown fire": lambda d: _layer(d, "sn1")["fields"].update(fire="=="),
+    "unknown reset": lambda d: _layer(d, "sn1")["fields"].update(reset="ZERO"),
+    "unknown order": lambda d: _layer(d, "sn1")["fields"].update(order=1),
+    "unknown overflow": lambda d: _layer(d, "sn1")["fields"].update(overflow=None),
+    "leak above 1": lambda d: _layer(d, "sn1")["fields"]["leak"].update(keep=1.5),
+    "leak NaN": lambda d: _layer(d, "sn1")["fields"]["leak"].update(keep=float("nan")),
+    "leak a number": lambda d: _layer(d, "sn1")["fields"].update(leak=0.5),
+    "no name": lambda d: _layer(d, "fc").pop("name"),
+    "a name twice": lambda d: _layer(d, "fc").update(name="sn1"),
+    "unknown input": lambda d: _layer(d, "fc").update(inputs=["nowhere"]),
+    "inputs null": lambda d: _layer(d, "fc").update(inputs=None),
+    "fields a list": lambda d: _layer(d, "fc").update(fields=[]),
+    "fields null": lambda d: _layer(d, "fc").update(fields=None),
+    "no fields": lambda d: _layer(d, "fc").pop("fields"),
+    "no weight": lambda d: _layer(d, "fc")["fields"].pop("weight"),
+    "weight null": lambda d: _layer(d, "fc")["fields"].update(weight=None),
+    "weight text": lambda d: _layer(d, "fc")["fields"].update(weight="many"),
+    "tensor that is not there": lambda d: _layer(d, "fc")["fields"].update(weight={"tensor": "../net"}),
+    "tensor of another layer": lambda d: _layer(d, "fc")["fields"].update(weight={"tensor": "conv1.weight"}),
+    "tensor named by a list": lambda d: _layer(d, "fc")["fields"].update(weight={"tensor": []}),
+    "stride 0": lambda d: _layer(d, "conv1")["fields"].update(stride=[0, 1]),
+    "stride of three": lambda d: _layer(d, "conv1")["fields"].update(stride=[1, 1, 1]),
+    "stride a number": lambda d: _layer(d, "conv1")["fields"].update(stride=1),
+    "padding text": lambda d: _layer(d, "conv1")["fields"].update(padding="same"),
+    "groups null": lambda d: _layer(d, "conv1")["fields"].update(groups=None),
+    "eps negative": lambda d: _layer(d, "bn1")["fields"].update(eps=-1.0),
+    "eps text": lambda d: _layer(d, "bn1")["fields"].update(eps="small"),
+    "kernel of one": lambda d: _layer(d, "pool1")["fields"].update(kernel=[2]),
+    "v_min above 0": lambda d: _layer(d, "sn1")["fields"].update(v_min=1.0),
+    "max_spikes 0": lambda d: _layer(d, "sn1")["fields"].update(max_spikes=0),
+    "state of 99 bits": lambda d: _layer(d, "sn1")["fields"].update(state_bits=99),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_changed_description_is_refused(edit: str, tmp_path: Path) -> None:
+    path = _saved(tmp_path)
+    _edit(path, EDITS[edit])
+    with pytest.raises(DataError) as caught:
+        load_network(path)
+    assert caught.value.exit_code == 6
+    assert str(path) in str(caught.value)
+    assert "to do:" in str(caught.value)
+
+
+def test_a_newer_schema_says_which_one_is_read(tmp_path: Path) -> None:
+    path = _saved(tmp_path)
+    _edit(path, lambda d: d.update(schema=7))
+    with pytest.raises(DataError, match="network schema 7") as caught:
+        load_network(path)
+    assert "this version reads 1" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b"3", b'"x"', b"\xff\xfe{", b"[" * 100_000])
+def test_a_description_that_is_no_json_object_is_refused(text: bytes, tmp_path: Path) -> None:
+    path = _saved(tmp_path)
+    (tmp_path / "net.json").write_bytes(text)
+    with pytest.raises(DataError, match="cannot read the network"):
+        load_network(path)
+
+
+@BOTH
+def test_every_flipped_byte_of_the_description_is_refused_or_read_as_a_network(
+    build: Callable[[], Network], tmp_path: Path
+) -> None:
+    path = _saved(tmp_path, build)
+    file = tmp_path / "net.json"
+    content = file.read_bytes()
+    refused = 0
+    for at in range(0, len(content), 5):
+        file.write_bytes(content[:at] + bytes([content[at] ^ (1 << at % 7)]) + content[at + 1 :])
+        try:
+            assert isinstance(load_network(path), Network)
+        except DataError:
+            refused += 1
+    assert refused > len(content) / 5 / 2
+
+
+def test_every_truncation_of_either_file_is_refused(tmp_path: Path) -> None:
+    path = _saved(tmp_path)
+    for name, step in (("net.safetensors", 97), ("net.json", 53)):
+        content = (tmp_path / name).read_bytes()
+        for end in range(0, len(content), step):
+            (tmp_path / name).write_bytes(content[:end])
+            with pytest.raises(DataError):
+                load_network(path)
+        (tmp_path / name).write_bytes(content)
+    assert identity(load_network(path)) == identity(real_network())
+
+
+@pytest.mark.parametrize("suffix", [".json", ".safetensors"])
+def test_a_missing_file_or_a_folder_in_its_place_is_refused(suffix: str, tmp_path: Path) -> None:
+    path = _saved(tmp_path)
+    (tmp_path / f"net{suffix}").unlink()
+    with pytest.raises(DataError, match="cannot read the network"):
+        load_network(path)
+    (tmp_path / f"net{suffix}").mkdir()
+    with pytest.raises(DataError, match="cannot read the network"):
+        load_network(path)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".safetensors"])
+def test_a_renamed_pickle_is_refused_and_not_run(suffix: str, tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple:
+            return (tmp_path.joinpath("sprung").touch, ())
+
+    path = _saved(tmp_path)
+    (tmp_path / f"net{suffix}").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(DataError):
+        load_network(path)
+    assert not (tmp_path / "sprung").exists()
+
+
+HEADERS = {
+    "huge header": (2**62).to_bytes(8, "little") + b"{}",
+    "header past the end": (500).to_bytes(8, "little") + b"{}",
+    "header that is no json": (4).to_bytes(8, "little") + b"{{{{",
+    "offsets outside": (64).to_bytes(8, "little")
+    + b'{"a":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}}'.ljust(64),
+    "shape of 10^18": (88).to_bytes(8, "little")
+    + b'{"a":{"dtype":"F64","shape":[1000000000,1000000000],"data_offsets":[0,8]}}'.ljust(88)
+    + bytes(8),
+}
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_tensor_files_with_a_crafted_header_are_refused(header: str, tmp_path: Path) -> None:
+    path = _saved(tmp_path)
+    (tmp_path / "net.safetensors").write_bytes(HEADERS[header])
+    with pytest.raises(DataError, match="SafetensorError"):
+        load_network(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda w: np.where(np.arange(w.size).reshape(w.shape) == 0, np.nan, w),
+        lambda w: np.full_like(w, np.inf),
+        lambda w: w[:, :-1],
+        lambda w: w.ravel(),
+        lambda w: w.astype(np.int64),
+    ],
+    ids=["NaN", "infinity", "too small", "flat", "integers in a real network"],
+)
+def test_tensors_that_break_an_invariant_are_refused(change: Callable, tmp_path: Path) -> None:
+    path = _saved(tmp_path)
+    tensors = load_file(tmp_path / "net.safetensors")
+    tensors["fc.weight"] = np.ascontiguousarray(change(tensors["fc.weight"]))
+    save_file(tensors, tmp_path / "net.safetensors")
+    with pytest.raises(DataError, match="NetworkError"):
+        load_network(path)
