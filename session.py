@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from spikefold.config import Config, load_config
 from spikefold.errors import DataError
+from spikefold.files import replacing
 
 if TYPE_CHECKING:  # the command line must start without loading NumPy and PyTorch
     from spikefold.train.datasets import Dataset
@@ -169,9 +170,8 @@ def point_latest(session: Session) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file by rename."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    with replacing(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, values: Any) -> None:

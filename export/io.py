@@ -18,9 +18,12 @@ from spikefold.errors import DataError, NetworkError
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Fire, Leak, Neuron, Order, Overflow, Reset
 from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, SumPool2d
+from spikefold.files import replacing
 
 SCHEMA = 1
 _OPS = {op.__name__: op for op in (Conv2d, Dense, BatchNorm, Gate, AvgPool2d, SumPool2d, Neuron)}
+_FIELDS = {"schema", "input", "classes", "history", "layers"}
+_LAYER_FIELDS = {"name", "op", "inputs", "source", "fields"}
 _ENUMS = {"fire": Fire, "reset": Reset, "order": Order, "overflow": Overflow}
 
 
@@ -29,9 +32,8 @@ def save_network(network: Network, path: Path) -> None:
     about, tensors = _describe(network)
     for suffix, content in ((".safetensors", save(tensors)), (".json", _canonical(about, indent=1))):
         target = path.with_name(path.name + suffix)
-        part = target.with_name(target.name + ".part")
-        part.write_bytes(content)
-        part.replace(target)
+        with replacing(target) as scratch:
+            scratch.write_bytes(content)
 
 
 def identity(network: Network) -> str:
@@ -42,6 +44,7 @@ def identity(network: Network) -> str:
         layer.pop("source")
     digest = hashlib.sha256(_canonical(about))
     for key in sorted(tensors):
+        digest.update(f"{tensors[key].dtype}{tensors[key].shape}".encode())
         digest.update(np.ascontiguousarray(tensors[key]).tobytes())
     return digest.hexdigest()
 
@@ -56,11 +59,16 @@ def load_network(path: Path) -> Network:
         about = json.loads(path.with_name(path.name + ".json").read_text(encoding="utf-8"))
         if about["schema"] != SCHEMA:
             raise DataError(f"network schema {about['schema']}", where=str(path), hint=f"this version reads {SCHEMA}")
+        if unknown := about.keys() - _FIELDS or {key for layer in about["layers"] for key in layer} - _LAYER_FIELDS:
+            raise ValueError(f"unknown fields {sorted(unknown)}")
         tensors = load_file(path.with_name(path.name + ".safetensors"))
         layers = tuple(_layer(entry, tensors) for entry in about["layers"])
         spec = InputSpec(**(about["input"] | {"shape": tuple(about["input"]["shape"])}))
         return Network(spec, layers, about["classes"], tuple(about["history"]))
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError, NetworkError) as error:
+    except (
+        OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, SafetensorError,
+        NetworkError,
+    ) as error:  # fmt: skip
         raise DataError(
             f"cannot read the network: {type(error).__name__}: {error}", where=str(path),
             hint="a network is NAME.json and NAME.safetensors, as `spikefold export` writes them",

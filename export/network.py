@@ -40,8 +40,9 @@ class InputSpec:
     max_count: int | None = None
 
     def __post_init__(self) -> None:
-        if min(*self.shape, self.dt_us, self.steps) < 1:
-            raise NetworkError(f"input {self.shape}, {self.steps} steps of {self.dt_us} us: all must be above 0")
+        sizes = (*self.shape, self.dt_us, self.steps)
+        if min(sizes) < 1 or any(size != int(size) for size in sizes):
+            raise NetworkError(f"input {self.shape}, {self.steps} steps of {self.dt_us} us: whole numbers above 0 only")
         if self.max_count is not None and self.max_count < 1:
             raise NetworkError(f"at most {self.max_count} events an input and step leave nothing to see")
 
@@ -87,7 +88,7 @@ class Network:
         if not isinstance(self.layers[-1].op, Neuron):
             raise NetworkError("the last layer must be spiking", where=names[-1])
         outputs = int(np.prod(self.shapes[names[-1]]))
-        if self.classes < 1 or outputs % self.classes:
+        if self.classes < 1 or self.classes != int(self.classes) or outputs % self.classes:
             raise NetworkError(f"{outputs} output neurons do not split into {self.classes} classes")
         if len({_is_integer(layer.op) for layer in self.layers} - {None}) > 1:
             kinds = ", ".join(f"{la.name} {'integer' if _is_integer(la.op) else 'real'}" for la in self.layers)

@@ -115,6 +115,8 @@ class Neuron:
             raise NetworkError(f"max_spikes is {self.max_spikes}, needs at least 1 or None")
         if self.v_min is not None and self.v_min > 0:
             raise NetworkError(f"the lower bound of the state is {self.v_min}, above 0")
+        if not np.isfinite([self.reset_value, self.v_min or 0.0]).all() or self.state_shift < 0:
+            raise NetworkError(f"reset value {self.reset_value}, lower bound {self.v_min}, shift {self.state_shift}")
         if (self.reset_value != 0) != (self.reset is Reset.VALUE):
             raise NetworkError("reset_value is for Reset.VALUE alone, and Reset.VALUE needs one other than 0")
         if self.state_bits is not None and not 2 <= self.state_bits <= 62:

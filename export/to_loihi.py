@@ -13,18 +13,17 @@ Format and semantics: lava-dl 0.6.0 ``lib/dl/netx/{hdf5,utils}.py``, lava-nc 0.1
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from spikefold.errors import UnsupportedError
-from spikefold.hardware.loihi_rules import violations
 from spikefold.export.network import INPUT, Network
 from spikefold.export.neuron import Fire, Neuron
 from spikefold.export.ops import Conv2d, Dense
+from spikefold.files import replacing
+from spikefold.hardware.loihi_rules import violations
 
 __all__ = ["violations", "write_net", "write_script"]
 DECAY_ONE = 4096
@@ -48,19 +47,8 @@ def write_net(network: Network, path: Path | str, *, max_count: int | None = Non
 
 
 def _write_unchecked(network: Network, path: Path) -> Path:
-    handle, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    try:
-        with h5py.File(part, "w") as file:
-            _fill(file, network)
-        # a temporary file is private; this one gets the mode of any other new file
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(part, 0o666 & ~mask)
-        os.replace(part, path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
+    with replacing(path) as scratch, h5py.File(scratch, "w") as file:
+        _fill(file, network)
     return path
 
 

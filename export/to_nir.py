@@ -16,6 +16,7 @@ from spikefold.errors import Issue, UnsupportedError
 from spikefold.export.network import INPUT, Layer, Network
 from spikefold.export.neuron import Fire, Neuron, Order, Reset
 from spikefold.export.ops import Conv2d, Dense, SumPool2d
+from spikefold.files import replacing
 
 
 def losses(network: Network) -> list[str]:
@@ -70,9 +71,8 @@ def write(network: Network, path: Path) -> None:
         UnsupportedError: as `to_graph`.
     """
     graph = to_graph(network)
-    part = path.with_name(path.name + ".part")
-    nir.write(str(part), graph)
-    part.replace(path)
+    with replacing(path) as scratch:
+        nir.write(str(scratch), graph)
 
 
 def _neuron_shape(network: Network, layer: Layer) -> np.ndarray:

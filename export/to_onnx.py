@@ -20,6 +20,7 @@ from spikefold.errors import UnsupportedError
 from spikefold.export.network import INPUT, Layer, Network
 from spikefold.export.neuron import Fire, Neuron, Order, Reset
 from spikefold.export.ops import Conv2d, Dense, SumPool2d
+from spikefold.files import replacing
 
 OPSET = 17
 _IR_VERSION = 9
@@ -32,9 +33,9 @@ def write(network: Network, path: Path) -> None:
     Raises:
         UnsupportedError: a layer that has no counterpart here.
     """
-    part = path.with_name(path.name + ".part")
-    onnx.save(to_model(network), part)
-    part.replace(path)
+    model = to_model(network)
+    with replacing(path) as scratch:
+        scratch.write_bytes(model.SerializeToString())
 
 
 def to_model(network: Network) -> onnx.ModelProto:

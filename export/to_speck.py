@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -31,6 +29,7 @@ from spikefold.export.neuron import Neuron, Reset
 from spikefold.export.ops import Conv2d, Dense, SumPool2d
 from spikefold.export.passes.quantise import LayerScale, quantise
 from spikefold.export.speck_notes import not_a_chain, notes, placement
+from spikefold.files import replacing
 from spikefold.hardware.samna_standin import SpeckConfiguration, as_values, standin
 from spikefold.hardware.speck import NUMBERS, violations
 
@@ -82,13 +81,8 @@ class SpeckModel:
             "notes": list(self.notes),
             "configuration": self.configuration(),
         }
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(document, file)
-            Path(part).replace(path)
-        finally:
-            Path(part).unlink(missing_ok=True)
+        with replacing(path) as scratch:
+            scratch.write_text(json.dumps(document), encoding="utf-8")
 
 
 def convert(network: Network) -> SpeckModel:

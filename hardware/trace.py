@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from spikefold.errors import DataError
+from spikefold.npz import read_arrays, write_arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +89,7 @@ def save_trace(trace: Trace, path: Path) -> None:
         arrays[f"{name}/overflow"] = np.array(layer.overflow)
         if layer.v_range is not None:
             arrays[f"{name}/v_range"] = np.array(layer.v_range)
-    part = path.with_name(path.name + ".part.npz")
-    np.savez_compressed(part, allow_pickle=False, **arrays)
-    part.replace(path)
+    write_arrays(path, arrays)
 
 
 def load_trace(path: Path) -> Trace:
@@ -101,12 +98,11 @@ def load_trace(path: Path) -> Trace:
     Raises:
         DataError: the file is missing or damaged.
     """
+    archive = read_arrays(path, "the trace")
     try:
-        # opened here, because NumPy leaves the file open if it is a damaged archive
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            layers = {str(name): _load_layer(archive, str(name)) for name in archive["layers"]}
-            return Trace(str(archive["runner"]), layers)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
+        layers = {str(name): _load_layer(archive, str(name)) for name in archive["layers"]}
+        return Trace(str(archive["runner"]), layers)
+    except (KeyError, ValueError, TypeError, IndexError) as error:
         raise DataError(
             f"cannot read the trace: {error}", where=str(path), hint="run `spikefold simulate`"
         ) from error

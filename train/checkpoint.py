@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from spikefold.config import ModelConfig
 from spikefold.errors import DataError
+from spikefold.files import replacing
 from spikefold.train.frames import Binning
 from spikefold.train.models import SpikingNet
 
@@ -38,12 +39,10 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         "binning": asdict(checkpoint.binning),
         "classes": list(checkpoint.classes),
     }
-    weights = folder / f"{WEIGHTS}.part"
-    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, weights)
-    weights.replace(folder / WEIGHTS)
-    text = folder / f"{ABOUT}.part"
-    text.write_text(json.dumps(about, indent=1), encoding="utf-8")
-    text.replace(folder / ABOUT)
+    with replacing(folder / WEIGHTS) as scratch:
+        save_file({key: value.contiguous() for key, value in model.state_dict().items()}, scratch)
+    with replacing(folder / ABOUT) as scratch:
+        scratch.write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
 def load(folder: Path) -> Checkpoint:

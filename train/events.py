@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from spikefold.errors import DataError
+from spikefold.npz import read_arrays, write_arrays
 
 EVENT_DTYPE = np.dtype([("t", "<u4"), ("x", "<u2"), ("y", "<u2"), ("p", "u1")])
 """One event: ``t`` in microseconds from the start, ``x`` column, ``y`` row, ``p`` 1 for ON and 0 for OFF."""
@@ -66,9 +66,28 @@ class Recording:
 
 
 def pack_events(t: np.ndarray, x: np.ndarray, y: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """Four equally long columns as one array of `EVENT_DTYPE`."""
+    """Four equally long columns of whole numbers as one array of `EVENT_DTYPE`.
+
+    Raises:
+        DataError: columns of different length, numbers that are not whole or that the field cannot hold.
+    """
+    columns = {"t": t, "x": x, "y": y, "p": p}
+    if len({np.shape(column) for column in columns.values()}) != 1 or np.ndim(t) != 1:
+        shapes = ", ".join(f"{key} {np.shape(column)}" for key, column in columns.items())
+        raise DataError(f"the columns of events differ in shape: {shapes}", hint="one entry of each for every event")
     events = np.empty(len(t), EVENT_DTYPE)
-    events["t"], events["x"], events["y"], events["p"] = t, x, y, p
+    for key, column in columns.items():
+        # assigned as it is, a number too large would wrap around silently
+        info = np.iinfo(EVENT_DTYPE[key])
+        values = np.asarray(column)
+        if not np.issubdtype(values.dtype, np.integer):
+            raise DataError(f"{key} holds {values.dtype}, not whole numbers", hint="convert it to integers")
+        if len(values) and not info.min <= int(values.min()) <= int(values.max()) <= info.max:
+            raise DataError(
+                f"{key} runs from {values.min()} to {values.max()}, beyond {info.min} to {info.max}",
+                hint="times are microseconds from the start of the recording, addresses are pixels",
+            )
+        events[key] = values
     return events
 
 
@@ -81,17 +100,13 @@ def save_packed(path: Path, recordings: Sequence[Recording]) -> None:
     events = np.concatenate([r.events for r in recordings]) if recordings else np.empty(0, EVENT_DTYPE)
     offsets = np.concatenate([[0], np.cumsum([len(r.events) for r in recordings], dtype=np.int64)])
     columns = {key: np.ascontiguousarray(events[key]) for key in "xypt"}
-    temporary = path.with_name(path.name + ".part.npz")
-    np.savez_compressed(
-        temporary,
-        allow_pickle=False,
-        **columns,
-        off=offsets.astype(np.int64),
-        label=np.array([r.label for r in recordings], np.int64),
-        name=np.array([r.name for r in recordings], str),
-        sensor=np.array(recordings[0].sensor if recordings else (0, 0), np.int64),
-    )
-    temporary.replace(path)
+    about = {
+        "off": offsets.astype(np.int64),
+        "label": np.array([r.label for r in recordings], np.int64),
+        "name": np.array([r.name for r in recordings], str),
+        "sensor": np.array(recordings[0].sensor if recordings else (0, 0), np.int64),
+    }
+    write_arrays(path, columns | about)
 
 
 def load_packed(path: Path, sensor: tuple[int, int] | None = None) -> list[Recording]:
@@ -104,43 +119,53 @@ def load_packed(path: Path, sensor: tuple[int, int] | None = None) -> list[Recor
     Raises:
         DataError: the file is missing, truncated, not an archive, lacks a key, or its offsets are broken.
     """
+    data = read_arrays(path, "packed recordings")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = [key for key in _PACKED_KEYS if key not in archive.files]
-            if missing:
-                raise DataError(
-                    f"packed recordings lack the keys {', '.join(missing)}",
-                    where=str(path),
-                    hint=f"needed: {', '.join(_PACKED_KEYS)}; optional: name, sensor",
-                )
-            data = {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
-        raise DataError(
-            f"cannot read packed recordings: {error}",
-            where=str(path),
-            hint="the file is missing, truncated or no .npz archive; write it again",
-        ) from error
-    offsets, labels = data["off"], data["label"]
-    columns = [data[key] for key in "txyp"]
-    whole = len(offsets) == len(labels) + 1 and offsets[0] == 0 and bool(np.all(np.diff(offsets) >= 0))
-    if not whole or any(len(column) != offsets[-1] for column in columns):
-        raise DataError(
-            f"offsets do not match: {len(offsets)} offsets, {len(labels)} labels, {len(columns[0])} events",
-            where=str(path),
-            hint="recording i must be off[i]:off[i+1], and off[-1] the number of events",
-        )
-    if sensor is None:
-        sensor = _sensor_of(data)
-    names = data.get("name", np.array([f"{path.stem}[{i}]" for i in range(len(labels))]))
-    events = pack_events(*columns)
+        _check_shape(data)
+        labels, offsets = data["label"], data["off"]
+        names = data.get("name", np.array([f"{path.stem}[{i}]" for i in range(len(labels))]))
+        size = sensor or sensor_of(data)
+        events = pack_events(*(data[key] for key in "txyp"))
+    except DataError as error:
+        raise DataError(error.what, where=str(path), hint=error.hint) from error
     return [
-        Recording(events[start:stop].copy(), sensor, int(label), f"{path.name}:{name}")
+        Recording(events[start:stop].copy(), size, int(label), f"{path.name}:{name}")
         for start, stop, label, name in zip(offsets[:-1], offsets[1:], labels, names, strict=True)
     ]
 
 
-def _sensor_of(data: dict[str, np.ndarray]) -> tuple[int, int]:
+def _check_shape(data: dict[str, np.ndarray]) -> None:
+    """Every key, and offsets that cut the events into as many recordings as there are labels."""
+    missing = [key for key in _PACKED_KEYS if key not in data]
+    if missing:
+        needed = ", ".join(_PACKED_KEYS)
+        raise DataError(
+            f"packed recordings lack the keys {', '.join(missing)}", hint=f"needed: {needed}; optional: name, sensor"
+        )
+    offsets, labels, events = data["off"], data["label"], data["t"]
+    for key in ("off", "label"):
+        if data[key].ndim != 1 or not np.issubdtype(data[key].dtype, np.integer):
+            raise DataError(f"{key} is {data[key].dtype} {data[key].shape}", hint="a list of whole numbers")
+    whole = len(offsets) == len(labels) + 1 and offsets[0] == 0 and bool(np.all(np.diff(offsets) >= 0))
+    if not whole or len(events) != offsets[-1]:
+        raise DataError(
+            f"offsets do not match: {len(offsets)} offsets, {len(labels)} labels, {len(events)} events",
+            hint="recording i must be off[i]:off[i+1], and off[-1] the number of events",
+        )
+    if "name" in data and data["name"].shape != labels.shape:
+        raise DataError(f"{data['name'].shape} names for {len(labels)} recordings", hint="one name each")
+
+
+def sensor_of(data: dict[str, np.ndarray]) -> tuple[int, int]:
+    """``(H, W)`` that an archive gives, else the tightest square around its addresses.
+
+    Raises:
+        DataError: ``sensor`` is not two whole numbers.
+    """
     if "sensor" in data:
-        return int(data["sensor"][0]), int(data["sensor"][1])
+        sensor = data["sensor"]
+        if sensor.shape != (2,) or not np.issubdtype(sensor.dtype, np.integer):
+            raise DataError(f"sensor is {sensor.dtype} {sensor.shape}", hint="two whole numbers: height, width")
+        return int(sensor[0]), int(sensor[1])
     side = int(max(data["x"].max(initial=0), data["y"].max(initial=0))) + 1
     return side, side

@@ -25,8 +25,9 @@ from spikefold.hardware import reference
 def real_network() -> Network:
     """Every real operation, a leak, a threshold a channel and a threshold a neuron."""
     rng = np.random.default_rng(0)
+    conv = Conv2d(rng.normal(0, 0.4, (4, 1, 3, 2)), rng.normal(size=4), (1, 2), (1, 0), (1, 2), 2)
     layers = (
-        Layer("conv1", Conv2d(rng.normal(0, 0.4, (4, 1, 3, 2)), rng.normal(size=4), (1, 2), (1, 0), (1, 2), 2), (), "a.0"),
+        Layer("conv1", conv, (), "layers.0"),
         Layer("bn1", BatchNorm(*rng.uniform(0.5, 1.5, (4, 4)), eps=1e-3)),
         Layer("gate1", Gate(rng.uniform(0.2, 0.9, 4))),
         Layer("pool1", AvgPool2d((2, 1))),
@@ -164,7 +165,7 @@ def test_every_setting_changes_the_identity() -> None:
                 {"overflow": Overflow.WRAP},
             )
         ),
-        replace(network, layers=(*network.layers[:2], replace(network.layers[2], inputs=("a",)), *network.layers[3:])),
+        replace(network, layers=tuple(replace(la, inputs=("a",)) if la.name == "n" else la for la in network)),
         replace(network, layers=(*network.layers[:-1], replace(network.layers[-1], name="other"))),
     ]  # fmt: skip
     assert len({identity(other) for other in [network, *others]}) == len(others) + 1
@@ -263,6 +264,12 @@ EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
     "kernel of one": lambda d: _layer(d, "pool1")["fields"].update(kernel=[2]),
     "v_min above 0": lambda d: _layer(d, "sn1")["fields"].update(v_min=1.0),
     "max_spikes 0": lambda d: _layer(d, "sn1")["fields"].update(max_spikes=0),
+    "v_min without end": lambda d: _layer(d, "sn1")["fields"].update(v_min=float("-inf")),
+    "v_min NaN": lambda d: _layer(d, "sn1")["fields"].update(v_min=float("nan")),
+    "reset value NaN": lambda d: _layer(d, "out")["fields"].update(reset_value=float("nan")),
+    "steps a fraction": lambda d: d["input"].update(steps=5.5),
+    "classes a fraction": lambda d: d.update(classes=1.5),
+    "state shift negative": lambda d: _layer(d, "sn1")["fields"].update(state_shift=-3),
     "state of 99 bits": lambda d: _layer(d, "sn1")["fields"].update(state_bits=99),
 }
 

@@ -43,10 +43,17 @@ def test_an_input_of_positive_sizes_is_taken(values: tuple) -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [((0, 4, 4), 1000, 8), ((2, 0, 4), 1000, 8), ((2, 4, -1), 1000, 8), ((2, 4, 4), 0, 8), ((2, 4, 4), 1000, 0)],
+    [
+        ((0, 4, 4), 1000, 8),
+        ((2, 0, 4), 1000, 8),
+        ((2, 4, -1), 1000, 8),
+        ((2, 4, 4), 0, 8),
+        ((2, 4, 4), 1000, 0),
+        ((2, 4.5, 4), 1000, 8),
+    ],
 )
 def test_an_input_with_a_size_below_1_is_refused(values: tuple) -> None:
-    with pytest.raises(NetworkError, match="all must be above 0"):
+    with pytest.raises(NetworkError, match="whole numbers above 0 only"):
         InputSpec(*values)
 
 
@@ -68,6 +75,10 @@ NEURONS = {
     "bound above 0": ({"v_min": 0.5}, "the lower bound of the state is 0.5, above 0"),
     "reset value without its reset": ({"reset_value": 1.0}, "reset_value is for Reset.VALUE alone"),
     "reset value 0": ({"reset": Reset.VALUE}, "Reset.VALUE needs one other than 0"),
+    "bound NaN": ({"v_min": float("nan")}, "lower bound nan"),
+    "bound without end": ({"v_min": float("-inf")}, "lower bound -inf"),
+    "reset value NaN": ({"reset": Reset.VALUE, "reset_value": float("nan")}, "reset value nan"),
+    "shift below 0": ({"state_shift": -1}, "shift -1"),
     "1 bit": ({"state_bits": 1}, "a state of 1 bits cannot be simulated exactly"),
     "63 bits": ({"state_bits": 63}, "a state of 63 bits cannot be simulated exactly"),
 }
@@ -287,6 +298,7 @@ WIRING = {
     "a last layer that cannot spike": ([Layer("n", ONE), Layer("a", _conv())], {}, "the last layer must be spiking"),
     "no classes": ([_conv(), ONE], {"classes": 0}, "36 output neurons do not split into 0 classes"),
     "uneven classes": ([_conv(), ONE], {"classes": 5}, "36 output neurons do not split into 5 classes"),
+    "half a class": ([_conv(), ONE], {"classes": 1.5}, "36 output neurons do not split into 1.5 classes"),
     "inputs of two shapes": (
         [Layer("a", _conv()), Layer("n", ONE), Layer("m", ONE, ("n", "input"))],
         {},

@@ -105,7 +105,7 @@ def test_sound_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["x", "y", "p", "t", "off", "label"])
 def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
     path = _write(tmp_path, **{key: None})
-    with pytest.raises(DataError, match=f"lack the keys {key}$") as caught:
+    with pytest.raises(DataError, match=f"lack the keys {key}\n") as caught:
         load_packed(path)
     assert caught.value.where == str(path)
 
