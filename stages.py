@@ -39,9 +39,11 @@ _MOST_FLIPS = 1e-5
 
 def train_stage(session: Session) -> None:
     """Train the network and, if it has attention, its vanilla twin."""
-    clips, config = session.clips("train"), session.config
+    config = session.config
     for name in config.chips.names:
-        chip_named(name)  # an unknown chip must not be found out after the training
+        chip_named(name)  # an unknown chip or profile must not be found out after the training
+    load_profile(config.energy_profile)
+    clips = session.clips("train")
     job = Job(config, clips, session.binning, session.dataset.classes)
     with session.writing("1_train") as folder:
         folders = {NETWORK: (config.model.attention, folder / NETWORK)}

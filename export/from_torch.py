@@ -11,13 +11,19 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from spikingjelly.activation_based import neuron
+from spikingjelly.activation_based import layer, neuron
 from torch import nn
 
 from spikefold.errors import Issue, NetworkError, UnsupportedError
 from spikefold.export.network import InputSpec, Layer, Network, Op
 from spikefold.export.neuron import Leak, Neuron, Reset
 from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate
+
+# exact types: a subclass may compute something else (weight standardisation, analog output)
+_KNOWN = frozenset(
+    {neuron.IFNode, neuron.LIFNode, nn.Dropout, nn.Identity}
+    | {getattr(of, name) for of in (nn, layer) for name in ("Conv2d", "Linear", "BatchNorm2d", "AvgPool2d", "Flatten")}
+)
 
 
 def from_torch(
@@ -63,6 +69,8 @@ def _gate(name: str, gates: Mapping[str, np.ndarray]) -> Gate:
 
 def _convert(module: nn.Module) -> Op | None:
     """One module; None where it does nothing at inference."""
+    if type(module) not in _KNOWN:
+        raise NetworkError("no counterpart")
     match module:
         case nn.Conv2d():
             return _conv(module)

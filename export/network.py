@@ -42,7 +42,9 @@ class InputSpec:
     def __post_init__(self) -> None:
         sizes = (*self.shape, self.dt_us, self.steps)
         if min(sizes) < 1 or any(size != int(size) for size in sizes):
-            raise NetworkError(f"input {self.shape}, {self.steps} steps of {self.dt_us} us: whole numbers above 0 only")
+            raise NetworkError(
+                f"input {self.shape}, {self.steps} steps of {self.dt_us} us: whole numbers above 0 only"
+            )
         if self.max_count is not None and self.max_count < 1:
             raise NetworkError(f"at most {self.max_count} events an input and step leave nothing to see")
 

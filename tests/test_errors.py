@@ -58,6 +58,11 @@ def test_an_unknown_chip(program: Any, tmp_path: Path, packed: Path) -> None:
     assert "Did you mean 'speck2f'?" in said
 
 
+def test_an_unknown_technology_profile_is_found_before_the_training(program: Any, tmp_path: Path) -> None:
+    said = _refused(program, tmp_path, 2, "run", "--set", 'energy_profile="horowitz45"')
+    assert "Did you mean 'horowitz45-fp32'?" in said
+
+
 def test_an_unknown_source(program: Any, tmp_path: Path) -> None:
     assert "Did you mean 'gestures'?" in _refused(program, tmp_path, 2, "run", "--data", "gesture")
 

@@ -107,7 +107,7 @@ def _folder(folder: Path, test_share: float, seed: int) -> Dataset:
     test: list[Recording] = []
     for label, name in enumerate(classes):
         recordings = _class_recordings(folder / name, label, issues)
-        kept = max(1, round(test_share * len(recordings)))
+        kept = max(1, min(round(test_share * len(recordings)), len(recordings) - 1))
         order = np.random.default_rng([seed, label]).permutation(len(recordings))
         test += [recordings[i] for i in order[:kept]]
         train += [recordings[i] for i in order[kept:]]

@@ -55,20 +55,20 @@ def quantise(network: Network, chip: NumberFormat) -> tuple[Network, tuple[Layer
         UnsupportedError: with every layer that breaks the precondition.
     """
     refuse_unsupported(network, chip)
-    layers, scales = [], []
+    layers, scales = [], {}
     for layer in network:
         if isinstance(layer.op, Conv2d | Dense):
             scale, bound_by = common_scale(network, layer, chip)
             weight, bias = _rounded(layer.op.weight, scale), layer.op.bias
             op = replace(layer.op, weight=weight, bias=None if bias is None else _rounded(bias, scale))
             layers.append(replace(layer, op=op))
-            scales.append((layer, scale, bound_by, weight))
+            scales[layer.name] = (layer, scale, bound_by, weight)
         elif isinstance(layer.op, Neuron):
-            layers.append(replace(layer, op=_integer_neuron(layer.op, scales[-1][1], chip)))
+            layers.append(replace(layer, op=_integer_neuron(layer.op, scales[layer.inputs[0]][1], chip)))
         else:
             layers.append(layer)
     quantised = network.rewritten(layers, "quantise")
-    return quantised, tuple(_report(quantised, *entry) for entry in scales)
+    return quantised, tuple(_report(quantised, *entry) for entry in scales.values())
 
 
 def common_scale(network: Network, layer: Layer, chip: NumberFormat) -> tuple[float, str]:
@@ -76,7 +76,8 @@ def common_scale(network: Network, layer: Layer, chip: NumberFormat) -> tuple[fl
     op, neuron = layer.op, _neuron_after(network, layer).op
     if not isinstance(op, Conv2d | Dense) or not isinstance(neuron, Neuron):
         raise UnsupportedError("only a weight layer before neurons has a scale", where=layer.name)
-    fits = {"weight": _fit(op.weight, chip.weight_bits), "threshold": chip.threshold_max / float(neuron.threshold)}
+    most = chip.threshold_max - _raised(neuron)
+    fits = {"weight": _fit(op.weight, chip.weight_bits), "threshold": most / float(neuron.threshold)}
     if op.bias is not None:
         fits["bias"] = _fit(op.bias, chip.bias_bits)
     if chip.sum_max is not None:
@@ -126,13 +127,16 @@ def _neuron_after(network: Network, layer: Layer) -> Layer:
     return network.consumers(layer.name)[0]
 
 
+def _raised(neuron: Neuron) -> int:
+    """Among whole numbers v > k is v >= k + 1."""
+    return int(neuron.leak is None and neuron.fire is Fire.GT)
+
+
 def _integer_neuron(neuron: Neuron, scale: float, chip: NumberFormat) -> Neuron:
     leak = neuron.leak
     if leak is not None and chip.leak_shift is not None:
         leak = Leak(int(np.rint(leak.keep * 2**chip.leak_shift)), chip.leak_shift)
-    threshold = _rounded(neuron.threshold, scale)
-    if leak is None and neuron.fire is Fire.GT:
-        threshold = threshold + 1  # among whole numbers v > k is v >= k + 1
+    threshold = _rounded(neuron.threshold, scale) + _raised(neuron)
     v_min = chip.v_min
     if v_min is not None and neuron.v_min is not None:
         v_min = max(v_min, int(np.rint(neuron.v_min * scale)))
@@ -158,7 +162,7 @@ def refuse_unsupported(network: Network, chip: NumberFormat) -> None:
 def _unsupported(network: Network, layer: Layer, chip: NumberFormat) -> list[Issue]:
     op, where = layer.op, layer.name
     if isinstance(op, Neuron):
-        return _unsupported_neuron(op, where, chip)
+        return _unsupported_source(network, layer) + _unsupported_neuron(op, where, chip)
     if isinstance(op, Conv2d | Dense):
         after = network.consumers(where)
         if len(after) == 1 and isinstance(after[0].op, Neuron):
@@ -168,6 +172,14 @@ def _unsupported(network: Network, layer: Layer, chip: NumberFormat) -> list[Iss
     if isinstance(op, SumPool2d):
         return []
     return [Issue("operation", where, type(op).__name__, "conv, dense, sum pool, neuron", "fold it first")]
+
+
+def _unsupported_source(network: Network, layer: Layer) -> list[Issue]:
+    weights = [name for name in layer.inputs if name != INPUT and isinstance(network[name].op, Conv2d | Dense)]
+    if len(weights) == len(layer.inputs) == 1:
+        return []
+    hint = "each weight layer has a factor of its own, and neurons need exactly one"
+    return [Issue("one weight layer before each spiking layer", layer.name, str(list(layer.inputs)), "one", hint)]
 
 
 def _unsupported_neuron(neuron: Neuron, where: str, chip: NumberFormat) -> list[Issue]:

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fan-out map equals visiting every synapse, and gives the published connection counts of the paper's network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spikefold.energy.fanout import dense_padded, fanout
+from spikefold.errors import NetworkError, UnsupportedError
+from spikefold.export.ops import Conv2d, Dense, SumPool2d
+
+
+def _visit(op: Conv2d, shape: tuple[int, int, int]) -> np.ndarray:
+    """Every synapse, one by one: outputs, taps, input channel 0 of its group."""
+    c_out, height, width = op.output_shape(shape)
+    found = np.zeros(shape[1:], np.int64)
+    for _ in range(c_out // op.groups):
+        for row in range(height):
+            for column in range(width):
+                for ky in range(op.weight.shape[2]):
+                    for kx in range(op.weight.shape[3]):
+                        y = row * op.stride[0] + ky * op.dilation[0] - op.padding[0]
+                        x = column * op.stride[1] + kx * op.dilation[1] - op.padding[1]
+                        if 0 <= y < shape[1] and 0 <= x < shape[2]:
+                            found[y, x] += 1
+    return found
+
+
+pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)), stride=pair, dilation=pair,
+    padding=st.tuples(st.integers(0, 3), st.integers(0, 3)), groups=st.integers(1, 3), per_group=st.integers(1, 2),
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+)  # fmt: skip
+def test_every_synapse_is_counted_once(kernel, stride, dilation, padding, groups, per_group, size) -> None:  # type: ignore[no-untyped-def]
+    op = Conv2d(np.ones((groups * per_group, 1, *kernel)), None, stride, padding, dilation, groups)
+    shape = (groups, *size)
+    try:
+        op.output_shape(shape)
+    except NetworkError:
+        return  # the kernel does not fit: no layer
+    assert np.array_equal(fanout(op, shape), _visit(op, shape))
+
+
+def test_the_random_layers_are_not_mostly_refused() -> None:
+    rng = np.random.default_rng(0)
+    fitting = 0
+    for _ in range(200):
+        kernel, stride, dilation = rng.integers(1, 5, 2), rng.integers(1, 4, 2), rng.integers(1, 4, 2)
+        size, padding = rng.integers(1, 10, 2), rng.integers(0, 4, 2)
+        reach = size + 2 * padding - dilation * (kernel - 1) - 1
+        fitting += bool(np.all(reach // stride >= 0))
+    assert fitting > 120
+
+
+@pytest.mark.parametrize(
+    ("c_in", "c_out", "kernel", "stride", "size", "exact", "dense"),
+    [
+        (2, 64, 3, 1, 32, 1_131_008, 1_179_648),
+        (64, 128, 3, 1, 32, 72_384_512, 75_497_472),
+        (128, 128, 3, 1, 16, 34_668_544, 37_748_736),
+        (64, 128, 4, 2, 32, 31_490_048, 33_554_432),
+        (128, 128, 4, 2, 16, 14_745_600, 16_777_216),
+    ],
+    ids=["conv1", "conv2", "conv3", "conv2 folded", "conv3 folded"],
+)
+def test_the_papers_network_has_its_published_connections(
+    c_in: int, c_out: int, kernel: int, stride: int, size: int, exact: int, dense: int
+) -> None:
+    op = Conv2d(np.ones((c_out, c_in, kernel, kernel)), None, (stride, stride), (1, 1))
+    assert int(fanout(op, (c_in, size, size)).sum()) * c_in == exact
+    assert dense_padded(op, (c_in, size, size)) == dense
+
+
+def test_a_dense_layer_reaches_every_output_from_everywhere() -> None:
+    op = Dense(np.ones((11, 2 * 3 * 4)))
+    assert fanout(op, (2, 3, 4)).tolist() == [[11] * 4] * 3
+    assert dense_padded(op, (2, 3, 4)) == 264
+
+
+def test_what_has_no_synapses_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match="SumPool2d has no synapses"):
+        fanout(SumPool2d((2, 2)), (1, 4, 4))  # type: ignore[arg-type]

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A module in double precision and the network described from it fire the same spikes; the rest is refused."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+from spikingjelly.activation_based import functional, layer, neuron
+from torch import nn
+
+from spikefold.config import ModelConfig
+from spikefold.errors import NetworkError, UnsupportedError
+from spikefold.export.from_torch import from_torch
+from spikefold.export.network import InputSpec, Network
+from spikefold.export.neuron import Fire, Leak, Neuron, Order, Reset
+from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate
+from spikefold.hardware import reference
+from spikefold.train.attention import ASA
+from spikefold.train.models import SpikingNet
+
+SPEC = InputSpec((2, 12, 10), 1000, 6)
+CLASSES = 3
+
+
+def _frames(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).poisson(0.5, (6, 5, *SPEC.shape))
+
+
+@torch.no_grad()
+def _randomise(module: nn.Module) -> None:
+    """Statistics and scales of a trained network, small variances among them, and currents that fire."""
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.running_mean.normal_(0, 0.1)
+            part.running_var.uniform_(1e-6, 0.5)
+            if part.weight is not None:
+                part.weight.uniform_(0.2, 0.8)
+                part.bias.uniform_(0.0, 0.3)
+        if isinstance(part, nn.Linear) and part.in_features > 20:
+            part.weight.normal_(0.15, 0.3)
+
+
+@torch.no_grad()
+def _spikes(layers: nn.Sequential, frames: np.ndarray) -> dict[str, np.ndarray]:
+    """Rasters by module name, in double precision."""
+    layers = layers.double().eval()
+    functional.reset_net(layers)
+    x, rasters = torch.from_numpy(frames).double(), {}
+    for name, module in layers.named_children():
+        x = module(x)
+        if isinstance(module, neuron.BaseNode):
+            rasters[name] = x.numpy().reshape(*x.shape[:3], *(x.shape[3:] or (1, 1)))
+    return rasters
+
+
+def _assert_same(layers: nn.Sequential, network: Network, frames: np.ndarray) -> int:
+    theirs, ours = _spikes(layers, frames), reference.run(network, frames).layers
+    assert list(theirs) == list(ours) == [la.name for la in network.neurons]
+    compared = 0
+    for name, raster in theirs.items():
+        assert raster.dtype == np.float64
+        assert raster.shape == ours[name].raster.shape
+        assert int((raster != ours[name].raster).sum()) == 0, name
+        assert 0.005 < raster.mean() < 0.8, (name, raster.mean())
+        compared += raster.size
+    return compared
+
+
+@pytest.mark.parametrize("attention", ["none", "asa1", "asa2"])
+@pytest.mark.parametrize("kind", ["if", "lif"])
+@pytest.mark.parametrize("reduction", ["pool", "stride"])
+def test_the_trained_model_fires_the_same_spikes(attention: str, kind: str, reduction: str) -> None:
+    torch.manual_seed(0)
+    config = ModelConfig(
+        channels=(6, 8), strides=(2, 3), attention=attention, neuron=kind, reduction=reduction,
+        threshold=0.6, keep=0.6, voters=2,
+    )  # type: ignore[arg-type]  # fmt: skip
+    model = SpikingNet(config, SPEC.shape, SPEC.steps, CLASSES)
+    _randomise(model)
+    rng = np.random.default_rng(1)
+    gates = {}
+    for name, module in model.layers.named_children():
+        if isinstance(module, ASA):
+            gates[name] = rng.uniform(0.5, 0.95, module.channels)
+            module.static_gate = torch.from_numpy(gates[name])
+    network = from_torch(model.layers, SPEC, CLASSES, gates)
+    assert _assert_same(model.layers, network, _frames()) > 6 * 5 * 6 * 30
+    assert network.history == ("from_torch",)
+    assert not network.is_integer
+    assert [la.source for la in network] == [f"layers.{la.name}" for la in network]
+    kinds = [type(la.op) for la in network]
+    assert (kinds.count(Gate), kinds.count(AvgPool2d)) == (len(gates), 2 * (reduction == "pool"))
+    assert kinds.count(BatchNorm) == 2
+    assert network.shapes["out"] == (CLASSES * 2, 1, 1)
+
+
+def _chain(**modules: nn.Module) -> nn.Sequential:
+    return nn.Sequential(OrderedDict(modules))
+
+
+NEURONS = {
+    "IF": lambda: neuron.IFNode(v_threshold=0.7, step_mode="m"),
+    "IF, soft": lambda: neuron.IFNode(v_threshold=0.7, v_reset=None, step_mode="m"),
+    "LIF": lambda: neuron.LIFNode(tau=2.0, decay_input=False, v_threshold=0.7, step_mode="m"),
+    "LIF, decayed input": lambda: neuron.LIFNode(tau=2.0, decay_input=True, v_threshold=0.4, step_mode="m"),
+    "LIF, soft": lambda: neuron.LIFNode(tau=4.0, decay_input=False, v_threshold=0.7, v_reset=None, step_mode="m"),
+    "LIF, decayed input, soft": lambda: neuron.LIFNode(
+        tau=4.0, decay_input=True, v_threshold=0.2, v_reset=None, step_mode="m"
+    ),
+    "LIF, an odd time constant": lambda: neuron.LIFNode(tau=3.7, decay_input=True, v_threshold=0.2, step_mode="m"),
+}
+
+
+@pytest.mark.parametrize("kind", NEURONS)
+def test_each_spikingjelly_neuron_fires_the_same_spikes(kind: str) -> None:
+    torch.manual_seed(3)
+    layers = _chain(
+        conv=layer.Conv2d(2, 5, (3, 2), (2, 1), (1, 0), (1, 2), step_mode="m"), n=NEURONS[kind](),
+        flatten=nn.Flatten(2), drop=nn.Dropout(0.5), fc=layer.Linear(5 * 6 * 8, 6, step_mode="m"),
+        out=NEURONS[kind](),
+    )  # fmt: skip
+    _randomise(layers)
+    network = from_torch(layers, SPEC, CLASSES)
+    assert _assert_same(layers, network, _frames()) == 6 * 5 * (5 * 6 * 8 + 6)
+
+
+def test_the_neurons_numbers() -> None:
+    def described(module: nn.Module) -> Neuron:
+        network = from_torch(_chain(conv=nn.Conv2d(2, 1, 1), n=module), SPEC, 1)
+        op = network["n"].op
+        assert isinstance(op, Neuron)
+        return op
+
+    made = {name: described(build()) for name, build in NEURONS.items()}
+    assert [m.reset for m in made.values()] == [Reset.SUBTRACT if "soft" in name else Reset.ZERO for name in made]
+    assert {m.fire for m in made.values()} == {Fire.GE}
+    assert {(m.max_spikes, m.order, m.v_min, m.state_bits) for m in made.values()} == {
+        (1, Order.LEAK_FIRST, None, None)
+    }
+    assert made["IF"].leak is None
+    assert made["LIF"].leak == made["LIF, decayed input"].leak == Leak(0.5)
+    assert made["LIF, soft"].leak == Leak(0.75)
+    # v += (x - v) / tau is measured in units of 1 / tau
+    assert (made["LIF"].threshold.item(), made["LIF, decayed input"].threshold.item()) == (0.7, 0.8)
+    assert made["LIF, decayed input, soft"].threshold.item() == 0.8
+
+
+def test_weights_geometry_and_groups_are_taken_as_they_are() -> None:
+    conv = nn.Conv2d(2, 4, (3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 3), groups=2)
+    norm = nn.BatchNorm2d(4, eps=0.01)
+    bare = nn.BatchNorm2d(4, affine=False)
+    layers = _chain(
+        c=conv, b=norm, b2=bare, p=nn.AvgPool2d((2, 1)), i=nn.Identity(), f=nn.Flatten(2),
+        d=nn.Linear(4 * 3 * 7, 3, bias=False), n=neuron.IFNode(),
+    )  # fmt: skip
+    network = from_torch(layers, SPEC, 3)
+    op = network["c"].op
+    assert isinstance(op, Conv2d)
+    np.testing.assert_array_equal(op.weight, conv.weight.detach().double().numpy())
+    np.testing.assert_array_equal(op.bias, conv.bias.detach().double().numpy())
+    assert (op.stride, op.padding, op.dilation, op.groups) == ((2, 1), (1, 0), (1, 3), 2)
+    assert network["b"].op.eps == 0.01
+    np.testing.assert_array_equal(network["b2"].op.gamma, np.ones(4))
+    np.testing.assert_array_equal(network["b2"].op.beta, np.zeros(4))
+    assert network["p"].op.kernel == (2, 1)
+    dense = network["d"].op
+    assert isinstance(dense, Dense)
+    assert dense.bias is None
+    assert [la.name for la in network] == ["c", "b", "b2", "p", "d", "n"]
+    conv.weight.data[:] = 9
+    assert op.weight.max() < 9
+
+
+# ---- refusals ---------------------------------------------------------------------------------------------------
+
+
+def test_everything_unsupported_is_named_at_once() -> None:
+    layers = _chain(
+        max=nn.MaxPool2d(2), same=nn.Conv2d(2, 2, 3, padding="same"),
+        mirror=nn.Conv2d(2, 2, 3, padding_mode="reflect"),
+        overlapping=nn.AvgPool2d(3, 2), padded=nn.AvgPool2d(2, padding=1), up=nn.AvgPool2d(2, ceil_mode=True),
+        divisor=nn.AvgPool2d(2, divisor_override=3), loose=nn.BatchNorm2d(2, track_running_stats=False),
+        asa=ASA(6, 2), relu=nn.ReLU(), up_to=neuron.IFNode(v_reset=0.1), learned=neuron.ParametricLIFNode(),
+        fine=nn.Conv2d(2, 2, 1), n=neuron.IFNode(),
+    )  # fmt: skip
+    with pytest.raises(UnsupportedError, match="the model holds layers that cannot be exported") as caught:
+        from_torch(layers, SPEC, 1)
+    issues = {issue.where: issue for issue in caught.value.issues}
+    assert list(issues) == [name for name, _ in layers.named_children() if name not in ("fine", "n")]
+    text = str(caught.value)
+    assert all(name in text for name in issues)
+    assert issues["max"].got == "MaxPool2d"
+    assert "calibrate with spikefold.train.gates" in issues["asa"].hint
+    assert "v_reset 0.1" in issues["up_to"].rule
+    assert "track_running_stats" in issues["loose"].hint
+    assert "padding mode reflect" in issues["mirror"].rule
+    assert all(issue.hint for issue in issues.values())
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        layer.WSConv2d(2, 2, 3), layer.WSLinear(4, 4), neuron.LIAFNode(act=torch.relu, threshold_related=False),
+        neuron.OTTTLIFNode(),
+    ],
+    ids=lambda m: type(m).__name__,
+)  # fmt: skip
+def test_a_subclass_that_computes_something_else_is_no_counterpart(module: nn.Module) -> None:
+    # weight standardisation, analog output: described as its base class, it would silently be another function
+    with pytest.raises(UnsupportedError) as caught:
+        from_torch(_chain(odd=module, fine=nn.Conv2d(2, 2, 1), n=neuron.IFNode()), SPEC, 1)
+    assert [issue.where for issue in caught.value.issues] == ["odd"]
+
+
+def test_gates_that_do_not_fit_their_layer_are_refused() -> None:
+    layers = _chain(c=nn.Conv2d(2, 4, 1), asa=ASA(6, 4), n=neuron.IFNode())
+    with pytest.raises(NetworkError, match="gate over 3 channels, its input has 4"):
+        from_torch(layers, SPEC, 1, {"asa": np.ones(3)})
+    with pytest.raises(UnsupportedError, match=r"a gate factor is 0\.0, must be above 0"):
+        from_torch(layers, SPEC, 1, {"asa": np.zeros(4)})
+
+
+def test_a_diverged_model_is_refused_by_the_name_of_its_layer() -> None:
+    conv = nn.Conv2d(2, 1, 1)
+    conv.weight.data[0, 0] = float("nan")
+    with pytest.raises(UnsupportedError, match="conv weight holds NaN or infinity") as caught:
+        from_torch(_chain(broken=conv, n=neuron.IFNode()), SPEC, 1)
+    assert [issue.where for issue in caught.value.issues] == ["broken"]
+    assert "lower the learning rate" in str(caught.value)

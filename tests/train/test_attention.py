@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spikefold.train.attention import ASA
+
+Parts = tuple[torch.Tensor, ASA]
+
+
+def _clips(steps: int, count: int, channels: int, side: tuple[int, int] = (4, 6), seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn((steps, count, channels, *side), generator=generator, dtype=torch.float64)
+
+
+def _asa(steps: int, channels: int, seed: int = 0, **options: object) -> ASA:
+    torch.manual_seed(seed)
+    return ASA(steps, channels, **options).double()  # type: ignore[arg-type]
+
+
+def _largest(values: np.ndarray, k: int) -> set[int]:
+    return set(sorted(range(len(values)), key=lambda i: -values[i])[:k])
+
+
+def _sigmoid_conv(maps: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """``(2, H, W)`` to ``(H, W)`` by a 3x3 kernel ``(1, 2, 3, 3)`` with zero padding."""
+    _, height, width = maps.shape
+    out = np.zeros((height, width))
+    for row in range(height):
+        for column in range(width):
+            for which in range(2):
+                for i in range(3):
+                    for j in range(3):
+                        y, x = row + i - 1, column + j - 1
+                        if 0 <= y < height and 0 <= x < width:
+                            out[row, column] += kernel[0, which, i, j] * maps[which, y, x]
+    return 1 / (1 + np.exp(-out))
+
+
+def _literal(asa: ASA, clip: np.ndarray) -> np.ndarray:
+    """The published steps 1 to 8 for one clip ``(T, C, H, W)``, one after another."""
+    steps, channels = clip.shape[:2]
+    alpha, beta, lam = asa.alpha.item(), asa.beta.item(), asa.lam
+    mean = np.array([[clip[t, c].mean() for c in range(channels)] for t in range(steps)])
+    most = np.array([[clip[t, c].max() for c in range(channels)] for t in range(steps)])
+    m0 = 0.5 * (mean + most) + alpha * mean + beta * most
+    weight = np.eye(steps) if asa.mix is None else asa.mix.weight.detach().numpy()
+    importance = np.array([weight @ m0[:, c] for c in range(channels)]).T
+    group = np.zeros((steps, channels))
+    for t in range(steps):
+        for c in _largest(importance[t], max(1, int(lam * channels))):
+            group[t, c] += 1
+    for c in range(channels):
+        for t in _largest(importance[:, c], max(1, int(lam * steps))):
+            group[t, c] += 1
+    important = (group == 1)[:, :, None, None]
+    gates = []
+    for chosen, share, conv in ((important, lam, asa.important), (~important, 1 - lam, asa.sub_important)):
+        held = np.where(chosen, clip, 0.0).reshape(steps * channels, *clip.shape[2:])
+        maps = np.stack([held.sum(axis=0) / (steps * channels) / share, held.max(axis=0)])
+        gates.append(_sigmoid_conv(maps, conv.weight.detach().numpy()))
+    return np.asarray(clip * np.where(important, gates[0], gates[1]))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.integers(1, 6), st.integers(1, 3), st.integers(1, 7), st.booleans(), st.sampled_from([0.2, 0.5, 0.7]),
+    st.integers(0, 1000),
+)  # fmt: skip
+def test_asa_is_what_the_paper_writes_clip_by_clip(
+    steps: int, count: int, channels: int, mlp: bool, lam: float, seed: int
+) -> None:
+    asa, x = _asa(steps, channels, seed, temporal_mlp=mlp, lam=lam), _clips(steps, count, channels, seed=seed)
+    with torch.no_grad():
+        asa.alpha.fill_(0.2 + seed / 900)
+        asa.beta.fill_(0.7)
+        y = asa(x).numpy()
+    for n in range(count):
+        assert np.abs(y[:, n] - _literal(asa, x[:, n].numpy())).max() < 1e-12
+
+
+@pytest.mark.parametrize("mlp", [True, False])
+def test_a_clip_does_not_see_the_others_of_its_batch(mlp: bool) -> None:
+    asa, x = _asa(8, 6, temporal_mlp=mlp), _clips(8, 5, 6)
+    with torch.no_grad():
+        together = asa(x)
+        alone = torch.cat([asa(x[:, n : n + 1]) for n in range(5)], dim=1)
+        backwards = asa(x.flip(1)).flip(1)
+    assert (together - alone).abs().max() < 1e-12
+    assert (together - backwards).abs().max() < 1e-12
+
+
+def test_important_is_exactly_one_of_the_two_rankings() -> None:
+    """M = [[4, 1], [3, 2]]: channel 0 leads at both steps, step 0 in channel 0, step 1 in channel 1."""
+    asa, x = _asa(2, 2, temporal_mlp=False), torch.tensor([[4.0, 1.0], [3.0, 2.0]]).double()[:, None, :, None, None]
+    with torch.no_grad():
+        asa.important.weight.zero_()  # a gate of 1/2 marks the important ones
+        asa.sub_important.weight.fill_(1.0)
+    asa.keep_gate = True
+    asa(x.expand(2, 1, 2, 3, 3))
+    assert asa.last_gate is not None
+    important = (asa.last_gate == 0.5).all(dim=(1, 3, 4))
+    assert important.tolist() == [[False, False], [True, True]]
+
+
+def test_two_gates_between_0_and_1_serve_every_position() -> None:
+    asa, x = _asa(8, 6), _clips(8, 2, 6)
+    asa.keep_gate = True
+    asa(x)
+    gate = asa.last_gate
+    assert gate is not None
+    assert gate.shape == x.shape
+    assert 0 < gate.min() < gate.max() < 1
+    for n, row, column in np.ndindex(2, 4, 6):
+        assert len(gate[:, n, :, row, column].unique()) == 2
+
+
+def test_only_a_kept_gate_is_remembered() -> None:
+    asa = _asa(3, 2)
+    asa(_clips(3, 1, 2))
+    assert asa.last_gate is None
+
+
+@pytest.mark.parametrize(("mlp", "expected"), [(True, 2 + 60 * 60 + 36), (False, 2 + 36)])
+def test_number_of_parameters_is_the_published_one(mlp: bool, expected: int) -> None:
+    """3 layers of arch A: +10,914 and +114."""
+    asa = ASA(60, 64, temporal_mlp=mlp)
+    assert sum(p.numel() for p in asa.parameters()) == expected
+    assert 3 * expected == (10_914 if mlp else 114)
+
+
+def test_asa_2_has_no_temporal_mixing() -> None:
+    """With the mixing matrix replaced by the identity, ASA-1 is ASA-2."""
+    one, two = _asa(5, 4), _asa(5, 4, temporal_mlp=False)
+    assert two.mix is None
+    assert one.mix is not None
+    two.load_state_dict({key: value for key, value in one.state_dict().items() if key != "mix.weight"})
+    x = _clips(5, 2, 4)
+    with torch.no_grad():
+        assert not torch.equal(one(x), two(x))
+        one.mix.weight.copy_(torch.eye(5))
+        assert torch.equal(one(x), two(x))
+
+
+def test_a_static_gate_replaces_everything() -> None:
+    asa, x = _asa(5, 3), _clips(5, 2, 3)
+    scale = torch.tensor([0.25, 1.0, 3.0]).double()
+    asa.static_gate = scale
+    y = asa(x)
+    for channel in range(3):
+        assert torch.equal(y[:, :, channel], x[:, :, channel] * scale[channel])
+    assert asa(x[:2]).shape == (2, 2, 3, 4, 6), "the length of a clip matters no more"
+
+
+def test_gradients_reach_both_kernels_and_the_input_but_no_ranking() -> None:
+    asa, x = _asa(6, 4), _clips(6, 2, 4).requires_grad_()
+    asa(x).square().sum().backward()
+    for conv in (asa.important, asa.sub_important):
+        assert conv.weight.grad is not None
+        assert bool((conv.weight.grad != 0).all())
+    assert x.grad is not None
+    assert bool((x.grad != 0).all())
+    assert asa.mix is not None
+    assert [asa.alpha.grad, asa.beta.grad, asa.mix.weight.grad] == [None, None, None]

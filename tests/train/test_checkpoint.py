@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A checkpoint comes back bit for bit; anything else in its place is refused, and no code is read."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from spikefold.config import ModelConfig
+from spikefold.errors import DataError
+from spikefold.train.checkpoint import ABOUT, WEIGHTS, Checkpoint, load, save
+from spikefold.train.frames import Binning
+from spikefold.train.models import SpikingNet
+
+BINNING = Binning((34, 20), 2, 5000, 4, 17)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    torch.manual_seed(1)
+    model = SpikingNet(ModelConfig(channels=(3, 5), strides=(1, 2)), BINNING.shape, BINNING.steps, 2)
+    model.train()
+    model(torch.rand(4, 2, *BINNING.shape))  # batch norm has statistics of its own now
+    save(tmp_path / "network", Checkpoint(model, BINNING, ("left", "right")))
+    return tmp_path / "network"
+
+
+def test_weights_statistics_binning_and_classes_come_back(saved: Path) -> None:
+    torch.manual_seed(1)
+    expected = SpikingNet(ModelConfig(channels=(3, 5), strides=(1, 2)), BINNING.shape, BINNING.steps, 2)
+    expected.train()
+    expected(torch.rand(4, 2, *BINNING.shape))
+    found = load(saved)
+    assert (found.binning, found.classes) == (BINNING, ("left", "right"))
+    assert not found.model.training
+    states = found.model.state_dict()
+    assert len(states) > 15
+    for key, value in expected.state_dict().items():
+        assert torch.equal(states[key], value), key
+
+
+def test_only_two_files_are_written(saved: Path) -> None:
+    assert sorted(path.name for path in saved.iterdir()) == sorted([WEIGHTS, ABOUT])
+
+
+class _Trap:
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path("sprung").touch, ())
+
+
+@pytest.mark.parametrize("file", [WEIGHTS, ABOUT])
+@pytest.mark.parametrize("damage", ["missing", "empty", "half", "pickle"])
+def test_a_damaged_file_is_refused(
+    saved: Path, file: str, damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = saved / file
+    content = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(
+            {"empty": b"", "half": content[: len(content) // 2], "pickle": pickle.dumps(_Trap())}[damage]
+        )
+    with pytest.raises(DataError, match="cannot read the checkpoint") as caught:
+        load(saved)
+    assert caught.value.where == str(saved)
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"classes": ["one"]}, {"classes": ["a", "b", "c"]}, {"model": {"channels": [3, 6], "strides": [1, 2]}},
+     {"model": {"unknown": 1}}, {"binning": {"sensor": [34, 20]}}, {"binning": "later"}],
+)  # fmt: skip
+def test_a_description_that_does_not_go_with_the_weights_is_refused(saved: Path, change: dict[str, object]) -> None:
+    about = json.loads((saved / ABOUT).read_text(encoding="utf-8"))
+    (saved / ABOUT).write_text(json.dumps(about | change), encoding="utf-8")
+    with pytest.raises(DataError, match="cannot read the checkpoint"):
+        load(saved)

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+import torch
+from spikingjelly.activation_based import functional
+
+from spikefold.train.neurons import make_neuron
+
+STEPS, NEURONS = 60, 4000
+
+
+def _current(mean: float, spread: float, dtype: torch.dtype) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return mean + spread * torch.randn((STEPS, 1, NEURONS), generator=generator, dtype=dtype)
+
+
+def _spikes(kind: str, inputs: list[float], *, threshold: float = 1.0, keep: float = 0.5) -> list[int]:
+    """Of one neuron."""
+    spikes = make_neuron(kind, threshold=threshold, keep=keep)(torch.tensor(inputs)[:, None])
+    return [int(s) for s in spikes[:, 0]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_leaky_neuron_is_the_one_of_the_paper(dtype: torch.dtype) -> None:
+    """u = h + I; s = u >= 0.3; h = 0.3 (1 - s) u: not one of 240,000 neuron-steps differs."""
+    current = _current(0.05, 0.2, dtype)
+    h, expected = torch.zeros_like(current[0]), torch.zeros_like(current)
+    for step in range(STEPS):
+        u = h + current[step]
+        expected[step] = (u - 0.3 >= 0).to(dtype)
+        h = 0.3 * (1 - expected[step]) * u
+    spikes = make_neuron("lif", threshold=0.3, keep=0.3)(current)
+    assert spikes.numel() >= 200_000
+    assert expected.mean() >= 0.05
+    assert int((spikes != expected).sum()) == 0
+
+
+def test_the_neuron_without_leak_keeps_everything() -> None:
+    current = _current(0.1, 0.3, torch.float64)
+    v, expected = torch.zeros_like(current[0]), torch.zeros_like(current)
+    for step in range(STEPS):
+        v = v + current[step]
+        expected[step] = (v >= 1.0).double()
+        v = torch.where(expected[step] > 0, 0.0, v)
+    spikes = make_neuron("if", threshold=1.0, keep=0.5)(current)
+    assert expected.mean() >= 0.05
+    assert int((spikes != expected).sum()) == 0
+
+
+@pytest.mark.parametrize("kind", ["if", "lif"])
+@pytest.mark.parametrize("threshold", [0.3, 1.0])
+def test_a_neuron_fires_at_equality_and_not_below(kind: str, threshold: float) -> None:
+    below = float(torch.nextafter(torch.tensor(threshold), torch.tensor(0.0)))
+    assert _spikes(kind, [threshold], threshold=threshold) == [1]
+    assert _spikes(kind, [below], threshold=threshold) == [0]
+
+
+def test_the_leak_comes_before_the_input_which_it_does_not_scale() -> None:
+    assert _spikes("lif", [1.0]) == [1]
+    assert _spikes("lif", [0.8, 0.6]) == [0, 1]
+    assert _spikes("lif", [0.8, 0.59]) == [0, 0]
+
+
+def test_keep_is_the_share_that_stays() -> None:
+    assert _spikes("lif", [0.8, 0.4], keep=0.75) == [0, 1]
+    assert _spikes("lif", [0.8, 0.39], keep=0.75) == [0, 0]
+    assert _spikes("if", [0.8, 0.25], keep=0.1) == [0, 1]
+
+
+@pytest.mark.parametrize("kind", ["if", "lif"])
+def test_a_spike_resets_to_zero_and_comes_once_a_step(kind: str) -> None:
+    assert _spikes(kind, [7.0, 0.9, 1.0, 1.0]) == [1, 0, 1, 1]
+
+
+def test_a_negative_potential_is_kept() -> None:
+    assert _spikes("if", [-1.0, 1.5, 0.5]) == [0, 0, 1]
+
+
+def test_the_state_stays_until_the_net_is_reset() -> None:
+    neuron = make_neuron("if", threshold=1.0, keep=0.5)
+    x = torch.full((1, 1), 0.6)
+    assert [int(neuron(x)) for _ in range(2)] == [0, 1]
+    neuron(x)
+    functional.reset_net(neuron)
+    assert int(neuron(x)) == 0
+
+
+@pytest.mark.parametrize("kind", ["if", "lif"])
+def test_spikes_pass_gradients_on(kind: str) -> None:
+    x = torch.full((3, 2), 0.4, requires_grad=True)
+    make_neuron(kind, threshold=1.0, keep=0.5)(x).sum().backward()
+    assert x.grad is not None
+    assert bool((x.grad != 0).all())
