@@ -8,13 +8,13 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from spikefold.errors import ConfigError, nearest
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataConfig(_Section):
@@ -37,8 +37,8 @@ class DataConfig(_Section):
 class ModelConfig(_Section):
     """The network: convolutions with neurons, then one dense layer of output neurons."""
 
-    channels: tuple[int, ...] = Field((16, 32, 32), description="channels of each convolution")
-    strides: tuple[int, ...] = Field((2, 2, 2), description="spatial reduction of each convolution")
+    channels: tuple[PositiveInt, ...] = Field((16, 32, 32), description="channels of each convolution")
+    strides: tuple[PositiveInt, ...] = Field((2, 2, 2), description="spatial reduction of each convolution")
     reduction: Literal["pool", "stride"] = Field(
         "stride", description="3x3 conv + average pool (the paper), or the one strided convolution that it equals"
     )
@@ -161,5 +161,8 @@ def to_toml(config: Config, *, comments: bool = True) -> str:
 def _line(key: str, value: Any, comment: str | None) -> str:
     if value is None:
         return f"# {key} = (chosen from the data)" + (f"  # {comment}" if comment else "")
-    text = json.dumps(list(value) if isinstance(value, tuple) else value)
+    # as it is: TOML has no surrogate pairs, which JSON would escape to; and it wants DEL escaped, which JSON does not
+    text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False).replace(
+        "\x7f", "\\u007f"
+    )
     return f"{key} = {text}" + (f"  # {comment}" if comment else "")

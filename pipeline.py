@@ -155,7 +155,9 @@ def _report(session: Session) -> None:
 
 def _summary(content: dict[str, Any]) -> Iterator[str]:
     for step in content["ladder"]:
-        yield f"{step['name']:>10}  accuracy {step['accuracy']:.3f}  spikes/clip {step['spikes_per_clip']:,.0f}"
+        low, high = step["interval"]
+        spikes = f"spikes/clip {step['spikes_per_clip']:,.0f}"
+        yield f"{step['name']:>10}  accuracy {step['accuracy']:.3f} ({low:.2f} to {high:.2f})  {spikes}"
     for chip, parity in content["parity"].items():
         yield (
             f"{chip:>10}  {' = '.join(parity['runners'])}: {parity['mismatches']} mismatches in "

@@ -68,7 +68,7 @@ def _rung(name: str, result: dict[str, Any], exported: dict[str, Any], energy: d
     what = _LADDER.get(name, f"8-bit integers of {chip.get('title', name)}, clocked simulation")
     counts = energy["networks"][name]["counts"]
     return {
-        "name": name, "what": what, "accuracy": result["accuracy"],
+        "name": name, "what": what, "accuracy": result["accuracy"], "interval": result["interval"],
         "spikes_per_clip": result["spikes"] / result["clips"],
         "nasfr": counts["nasfr"], "synops_per_clip": sum(la["events"] for la in counts["layers"]) / counts["clips"],
     }  # fmt: skip

@@ -22,8 +22,9 @@ from spikefold.export.passes.fold_pooling import fold_pooling
 from spikefold.export.passes.quantise import quantise
 from spikefold.export.targets import judge, lower
 from spikefold.hardware import clocked, parity
+from spikefold.hardware.accuracy import accuracy
 from spikefold.hardware.registry import chip_named
-from spikefold.hardware.trace import Trace, load_trace, predictions, save_trace
+from spikefold.hardware.trace import Trace, load_trace, save_trace
 from spikefold.hardware.validate import compare
 from spikefold.session import CONFIG, NETWORK, Session, write_json, write_text
 from spikefold.train import checkpoint, gates
@@ -147,12 +148,12 @@ def simulate_stage(session: Session) -> None:
     with session.writing("3_simulate") as folder:
         for name, trace in traces.items():
             save_trace(trace, folder / f"trace.{name}.npz")
-            right = predictions(trace.output_counts(classes)) == test.labels
+            found = accuracy(trace.output_counts(classes), test.labels)
             results[name] = {
-                "accuracy": float(right.mean()), "clips": len(test), "spikes": trace.spikes,
+                "accuracy": found.share, "interval": list(found.interval), "clips": len(test), "spikes": trace.spikes,
                 "layers": {key: _layer_facts(trace, key) for key in trace.layers}, "runner": trace.runner,
             }  # fmt: skip
-            session.reporter.line(f"{name}: accuracy {right.mean():.3f} on {len(test)} clips, {trace.spikes} spikes")
+            session.reporter.line(f"{name}: accuracy {found.share:.3f} on {len(test)} clips, {trace.spikes} spikes")
         write_json(folder / "simulate.json", results)
 
 

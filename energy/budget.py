@@ -17,12 +17,13 @@ from spikefold.energy.counts import Counts
 from spikefold.errors import ConfigError, nearest
 
 _FOLDER = Path(__file__).parent / "profiles"
+_STRICT = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, str_min_length=1, allow_inf_nan=False)
 
 
 class Price(BaseModel):
     """Energy of one operation, with its band, what it covers and on what evidence."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = _STRICT
     value: float
     low: float
     high: float
@@ -34,7 +35,7 @@ class Price(BaseModel):
 class Prices(BaseModel):
     """What a multiply-accumulate and an accumulate cost, in picojoules."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = _STRICT
     mac: Price
     ac: Price
 
@@ -42,7 +43,7 @@ class Prices(BaseModel):
 class Profile(BaseModel):
     """A technology profile: a number without source, kind and coverage cannot be written down."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = _STRICT
     name: str
     title: str
     node_nm: float

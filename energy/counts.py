@@ -76,6 +76,10 @@ def count(network: Network, frames: np.ndarray, trace: Trace) -> Counts:
     missing = [layer.name for layer in network.neurons if layer.name not in trace.layers]
     if missing:
         raise MismatchError(f"the trace of {trace.runner} lacks the layers {missing}")
+    for name in (layer.name for layer in network.neurons):
+        found, expected = trace.layers[name].raster.shape, (*frames.shape[:2], *network.shapes[name])
+        if found != expected:
+            raise MismatchError(f"the trace of {trace.runner} has spikes {found} in {name}, not {expected}")
     values = {INPUT: frames}
     counts = []
     for layer in network:

@@ -22,7 +22,11 @@ from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate
 # exact types: a subclass may compute something else (weight standardisation, analog output)
 _KNOWN = frozenset(
     {neuron.IFNode, neuron.LIFNode, nn.Dropout, nn.Identity}
-    | {getattr(of, name) for of in (nn, layer) for name in ("Conv2d", "Linear", "BatchNorm2d", "AvgPool2d", "Flatten")}
+    | {
+        getattr(of, name)
+        for of in (nn, layer)
+        for name in ("Conv2d", "Linear", "BatchNorm2d", "AvgPool2d", "Flatten")
+    }
 )
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save
 
 from spikefold.errors import DataError, NetworkError
 from spikefold.export.network import InputSpec, Layer, Network
@@ -61,7 +62,8 @@ def load_network(path: Path) -> Network:
             raise DataError(f"network schema {about['schema']}", where=str(path), hint=f"this version reads {SCHEMA}")
         if unknown := about.keys() - _FIELDS or {key for layer in about["layers"] for key in layer} - _LAYER_FIELDS:
             raise ValueError(f"unknown fields {sorted(unknown)}")
-        tensors = load_file(path.with_name(path.name + ".safetensors"))
+        # from bytes: a mapped file that somebody truncates would crash the process
+        tensors = load_tensors(path.with_name(path.name + ".safetensors").read_bytes())
         layers = tuple(_layer(entry, tensors) for entry in about["layers"])
         spec = InputSpec(**(about["input"] | {"shape": tuple(about["input"]["shape"])}))
         return Network(spec, layers, about["classes"], tuple(about["history"]))

@@ -14,9 +14,12 @@ import numpy as np
 
 from spikefold.errors import Issue, UnsupportedError
 from spikefold.export.network import INPUT, Layer, Network
-from spikefold.export.neuron import Fire, Neuron, Order, Reset
+from spikefold.export.neuron import Fire, Neuron, Order, Overflow, Reset
 from spikefold.export.ops import Conv2d, Dense, SumPool2d
 from spikefold.files import replacing
+
+OUTPUT = "output"
+"""Name of the graph's output node."""
 
 
 def losses(network: Network) -> list[str]:
@@ -24,8 +27,10 @@ def losses(network: Network) -> list[str]:
     found = []
     if any(isinstance(la.op, Neuron) and la.op.fire is Fire.GE for la in network):
         found.append("NIR neurons fire above the threshold, this network also at equality")
+    if bounded := {la.op.max_spikes for la in network if isinstance(la.op, Neuron)} - {None}:
+        most = " or ".join("once" if n == 1 else f"{n} times" for n in sorted(bounded, key=str))
+        found.append(f"NIR does not bound the spikes of a step; this network fires at most {most} a step")
     if network.neurons:
-        found.append("NIR does not bound the spikes of a step; this network fires at most once a step")
         found.append(f"NIR has no time step: one step stands for {network.input.dt_us} us")
     return found
 
@@ -38,7 +43,6 @@ def to_graph(network: Network) -> nir.NIRGraph:
     """
     nodes: dict[str, nir.NIRNode] = {INPUT: nir.Input(input_type={"input": np.array(network.input.shape)})}
     edges: list[tuple[str, str]] = []
-    last: dict[str, str] = {INPUT: INPUT}
     issues = []
     for layer in network:
         shape = network.input_shape(layer)
@@ -51,17 +55,16 @@ def to_graph(network: Network) -> nir.NIRGraph:
         if flat:
             flatten = f"{name}_flatten"
             nodes[flatten] = nir.Flatten(input_type={"input": np.array(shape)}, start_dim=0, end_dim=-1)
-            edges += [(last[source], flatten) for source in layer.inputs]
+            edges += [(source, flatten) for source in layer.inputs]
             edges.append((flatten, name))
         else:
-            edges += [(last[source], name) for source in layer.inputs]
+            edges += [(source, name) for source in layer.inputs]
         nodes[name] = _node(network, layer)
-        last[name] = name
     if issues:
         raise UnsupportedError("the network has layers that NIR 1.0 cannot express", issues=issues)
     out = network.layers[-1].name
-    nodes["output"] = nir.Output(output_type={"output": _neuron_shape(network, network.layers[-1])})
-    return nir.NIRGraph(nodes, [*edges, (out, "output")])
+    nodes[OUTPUT] = nir.Output(output_type={"output": _neuron_shape(network, network.layers[-1])})
+    return nir.NIRGraph(nodes, [*edges, (out, OUTPUT)])
 
 
 def write(network: Network, path: Path) -> None:
@@ -82,6 +85,8 @@ def _neuron_shape(network: Network, layer: Layer) -> np.ndarray:
 
 def _unsupported(layer: Layer) -> Issue | None:
     op = layer.op
+    if layer.name == OUTPUT:
+        return Issue("name", layer.name, OUTPUT, "another name", "NIR's own output node is called that")
     if isinstance(op, Neuron):
         unknown = []
         if op.reset is not Reset.ZERO:
@@ -92,6 +97,8 @@ def _unsupported(layer: Layer) -> Issue | None:
             unknown.append(f"order {op.order.value}")
         if op.leak is not None and op.leak.shift:
             unknown.append("an integer leak")
+        if op.state_bits is not None and op.overflow is not Overflow.FORBID:
+            unknown.append(f"a state of {op.state_bits} bits")
         if unknown:
             return Issue(
                 "neuron", layer.name, ", ".join(unknown), "reset to zero, real leak", "export the real network"
@@ -118,7 +125,7 @@ def _node(network: Network, layer: Layer) -> nir.NIRNode:
     shape = tuple(_neuron_shape(network, layer))
     threshold = np.broadcast_to(op.threshold.astype(np.float64), network.shapes[layer.name]).reshape(shape)
     ones = np.ones(shape)
-    if op.leak is None:
+    if op.leak is None or op.leak.keep == 1:
         return nir.IF(r=ones, v_threshold=threshold)
     tau = 1 / (1 - op.leak.keep)
     return nir.LIF(tau=tau * ones, r=tau * ones, v_leak=0 * ones, v_threshold=threshold)

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from spikefold import __version__
 from spikefold.errors import UnsupportedError
 from spikefold.export.network import INPUT, Layer, Network
-from spikefold.export.neuron import Fire, Neuron, Order, Reset
+from spikefold.export.neuron import Fire, Neuron, Order, Overflow, Reset
 from spikefold.export.ops import Conv2d, Dense, SumPool2d
 from spikefold.files import replacing
 
@@ -42,7 +42,7 @@ def to_model(network: Network) -> onnx.ModelProto:
     """The one-step model.
 
     Raises:
-        UnsupportedError: an operation that must be folded first, or an integer leak.
+        UnsupportedError: an operation that must be folded first, an integer leak, or a state that saturates or wraps.
     """
     graph = _Graph()
     graph.add_input(FRAME, network.input.shape)
@@ -54,7 +54,7 @@ def to_model(network: Network) -> onnx.ModelProto:
         if isinstance(layer.op, Neuron):
             values[layer.name] = _neuron(graph, layer, layer.op, x, network.shapes[layer.name])
         else:
-            values[layer.name] = _stateless(graph, layer, x)
+            values[layer.name] = _stateless(graph, layer, x, network.input_shape(layer)[0])
     proto = helper.make_graph(graph.nodes, "spikefold", graph.inputs, graph.outputs, graph.constants)
     model = helper.make_model(
         proto, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION,
@@ -90,7 +90,7 @@ class _Graph:
         self.outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *shape]))
 
 
-def _stateless(graph: _Graph, layer: Layer, x: str) -> str:
+def _stateless(graph: _Graph, layer: Layer, x: str, channels: int) -> str:
     op = layer.op
     if isinstance(op, Conv2d):
         inputs = [x, graph.constant(op.weight)] + ([] if op.bias is None else [graph.constant(op.bias)])
@@ -103,8 +103,9 @@ def _stateless(graph: _Graph, layer: Layer, x: str) -> str:
             y = graph.node("Add", y, graph.constant(op.bias))
         return graph.node("Unsqueeze", y, graph.constant(np.array([2, 3]), np.int64))
     if isinstance(op, SumPool2d):
-        mean = graph.node("AveragePool", x, kernel_shape=op.kernel, strides=op.kernel)
-        return graph.node("Mul", mean, graph.constant(op.kernel[0] * op.kernel[1]))
+        # not a mean times its area, which is off by a rounding where the area is no power of two
+        ones = graph.constant(np.ones((channels, 1, *op.kernel)))
+        return graph.node("Conv", x, ones, strides=op.kernel, group=channels)
     raise UnsupportedError(
         f"{type(op).__name__} has no place in the ONNX file", where=layer.name, hint="fold it first"
     )
@@ -115,6 +116,11 @@ def _neuron(graph: _Graph, layer: Layer, neuron: Neuron, x: str, shape: tuple[in
         raise UnsupportedError(
             "an integer leak is not exact in float32", where=layer.name, hint="export the real network"
         )
+    if neuron.state_bits is not None and neuron.overflow is not Overflow.FORBID:
+        raise UnsupportedError(
+            f"a state of {neuron.state_bits} bits that does {neuron.overflow.value} has no place in the ONNX file",
+            where=layer.name, hint="export the real network",
+        )  # fmt: skip
     state = f"{layer.name}_state"
     graph.add_input(state, shape)
     v = _charged(graph, neuron, state, x)
@@ -124,7 +130,7 @@ def _neuron(graph: _Graph, layer: Layer, neuron: Neuron, x: str, shape: tuple[in
         v = graph.node("Sub", v, graph.node("Mul", spikes, theta))
     else:
         fired = graph.node("Greater", spikes, graph.constant(0.0))
-        v = graph.node("Where", fired, graph.constant(neuron.reset_value), v)
+        v = graph.node("Where", fired, graph.constant(neuron.reset_value / 2**neuron.state_shift), v)
     if neuron.v_min is not None:
         v = graph.node("Max", v, graph.constant(neuron.v_min / 2**neuron.state_shift))
     graph.node("Identity", v, name=f"{layer.name}_next")

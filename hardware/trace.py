@@ -55,11 +55,6 @@ class Trace:
         return counts
 
 
-def predictions(counts: np.ndarray) -> np.ndarray:
-    """Class per clip from ``(N, classes)`` counts; of equal counts the lowest class wins, on every runner."""
-    return np.asarray(counts.argmax(axis=1))
-
-
 def concatenate(traces: Sequence[Trace]) -> Trace:
     """Batches of one runner joined along N."""
     first = traces[0]

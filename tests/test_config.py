@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from spikefold.config import Config, load_config, to_toml
+from spikefold.config import Config, load_config, parse_config, to_toml
 from spikefold.errors import ConfigError
 
 
@@ -38,7 +41,10 @@ def test_all_wrong_keys_are_named_at_once() -> None:
 @pytest.mark.parametrize(
     "override",
     ["train.epochs=0", "train.epochs=1.5", "model.neuron='adex'", "model.threshold=0", "data.steps=-3", "seed=-1",
-     "train.loss='mse'", "data.max_count=70000", "model.keep=1.0"],
+     "train.loss='mse'", "data.max_count=70000", "model.keep=1.0",
+     "model.channels=8", "model.channels=8,8", "model.channels=[8,0,8]", "model.strides=[2,0,2]",
+     "model.strides=[2,-2,2]", "train.gain=inf", "train.lr=nan", "model.threshold=inf", "train.twin=perhaps",
+     "chips.names=speck2f", "data.source=3", "train=3"],
 )  # fmt: skip
 def test_values_out_of_range_are_refused_with_their_key(override: str) -> None:
     with pytest.raises(ConfigError, match=override.split("=")[0].replace(".", r"\.")):
@@ -109,3 +115,36 @@ def test_every_key_of_the_printed_configuration_is_explained() -> None:
     assert len(lines) > 25
     bare = [line for line in lines if line.count("#") == (1 if line.startswith("#") else 0)]
     assert {line.split(" = ")[0] for line in bare} <= {"seed", "epochs", "batch", "names"}
+
+
+@pytest.mark.parametrize(
+    "source", ["npz:/some/where", "folder:/a=b", "folder:C:\\data", "folder:/ä/\u4e2d", "folder:/\U0001f40e", ""]
+)
+def test_a_place_is_taken_as_it_is_written(source: str) -> None:
+    assert load_config(None, (f"data.source={source}",)).data.source == source
+
+
+POSITIVE = st.floats(1e-300, 1e300)
+TEXT = st.text(st.characters(codec="utf-8"))
+SOME = {
+    "seed": st.integers(0, 2**63 - 1),
+    "data": st.fixed_dictionaries({
+        "source": TEXT, "test_share": st.floats(0.001, 0.999),
+        "dt_us": st.none() | st.integers(1, 10**9), "max_count": st.none() | st.integers(1, 65_535),
+    }),
+    "model": st.lists(st.tuples(st.integers(1, 999), st.integers(1, 9)), min_size=1).map(
+        lambda rows: {"channels": [c for c, _ in rows], "strides": [s for _, s in rows]}
+    ),
+    "train": st.fixed_dictionaries({"lr": POSITIVE, "gain": POSITIVE, "twin": st.booleans()}),
+    "chips": st.fixed_dictionaries({"names": st.lists(TEXT)}),
+}  # fmt: skip
+
+
+@given(st.fixed_dictionaries({}, optional=SOME), st.booleans())
+def test_any_configuration_survives_writing_and_reading(
+    tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any], comments: bool
+) -> None:
+    config = parse_config(values)
+    path = tmp_path_factory.mktemp("config") / "config.toml"
+    path.write_text(to_toml(config, comments=comments), encoding="utf-8")
+    assert load_config(path) == config

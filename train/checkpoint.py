@@ -7,9 +7,9 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save_file
 
 from spikefold.config import ModelConfig
 from spikefold.errors import DataError
@@ -56,9 +56,12 @@ def load(folder: Path) -> Checkpoint:
         binning = Binning(**(about["binning"] | {"sensor": tuple(about["binning"]["sensor"])}))
         config = ModelConfig.model_validate(about["model"])
         classes = tuple(about["classes"])
+        if min(len(classes), binning.dt_us, binning.max_count) < 1:
+            raise ValueError("no class, no bin length or no count")
         model = SpikingNet(config, binning.shape, binning.steps, len(classes))
-        model.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ValidationError, SafetensorError) as error:
+        # from bytes: a mapped file that somebody truncates would crash the process
+        model.load_state_dict(load_tensors((folder / WEIGHTS).read_bytes()))
+    except (OSError, ValueError, LookupError, ArithmeticError, TypeError, RuntimeError, SafetensorError) as error:
         raise DataError(
             f"cannot read the checkpoint: {type(error).__name__}: {error}", where=str(folder),
             hint=f"a checkpoint is a folder with {WEIGHTS} and {ABOUT}, as `spikefold train` writes it",

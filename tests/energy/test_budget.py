@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from spikefold.energy import budget as module
-from spikefold.energy.budget import AttentionCost, attention_cost, budget, equation_11, load_profile
+from spikefold.energy.budget import AttentionCost, Budget, attention_cost, budget, equation_11, load_profile
 from spikefold.energy.counts import Counts, LayerCounts
 from spikefold.errors import ConfigError
 
@@ -90,3 +93,81 @@ def test_a_number_without_its_origin_is_refused(line: str, tmp_path: Path, monke
     with pytest.raises(ConfigError, match="incomplete") as caught:
         load_profile("bare")
     assert line.split(" ")[0] in str(caught.value)
+
+
+def _of_kinds(clips: int, *rows: tuple[str, int, int]) -> Counts:
+    """Layers of (input kind, pairs, events)."""
+    layers = [
+        LayerCounts(f"layer{i}", kind, 10 * pairs, 9 * pairs, pairs, events, events // 3, 5, 7)
+        for i, (kind, pairs, events) in enumerate(rows)
+    ]
+    return Counts(clips, 8, tuple(layers))
+
+
+def test_spikes_summed_by_a_pool_are_accumulated_one_by_one() -> None:
+    made = budget(_of_kinds(2, ("counts", 7, 15), ("binary", 6, 6), ("sum-pooled", 10, 31)), PROFILE)
+    assert [(la.mac_per_clip, la.ac_per_clip) for la in made.layers] == [(3.5, 0), (0, 3), (0, 15.5)]
+    assert made.energy_pj_per_clip == pytest.approx(16.1 + 2.7 + 13.95, rel=1e-12)
+
+
+ROWS = st.lists(
+    st.tuples(st.sampled_from(["binary", "sum-pooled"]), st.integers(0, 2**60), st.integers(0, 2**60)), max_size=4
+)
+
+
+@given(ROWS, st.integers(0, 2**60), st.integers(1, 100), st.integers(0, 2**50))
+def test_parts_sum_to_the_totals_exactly(rows: list[tuple[str, int, int]], pairs: int, clips: int, macs: int) -> None:
+    found = budget(_of_kinds(clips, ("counts", pairs, pairs), *rows), PROFILE, AttentionCost(mlp_macs=macs))
+    extra = found.attention_macs_per_clip
+    assert extra == macs / clips
+    assert found.mac_per_clip == sum(la.mac_per_clip for la in found.layers) + extra
+    assert found.ac_per_clip == sum(la.ac_per_clip for la in found.layers)
+    assert found.energy_pj_per_clip == sum(la.energy_pj_per_clip for la in found.layers) + 4.6 * extra
+    expected = 4.6 * found.mac_per_clip + 0.9 * found.ac_per_clip
+    assert found.energy_pj_per_clip == pytest.approx(expected, rel=1e-12)
+
+
+def test_at_the_break_even_nothing_is_gained_and_one_accumulate_decides() -> None:
+    def spending(mac: float, ac: float) -> Budget:
+        return Budget("p", (), 0.0, mac, ac, 4.6 * mac + 0.9 * ac)
+
+    twin = spending(100, 1000)
+    even, saved, lost = (equation_11(spending(190, 1000 - removed), twin, PROFILE) for removed in (460, 461, 459))
+    assert even.break_even == pytest.approx(460 / 90, rel=1e-12)
+    assert even.energy_pj_per_clip == pytest.approx(0, abs=1e-9)
+    assert saved.energy_pj_per_clip < 0 < lost.energy_pj_per_clip
+
+
+@pytest.mark.parametrize("path", sorted(Path(module.__file__).parent.glob("profiles/*.toml")), ids=lambda p: p.stem)
+def test_every_profile_of_the_house_is_complete(path: Path) -> None:
+    found = load_profile(path.stem)
+    assert found.name == path.stem
+    for price in (found.energy_pj.mac, found.energy_pj.ac):
+        assert 0 < price.low <= price.value <= price.high
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("source", '""'), ("source", '"  "'), ("covers", '""'), ("kind", '"total"'), ("evidence", '"guessed"'),
+        ("value", '"cheap"'), ("value", "nan"), ("low", "-inf"), ("node_nm", "inf"),
+    ],
+)  # fmt: skip
+def test_an_origin_that_says_nothing_is_refused(
+    field: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = (Path(module.__file__).parent / "profiles" / "horowitz45-fp32.toml").read_text(encoding="utf-8")
+    text = re.sub(rf"(?m)^{field} = .*$", f"{field} = {value}", sound)
+    assert text != sound
+    (tmp_path / "bare.toml").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(module, "_FOLDER", tmp_path)
+    with pytest.raises(ConfigError, match=field):
+        load_profile("bare")
+
+
+def test_a_path_is_no_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "outside.toml").write_text("name = 'x'")
+    (tmp_path / "inside").mkdir()
+    monkeypatch.setattr(module, "_FOLDER", tmp_path / "inside")
+    with pytest.raises(ConfigError, match="unknown technology profile"):
+        load_profile("../outside")

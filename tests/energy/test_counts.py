@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from spikefold.energy.counts import count
+from spikefold.energy.counts import LayerCounts, count
 from spikefold.errors import MismatchError
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Neuron
-from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, SumPool2d
+from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, Shape, SumPool2d
 from spikefold.hardware import reference
 from spikefold.hardware.trace import LayerTrace, Trace
 
@@ -124,3 +125,200 @@ def test_counting_again_gives_the_same() -> None:
     frames = RNG.poisson(0.4, (6, 3, 2, 9, 8)).astype(np.uint16)
     trace = reference.run(network, frames)
     assert count(network, frames, trace).to_json() == count(network, frames, trace).to_json()
+
+
+def _made_of(shape: Shape, *layers: Layer, classes: int = 1) -> Network:
+    return Network(InputSpec(shape, 1000, 1), layers, classes)
+
+
+def _conv(out: int, channels: int, stride: int = 1, groups: int = 1, kernel: int = 3, padding: int = 1) -> Conv2d:
+    return Conv2d(
+        np.ones((out, channels // groups, kernel, kernel)), None, (stride, stride), (padding, padding), groups=groups
+    )
+
+
+def _drawn(network: Network, frames: np.ndarray, share: float = 0.3, seed: int = 0) -> Trace:
+    """Spikes drawn at random: counting needs no simulation."""
+    rng = np.random.default_rng(seed)
+    layers = {}
+    for layer in network.neurons:
+        size = (*frames.shape[:2], *network.shapes[layer.name])
+        layers[layer.name] = LayerTrace((rng.random(size) < share).astype(np.uint16))
+    return Trace("drawn", layers)
+
+
+def _line() -> tuple[Network, np.ndarray, Trace]:
+    """Three pixels in a row, a 1x3 convolution with padding (fan-out 2, 3, 2), three neurons, two outputs."""
+    network = _made_of(
+        (1, 1, 3),
+        Layer("conv", Conv2d(np.ones((1, 1, 1, 3)), None, padding=(0, 1))), Layer("sn", ONE),
+        Layer("fc", Dense(np.ones((2, 3)))), Layer("out", ONE),
+    )  # fmt: skip
+    frames = np.array([[1, 0, 2], [0, 3, 0]], np.uint16).reshape(2, 1, 1, 1, 3)
+    sn = np.array([[1, 0, 1], [0, 1, 0]], np.uint16).reshape(2, 1, 1, 1, 3)
+    out = np.array([[0, 1], [0, 0]], np.uint16).reshape(2, 1, 2, 1, 1)
+    return network, frames, Trace("hand", {"sn": LayerTrace(sn), "out": LayerTrace(out)})
+
+
+def test_a_network_small_enough_to_count_by_hand() -> None:
+    counts = count(*_line())
+    assert (counts.clips, counts.steps) == (1, 2)
+    assert counts.layers == (
+        LayerCounts("conv", "counts", dense_padded=18, dense=14, pairs=2 + 2 + 3, events=2 + 4 + 9, input_events=6,
+                    spikes=3, neurons=3),
+        LayerCounts("fc", "binary", dense_padded=12, dense=12, pairs=6, events=6, input_events=3,
+                    spikes=1, neurons=2),
+    )  # fmt: skip
+    assert counts.total("pairs") == 13
+    assert counts.total("events") == 21
+
+
+def test_nasfr_weighs_layers_by_their_neurons() -> None:
+    """4 spikes in 5 neurons and 2 steps; the mean of the layers' rates would be 0.375."""
+    assert count(*_line()).nasfr == 0.4
+
+
+def _by_convolution(network: Network, name: str, x: np.ndarray) -> int:
+    """Sum over the outputs of a layer whose weights are all one, in exact float64."""
+    op = network[name].op
+    values = torch.from_numpy(x.astype(np.float64)).flatten(0, 1)
+    if isinstance(op, Dense):
+        return int(torch.nn.functional.linear(values.flatten(1), torch.ones(op.weight.shape).double()).sum())
+    assert isinstance(op, Conv2d)
+    weight = torch.ones(op.weight.shape, dtype=torch.float64)
+    return int(torch.nn.functional.conv2d(values, weight, None, op.stride, op.padding, op.dilation, op.groups).sum())
+
+
+def _variant_a() -> Network:
+    """The test network of the fact sheet, with pools that sum."""
+    return _made_of(
+        (2, 32, 32),
+        Layer("conv1", _conv(16, 2)), Layer("sn1", ONE), Layer("pool1", SumPool2d((2, 2))),
+        Layer("conv2", _conv(32, 16)), Layer("sn2", ONE), Layer("pool2", SumPool2d((2, 2))),
+        Layer("conv3", _conv(32, 32, stride=2, groups=4)), Layer("sn3", ONE),
+        Layer("fc", Dense(np.ones((10, 512)))), Layer("out", ONE),
+        classes=10,
+    )  # fmt: skip
+
+
+def test_the_fact_sheets_network_agrees_with_a_convolution_of_ones() -> None:
+    network = _variant_a()
+    frames = (np.random.default_rng(1).random((8, 4, 2, 32, 32)) < 0.05).astype(np.uint16)
+    trace = _drawn(network, frames)
+    counts = count(network, frames, trace)
+    layers = {layer.name: layer for layer in counts.layers}
+    assert {name: (la.dense_padded, la.dense) for name, la in layers.items()} == {
+        "conv1": (9_437_184, 9_048_064), "conv2": (37_748_736, 34_668_544),
+        "conv3": (1_179_648, 991_232), "fc": (163_840, 163_840),
+    }  # fmt: skip
+    kinds = {name: layer.input_kind for name, layer in layers.items()}
+    assert kinds == {"conv1": "binary", "conv2": "sum-pooled", "conv3": "sum-pooled", "fc": "binary"}
+    inputs = {"conv1": frames, "fc": trace.layers["sn3"].raster}
+    for name, source in (("conv2", "sn1"), ("conv3", "sn2")):
+        raster = trace.layers[source].raster
+        inputs[name] = sum(raster[..., i::2, j::2] for i in (0, 1) for j in (0, 1))
+    for name, x in inputs.items():
+        layer = layers[name]
+        assert layer.pairs == _by_convolution(network, name, x != 0)
+        assert layer.events == _by_convolution(network, name, x)
+        assert layer.input_events == x.sum()
+        assert (layer.pairs < layer.events) == (layer.input_kind == "sum-pooled")
+    for name, neurons in (("conv1", "sn1"), ("conv2", "sn2"), ("conv3", "sn3"), ("fc", "out")):
+        assert layers[name].spikes == trace.layers[neurons].spikes
+        assert layers[name].neurons == int(np.prod(network.shapes[neurons]))
+
+
+def test_batch_norm_gate_and_average_pool_before_the_neurons_cost_nothing() -> None:
+    norm = BatchNorm(*(np.full(4, v) for v in (1.0, 0.0, 0.0, 1.0)), eps=1e-5)
+    between = (Layer("bn", norm), Layer("pool", AvgPool2d((2, 2))), Layer("asa", Gate(np.full(4, 0.5))))
+    rest = (Layer("sn", ONE), Layer("fc", Dense(np.ones((3, 36)))), Layer("out", ONE))
+    pooled = _made_of((2, 6, 7), Layer("conv", _conv(4, 2)), *between, *rest)
+    strided = _made_of((2, 6, 7), Layer("conv", _conv(4, 2, stride=2, kernel=4)), *rest)
+    assert pooled.shapes["sn"] == strided.shapes["sn"] == (4, 3, 3)
+    frames = np.random.default_rng(0).poisson(0.7, (3, 2, 2, 6, 7)).astype(np.uint16)
+    trace = _drawn(pooled, frames)
+    first, second = (count(network, frames, trace).layers for network in (pooled, strided))
+    assert first[1] == second[1]
+    assert (first[0].spikes, first[0].neurons) == (second[0].spikes, 36)
+    assert first[0].events == _by_convolution(pooled, "conv", frames)
+    assert first[0].dense > 2 * second[0].dense
+
+
+def test_a_sum_pool_drops_the_remainder_and_keeps_every_other_spike() -> None:
+    network = _made_of(
+        (1, 2, 5), Layer("conv", _conv(1, 1)), Layer("sn", ONE), Layer("pool", SumPool2d((2, 2))),
+        Layer("fc", Dense(np.ones((3, 2)))), Layer("out", ONE),
+    )  # fmt: skip
+    frames = np.ones((1, 1, 1, 2, 5), np.uint16)
+    full = Trace("x", {"sn": LayerTrace(frames), "out": LayerTrace(np.zeros((1, 1, 3, 1, 1), np.uint16))})
+    fc = count(network, frames, full).layers[1]
+    assert (fc.pairs, fc.events, fc.input_events) == (6, 24, 8)
+
+
+def test_several_inputs_of_a_layer_are_added_up() -> None:
+    network = _made_of(
+        (1, 2, 2), Layer("conv1", _conv(1, 1)), Layer("sn1", ONE), Layer("conv2", _conv(1, 1)), Layer("sn2", ONE),
+        Layer("fc", Dense(np.ones((5, 4))), ("sn1", "sn2")), Layer("out", ONE),
+    )  # fmt: skip
+    frames = np.zeros((1, 1, 1, 2, 2), np.uint16)
+    first = np.array([1, 1, 0, 0], np.uint16).reshape(frames.shape)
+    second = np.array([0, 1, 1, 0], np.uint16).reshape(frames.shape)
+    out = np.zeros((1, 1, 5, 1, 1), np.uint16)
+    trace = Trace("x", {"sn1": LayerTrace(first), "sn2": LayerTrace(second), "out": LayerTrace(out)})
+    fc = count(network, frames, trace).layers[2]
+    assert (fc.pairs, fc.events, fc.input_events) == (15, 20, 4)
+
+
+def test_silence_costs_nothing_but_its_dense_passes() -> None:
+    network = _variant_a()
+    frames = np.zeros((2, 1, 2, 32, 32), np.uint16)
+    counts = count(network, frames, _drawn(network, frames, share=0.0))
+    assert counts.total("pairs") == counts.total("events") == counts.total("spikes") == 0
+    assert counts.nasfr == 0
+    assert counts.total("dense") > 0
+    assert [layer.input_kind for layer in counts.layers[:1]] == ["binary"]
+
+
+def test_counts_far_beyond_what_a_float_holds_are_exact() -> None:
+    """6e12 operations and one odd event; float32 ends at 2^24, uint32 at 4e9."""
+    network = _made_of((1, 64, 64), Layer("conv", _conv(64, 1)), Layer("sn", ONE))
+    frames = np.full((20, 2, 1, 64, 64), 65_535, np.uint16)
+    frames[0, 0, 0, 0, 0] = 65_534
+    trace = Trace("x", {"sn": LayerTrace(np.ones((20, 2, 64, 64, 64), np.uint16))})
+    layer = count(network, frames, trace).layers[0]
+    synapses = 64 * (3 * 64 - 2) ** 2
+    assert layer.events == 40 * 65_535 * synapses - 4 * 64
+    assert layer.pairs == layer.dense == 40 * synapses
+    assert layer.input_events == 40 * 65_535 * 64 * 64 - 1
+    assert layer.spikes == 40 * 64**3
+
+
+def test_clips_and_steps_only_add_up() -> None:
+    network = _variant_a()
+    frames = np.random.default_rng(0).poisson(0.1, (4, 3, 2, 32, 32)).astype(np.uint16)
+    trace = _drawn(network, frames)
+    whole = count(network, frames, trace)
+    parts = []
+    for n in range(3):
+        one = {name: LayerTrace(layer.raster[:, n : n + 1]) for name, layer in trace.layers.items()}
+        parts.append(count(network, frames[:, n : n + 1], Trace("x", one)))
+    for field in ("dense_padded", "dense", "pairs", "events", "input_events", "spikes"):
+        assert whole.total(field) == sum(part.total(field) for part in parts)
+    assert whole.nasfr == pytest.approx(np.mean([part.nasfr for part in parts]), rel=1e-12)
+
+
+def test_a_trace_of_other_neurons_is_refused() -> None:
+    network, frames, trace = _line()
+    lacking = Trace("hand", {"sn": trace.layers["sn"]})
+    with pytest.raises(MismatchError, match="out"):
+        count(network, frames, lacking)
+    other = LayerTrace(np.ones((2, 1, 1, 1, 1), np.uint16))
+    with pytest.raises(MismatchError, match="sn"):
+        count(network, frames, Trace("hand", {**trace.layers, "sn": other}))
+
+
+def test_a_trace_of_other_clips_is_refused() -> None:
+    network, frames, trace = _line()
+    twice = np.concatenate([frames, frames], axis=1)
+    with pytest.raises(MismatchError, match="sn"):
+        count(network, twice, trace)

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+import torch
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from spikefold.energy.fanout import dense_padded, fanout
 from spikefold.errors import NetworkError, UnsupportedError
-from spikefold.export.ops import Conv2d, Dense, SumPool2d
+from spikefold.export.ops import Conv2d, Dense, Shape, SumPool2d
 
 
 def _visit(op: Conv2d, shape: tuple[int, int, int]) -> np.ndarray:
@@ -87,3 +88,59 @@ def test_a_dense_layer_reaches_every_output_from_everywhere() -> None:
 def test_what_has_no_synapses_is_refused() -> None:
     with pytest.raises(UnsupportedError, match="SumPool2d has no synapses"):
         fanout(SumPool2d((2, 2)), (1, 4, 4))  # type: ignore[arg-type]
+
+
+def _conv(
+    out: int, channels: int, kernel: tuple[int, int] = (3, 3), stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (1, 1), dilation: tuple[int, int] = (1, 1), groups: int = 1,
+) -> Conv2d:  # fmt: skip
+    return Conv2d(np.ones((out, channels // groups, *kernel)), None, stride, padding, dilation, groups)
+
+
+def _ones_convolution(op: Conv2d, shape: Shape) -> np.ndarray:
+    """What a convolution of ones hands back to each input: the gradient of its sum; ``(C, H, W)``."""
+    x = torch.zeros(1, *shape, dtype=torch.float64, requires_grad=True)
+    weight = torch.ones(op.weight.shape, dtype=torch.float64)
+    torch.nn.functional.conv2d(x, weight, None, op.stride, op.padding, op.dilation, op.groups).sum().backward()
+    assert x.grad is not None
+    return x.grad[0].numpy().astype(int)
+
+
+@st.composite
+def _layers(draw: st.DrawFn) -> tuple[Conv2d, Shape]:
+    def pair(low: int, high: int) -> tuple[int, int]:
+        return draw(st.integers(low, high)), draw(st.integers(low, high))
+
+    groups = draw(st.integers(1, 3))
+    channels, out = groups * draw(st.integers(1, 2)), groups * draw(st.integers(1, 2))
+    op = _conv(out, channels, pair(1, 4), pair(1, 3), pair(0, 3), pair(1, 2), groups)
+    shape = (channels, *pair(1, 9))
+    try:
+        op.output_shape(shape)
+    except NetworkError:
+        assume(False)
+    return op, shape
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(_layers())
+def test_fan_out_is_the_gradient_of_a_convolution_of_ones(layer: tuple[Conv2d, Shape]) -> None:
+    """Another witness than visiting synapses, and with several channels in a group."""
+    op, shape = layer
+    found, expected = fanout(op, shape), _ones_convolution(op, shape)
+    assert found.dtype == np.int64
+    assert np.array_equal(np.broadcast_to(found, shape), expected)
+    outputs = int(np.prod(op.output_shape(shape)))
+    assert dense_padded(op, shape) == outputs * int(np.prod(op.weight.shape[1:])) >= expected.sum()
+
+
+def test_a_stride_makes_neighbours_differ_inside_the_frame_too() -> None:
+    """conv3 of the fact sheet's test network: stride 2, 4 groups, 32 frames."""
+    op, shape = _conv(32, 32, stride=(2, 2), groups=4), (32, 8, 8)
+    assert dense_padded(op, shape) * 32 == 1_179_648
+    assert int(fanout(op, shape).sum()) * 32 * 32 == 991_232
+    assert fanout(op, shape)[0].tolist() == [8, 16, 8, 16, 8, 16, 8, 8]
+
+
+def test_rows_and_columns_keep_their_places() -> None:
+    assert fanout(_conv(1, 1, (1, 3), padding=(0, 0)), (1, 2, 5)).tolist() == [[1, 2, 3, 2, 1]] * 2

@@ -39,8 +39,8 @@ def _randomise(module: nn.Module) -> None:
             if part.weight is not None:
                 part.weight.uniform_(0.2, 0.8)
                 part.bias.uniform_(0.0, 0.3)
-        if isinstance(part, nn.Linear) and part.in_features > 20:
-            part.weight.normal_(0.15, 0.3)
+        if isinstance(part, nn.Linear):
+            part.weight.normal_(0.2, 1.5).div_(part.in_features**0.5)
 
 
 @torch.no_grad()

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from spikefold.errors import DataError
-from spikefold.hardware.trace import LayerTrace, Trace, concatenate, load_trace, predictions, save_trace
+from spikefold.hardware.accuracy import predictions
+from spikefold.hardware.trace import LayerTrace, Trace, concatenate, load_trace, save_trace
 
 
 def _raster(shape: tuple[int, ...], highest: int = 1, seed: int = 0) -> np.ndarray:

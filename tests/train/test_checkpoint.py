@@ -7,8 +7,10 @@ import json
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from spikefold.config import ModelConfig
 from spikefold.errors import DataError
@@ -74,7 +76,8 @@ def test_a_damaged_file_is_refused(
 
 @pytest.mark.parametrize(
     "change",
-    [{"classes": ["one"]}, {"classes": ["a", "b", "c"]}, {"model": {"channels": [3, 6], "strides": [1, 2]}},
+    [{"classes": ["one"]}, {"classes": ["a", "b", "c"]}, {"classes": []}, {"classes": 2},
+     {"model": {"channels": [3, 6], "strides": [1, 2]}},
      {"model": {"unknown": 1}}, {"binning": {"sensor": [34, 20]}}, {"binning": "later"}],
 )  # fmt: skip
 def test_a_description_that_does_not_go_with_the_weights_is_refused(saved: Path, change: dict[str, object]) -> None:
@@ -82,3 +85,58 @@ def test_a_description_that_does_not_go_with_the_weights_is_refused(saved: Path,
     (saved / ABOUT).write_text(json.dumps(about | change), encoding="utf-8")
     with pytest.raises(DataError, match="cannot read the checkpoint"):
         load(saved)
+
+
+@pytest.mark.parametrize("text", ["[1]", "3", "{}", '{"schema": 1, "mod'])
+def test_a_description_that_is_none_is_refused(saved: Path, text: str) -> None:
+    (saved / ABOUT).write_text(text)
+    with pytest.raises(DataError, match="cannot read the checkpoint"):
+        load(saved)
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("model", {"strides": [0, 2]}), ("model", {"strides": [1]}), ("model", {"attention": "none"}),
+        ("binning", {"frames": 3}), ("binning", {"sensor": "34x20"}), ("binning", {"sensor": 34}),
+        ("binning", {"sensor": [34]}), ("binning", {"sensor": [50, 20]}), ("binning", {"downsample": 0}),
+        ("binning", {"steps": 5}), ("binning", {"dt_us": 0}), ("binning", {"max_count": 0}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_single_wrong_value_of_the_description_is_refused(
+    saved: Path, part: str, change: dict[str, object]
+) -> None:
+    about = json.loads((saved / ABOUT).read_text(encoding="utf-8"))
+    about[part].update(change)
+    (saved / ABOUT).write_text(json.dumps(about), encoding="utf-8")
+    with pytest.raises(DataError, match="cannot read the checkpoint") as caught:
+        load(saved)
+    assert caught.value.where == str(saved)
+
+
+@pytest.mark.parametrize("kind", ["torch.save", "one weight less", "somebody else's"])
+def test_other_weights_are_refused(saved: Path, kind: str) -> None:
+    weights = {key: value.clone() for key, value in load_file(saved / WEIGHTS).items()}  # off the mapped file
+    if kind == "torch.save":
+        torch.save(weights, saved / WEIGHTS)
+    elif kind == "one weight less":
+        save_file({key: value for key, value in weights.items() if key != "layers.fc.weight"}, saved / WEIGHTS)
+    else:
+        save_file({"someone.elses": torch.zeros(3)}, saved / WEIGHTS)
+    with pytest.raises(DataError, match="cannot read the checkpoint"):
+        load(saved)
+
+
+def test_no_wrong_byte_in_the_header_of_the_weights_is_a_traceback(saved: Path) -> None:
+    whole, refused = (saved / WEIGHTS).read_bytes(), 0
+    rng = np.random.default_rng(0)
+    for place in rng.integers(0, 300, 100):
+        content = bytearray(whole)
+        content[place] ^= rng.integers(1, 256)
+        (saved / WEIGHTS).write_bytes(content)
+        try:
+            load(saved)
+        except DataError:
+            refused += 1
+    assert refused > 50

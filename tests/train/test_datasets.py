@@ -153,9 +153,7 @@ def test_an_unknown_source_is_refused_with_the_nearest_name(source: str, suggest
     assert suggested in caught.value.hint
 
 
-def test_generated_data_is_made_once_and_read_back_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_generated_data_is_made_once_and_read_back_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPIKEFOLD_CACHE", str(tmp_path / "cache"))
     told: list[tuple[str, int, int]] = []
 

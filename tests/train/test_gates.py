@@ -92,3 +92,10 @@ def test_a_static_gate_cannot_be_calibrated_again(model: SpikingNet) -> None:
     with pytest.raises(SpikefoldError, match="kept no gate"):
         calibrate(model, FRAMES)
     assert all(not attention._forward_hooks for attention in _layers(model).values())
+
+
+def test_nothing_is_left_behind_after_an_error_either(model: SpikingNet) -> None:
+    with pytest.raises(RuntimeError):
+        calibrate(model, FRAMES[:, :, :1])
+    for attention in _layers(model).values():
+        assert (len(attention._forward_hooks), attention.keep_gate, attention.last_gate) == (0, False, None)

@@ -66,3 +66,24 @@ def test_a_run_leaves_no_state_behind_and_takes_none(model: SpikingNet) -> None:
     second = trace_model(model, FRAMES)
     for name, layer in first.layers.items():
         assert np.array_equal(layer.raster, second.layers[name].raster)
+
+
+def test_the_spikes_of_the_inner_layers_are_those_of_each_layer_in_turn(model: SpikingNet) -> None:
+    trace = trace_model(model, FRAMES, batch=3)
+    functional.reset_net(model)
+    x = torch.from_numpy(FRAMES.astype(np.float32))
+    with torch.no_grad():
+        for name in ("conv1", "bn1", "asa1", "sn1", "conv2", "bn2", "asa2", "sn2"):
+            x = model.layers.get_submodule(name)(x)
+            if name in trace.layers:
+                assert np.array_equal(trace.layers[name].raster, x.numpy()), name
+    functional.reset_net(model)
+
+
+def test_a_net_in_training_mode_is_traced_as_at_inference(model: SpikingNet) -> None:
+    whole = trace_model(model, FRAMES)
+    model.train()
+    again = trace_model(model, FRAMES)
+    assert not model.training
+    for name, layer in whole.layers.items():
+        assert np.array_equal(layer.raster, again.layers[name].raster)
