@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -182,7 +184,12 @@ def version() -> None:
 
 def main() -> None:
     """Entry point of ``spikefold``."""
-    app()
+    try:
+        app()
+    except Exception:  # noqa: BLE001  the last resort: whatever is no `SpikefoldError` is a bug, and has its own code
+        traceback.print_exc()
+        typer.echo("E-INTERNAL: this is a bug in spikefold; please report it with the lines above", err=True)
+        sys.exit(SpikefoldError.exit_code)
 
 
 if __name__ == "__main__":

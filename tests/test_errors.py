@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,18 @@ def test_a_folder_that_is_no_run(program: Any, tmp_path: Path) -> None:
 
 def test_a_usage_error_has_the_code_of_the_configuration(program: Any, tmp_path: Path) -> None:
     assert "No such option" in _refused(program, tmp_path, 2, "run", "--nonsense")
+
+
+def test_a_bug_has_a_code_of_its_own(tmp_path: Path) -> None:
+    code = (
+        "import sys, spikefold.pipeline as p\n"
+        "def broken(*a): raise ZeroDivisionError('planted')\n"
+        "p.load_config = broken\nsys.argv = ['spikefold', 'config']\np.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 5
+    assert "ZeroDivisionError: planted" in done.stderr
+    assert "this is a bug" in done.stderr
 
 
 def test_every_issue_is_printed_with_what_to_do() -> None:
