@@ -280,17 +280,17 @@ def test_silence_costs_nothing_but_its_dense_passes() -> None:
 
 
 def test_counts_far_beyond_what_a_float_holds_are_exact() -> None:
-    """6e12 operations and one odd event; float32 ends at 2^24, uint32 at 4e9."""
-    network = _made_of((1, 64, 64), Layer("conv", _conv(64, 1)), Layer("sn", ONE))
-    frames = np.full((20, 2, 1, 64, 64), 65_535, np.uint16)
+    """7e12 operations, 5e7 events a pixel, one event missing; float32 ends at 2^24, uint32 at 4e9."""
+    network = _made_of((1, 16, 16), Layer("conv", _conv(64, 1)), Layer("sn", ONE))
+    frames = np.full((400, 2, 1, 16, 16), 65_535, np.uint16)
     frames[0, 0, 0, 0, 0] = 65_534
-    trace = Trace("x", {"sn": LayerTrace(np.ones((20, 2, 64, 64, 64), np.uint16))})
+    trace = Trace("x", {"sn": LayerTrace(np.ones((400, 2, 64, 16, 16), np.uint16))})
     layer = count(network, frames, trace).layers[0]
-    synapses = 64 * (3 * 64 - 2) ** 2
-    assert layer.events == 40 * 65_535 * synapses - 4 * 64
-    assert layer.pairs == layer.dense == 40 * synapses
-    assert layer.input_events == 40 * 65_535 * 64 * 64 - 1
-    assert layer.spikes == 40 * 64**3
+    synapses = 64 * (3 * 16 - 2) ** 2
+    assert layer.events == 800 * 65_535 * synapses - 4 * 64
+    assert layer.pairs == layer.dense == 800 * synapses
+    assert layer.input_events == 800 * 65_535 * 16 * 16 - 1
+    assert layer.spikes == 800 * 64 * 16 * 16
 
 
 def test_clips_and_steps_only_add_up() -> None:

@@ -72,6 +72,15 @@ def test_only_the_house_dtype_is_an_event_array() -> None:
         Recording(np.zeros(3, other), (4, 6))
 
 
+@pytest.mark.parametrize(("key", "most"), [("t", 2**32 - 1), ("x", 65_535), ("y", 65_535), ("p", 255)])
+def test_a_number_that_its_field_cannot_hold_never_wraps_around(key: str, most: int) -> None:
+    sound = {other: np.array([0]) for other in "txyp"}
+    assert int(pack_events(**sound | {key: np.array([most])})[key][0]) == most
+    for value in (-1, most + 1):
+        with pytest.raises(DataError, match=f"{key} runs from {value} to {value}"):
+            pack_events(**sound | {key: np.array([value])})
+
+
 @given(st.lists(st.lists(st.tuples(*(st.integers(0, n) for n in (2**32 - 1, 5, 3, 1))), max_size=6), max_size=4))
 def test_packing_and_reading_back_changes_nothing(tmp_path_factory: pytest.TempPathFactory, clips: list) -> None:  # type: ignore[type-arg]
     recordings = [Recording(_events(*sorted(rows)), (4, 6), i - 1, f"clip {i}") for i, rows in enumerate(clips)]

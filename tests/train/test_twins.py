@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from spikefold.config import Config, ModelConfig, TrainConfig
+from spikefold.train import twins
 from spikefold.train.checkpoint import load
 from spikefold.train.frames import Binning
 from spikefold.train.loop import ClipSet, Epoch, train
@@ -47,7 +49,9 @@ def test_both_networks_are_trained_as_they_would_be_alone(job: Job, tmp_path: Pa
             assert value.numpy().tobytes() == expected[key].numpy().tobytes(), key
 
 
-def test_a_training_that_fails_is_not_silent(job: Job, tmp_path: Path) -> None:
+def test_a_training_that_fails_is_not_silent(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # in a thread, to spare the start of another process
+    monkeypatch.setattr(twins, "ProcessPoolExecutor", lambda workers, mp_context: ThreadPoolExecutor(workers))
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="file"):
         train_all(job, {"attended": ("asa2", tmp_path / "file" / "checkpoint")}, lambda name, epoch: None)
