@@ -9,6 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
+
+# for the planted faults: a failing example is enough there, the smallest one is not needed
+settings.register_profile("planted", phases=[Phase.explicit, Phase.generate])
 
 Program = Callable[..., "subprocess.CompletedProcess[str]"]
 SMALL = (

@@ -88,7 +88,8 @@ def _run(copy: Path, *tests: str) -> subprocess.CompletedProcess[str]:
         "import sys; sys.path.insert(0, sys.argv.pop(1)); import spikefold, pytest; "
         "assert spikefold.__file__.startswith(sys.path[0]), spikefold.__file__; sys.exit(pytest.main(sys.argv[1:]))"
     )
-    command = [sys.executable, "-B", "-c", program, str(copy.parent), "-x", "-q", "-p", "no:cacheprovider", *tests]
+    command = [sys.executable, "-B", "-c", program, str(copy.parent), "-x", "-q", "-p", "no:cacheprovider"]
+    command += ["--hypothesis-profile=planted", *tests]
     return subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False, timeout=300)
 
 
