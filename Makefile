@@ -7,14 +7,16 @@ BIN    := $(VENV)/bin
 run: $(VENV)/.installed
 	$(BIN)/spikefold run
 
+# one thread each: two test processes on two cores
+test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	mkdir -p .dev && ln -sfn .. .dev/spikefold
-	MYPYPATH=.dev $(BIN)/mypy -m spikefold.pipeline -m spikefold.stages -m spikefold.report \
+	MYPYPATH=.dev $(BIN)/mypy -m spikefold.pipeline -m spikefold.report -p spikefold.stages \
 		-p spikefold.train -p spikefold.export -p spikefold.hardware -p spikefold.energy
 
 bench: $(VENV)/.installed

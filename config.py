@@ -25,12 +25,14 @@ class DataConfig(_Section):
     test: int = Field(110, ge=1, description="recordings to generate for testing (generated sources)")
     test_share: float = Field(0.2, gt=0, lt=1, description="share of each class kept for testing (folder source)")
     steps: int = Field(8, ge=1, description="time bins T of a clip")
-    dt_us: int | None = Field(None, ge=1, description="length of a bin; none: so that T bins span a typical clip")
+    dt_us: int | None = Field(
+        None, ge=1, le=10**12, description="length of a bin; none: so that T bins span a typical clip"
+    )
     max_count: int | None = Field(
         None, ge=1, le=65535, description="events of a pixel and bin beyond this are left out; none: most in training"
     )
     downsample: int | None = Field(
-        None, ge=1, description="pixels a side summed into one; none: to at most 40 a side"
+        None, ge=1, le=2**16, description="pixels a side summed into one; none: to at most 40 a side"
     )
 
 
@@ -65,6 +67,31 @@ class TrainConfig(_Section):
     threads: int = Field(1, ge=1, description="CPU threads of each training; results depend on it")
 
 
+class GatesConfig(_Section):
+    """From dynamic attention to static gates."""
+
+    clips: int = Field(200, ge=1, description="training clips over which the gates are calibrated")
+    tolerance: float = Field(
+        0.15, ge=0, le=1, description="accuracy on them that a static form may lose before it is refused"
+    )
+    accept: tuple[str, ...] = Field((), description="attention layers accepted whatever their static form loses")
+
+
+class AdaptConfig(_Section):
+    """Fine-tuning of the folded network in each chip's own integers."""
+
+    epochs: int = Field(4, ge=0, description="0: no adaptation")
+    lr: float = Field(5e-4, gt=0, description="peak of the one-cycle schedule of Adam")
+    distill: float = Field(0.7, ge=0, le=1, description="weight of the float network as teacher against the labels")
+    synops_budget: float | None = Field(
+        None, gt=0, description="synaptic operations a clip, input events included; none: no budget"
+    )
+    bias: Literal["keep", "fade"] = Field(
+        "keep", description="fade: train the biases away (a chip's bias is a clock)"
+    )
+    cap_weights: bool = Field(True, description="no weight above its threshold: one event, at most one spike")
+
+
 class ChipsConfig(_Section):
     """The targets, and how much each simulator is given."""
 
@@ -80,6 +107,8 @@ class Config(_Section):
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
+    gates: GatesConfig = GatesConfig()
+    adapt: AdaptConfig = AdaptConfig()
     chips: ChipsConfig = ChipsConfig()
     energy_profile: str = Field("horowitz45-fp32", description="technology profile of energy/profiles")
 

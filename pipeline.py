@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,8 +20,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from spikefold import __version__
-from spikefold.config import Config, load_config, to_toml
-from spikefold.errors import SpikefoldError
+from spikefold.config import ChipsConfig, Config, load_config, to_toml
+from spikefold.errors import ConfigError, SpikefoldError
 from spikefold.session import LATEST, Session, new_session, open_session, point_latest
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help=__doc__)
@@ -32,6 +33,7 @@ Out = Annotated[Path | None, typer.Option("--out", help="Run folder; by default 
 RunFolder = Annotated[Path, typer.Argument(help="A run folder.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 _LATEST = Path("runs") / LATEST
+STAGES = ("train", "fold", "adapt", "export", "simulate", "validate", "energy")
 
 
 class Screen:
@@ -92,16 +94,13 @@ def _configured(config: Path | None, sets: list[str] | None, data: str | None) -
 def run(
     config: ConfigFile = None, sets: Sets = None, data: Data = None, out: Out = None, quiet: Quiet = False
 ) -> None:
-    """Everything: train, fold, export to both chips, simulate, compare spike for spike, count energy, report."""
+    """Everything: train, fold, adapt, export to both chips, simulate, compare every spike, count energy, report."""
     with _guarded(quiet) as screen:
         session = new_session(_configured(config, sets, data), out, screen)
-        from spikefold import stages
-
-        for stage in (stages.train_stage, stages.export_stage, stages.simulate_stage, stages.validate_stage,
-                      stages.energy_stage):  # fmt: skip
+        for name in STAGES:
             started = time.monotonic()
-            stage(session)
-            screen.line(f"{stage.__name__.removesuffix('_stage')} took {time.monotonic() - started:.1f} s")
+            _stage(name)(session)
+            screen.line(f"{name} took {time.monotonic() - started:.1f} s")
         _report(session)
         point_latest(session)
 
@@ -113,27 +112,80 @@ def train(
     """Train the network and its vanilla twin into a new run folder."""
     with _guarded(quiet) as screen:
         session = new_session(_configured(config, sets, data), out, screen)
-        from spikefold.stages import train_stage
-
-        train_stage(session)
+        _stage("train")(session)
         point_latest(session)
         typer.echo(session.folder)
+
+
+def _stage(name: str) -> Callable[[Session], None]:
+    """A stage's function; the module is loaded on demand, for ``--help`` must start without PyTorch."""
+    found: Callable[[Session], None] = getattr(import_module(f"spikefold.stages.{name}"), f"{name}_stage")
+    return found
 
 
 def _stage_command(name: str, summary: str) -> Callable[..., None]:
     def command(folder: RunFolder = _LATEST, quiet: Quiet = False) -> None:
         with _guarded(quiet) as screen:
             session = open_session(folder, screen)
-            from spikefold import stages
-
-            getattr(stages, f"{name}_stage")(session)
+            _stage(name)(session)
             typer.echo(session.folder)
 
     command.__doc__ = summary
     return app.command(name)(command)
 
 
-_stage_command("export", "Fold, quantise and write every artefact of a trained run.")
+_stage_command("fold", "Calibrate the attention, choose its static form, fold, and give each chip its neurons.")
+_stage_command("adapt", "Fine-tune the folded network in each chip's own integers.")
+
+
+@app.command()
+def export(
+    source: Annotated[Path, typer.Argument(help="A run folder, or FILE.nir, a network trained elsewhere.")] = _LATEST,
+    chip: Annotated[list[str] | None, typer.Option(help="FILE.nir: a target, as often as you like.")] = None,
+    out: Annotated[Path | None, typer.Option(help="FILE.nir: folder for the files.")] = None,
+    data: Annotated[str | None, typer.Option(help="FILE.nir: recordings to prove it on, as npz:DIR.")] = None,
+    convention: Annotated[str | None, typer.Option(help="FILE.nir: spikefold | sinabs | snntorch wrote it.")] = None,
+    steps: Annotated[int | None, typer.Option(help="FILE.nir: time steps of a clip.")] = None,
+    dt_us: Annotated[int | None, typer.Option(help="FILE.nir: microseconds of a step.")] = None,
+    nir: Annotated[list[str] | None, typer.Option(help="FILE.nir: what else it does not say, as reset=zero.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Quantise and write every artefact of an adapted run; or of a network trained elsewhere, from its .nir file."""
+    given: dict[str, Any] = {"convention": convention, "steps": steps, "dt_us": dt_us}
+    with _guarded(quiet) as screen:
+        if source.suffix.lower() == ".nir":
+            _export_file(source, chip, out, data, (given, nir or []), screen)
+            return
+        given |= {"chip": chip, "out": out, "data": data, "nir": nir}
+        if wrong := [key for key, value in given.items() if value is not None]:
+            raise ConfigError(f"{', '.join(wrong)} go with FILE.nir, {source} is none", where="export",
+                              hint="a run folder has its own configuration")  # fmt: skip
+        session = open_session(source, screen)
+        _stage("export")(session)
+        typer.echo(session.folder)
+
+
+def _export_file(
+    path: Path, chips: list[str] | None, out: Path | None, data: str | None,
+    settings: tuple[dict[str, Any], list[str]], screen: Screen,
+) -> None:  # fmt: skip
+    from spikefold.export.nir_options import nir_options
+    from spikefold.export_file import clips_of, export_file
+
+    if out is None:
+        raise ConfigError("no folder for the files", where="--out", hint=f"for example --out {path.stem}_chips")
+    options, clips = nir_options(settings[1], **settings[0]), None
+    if data is not None:
+        options, clips = clips_of(data, path, options, screen)
+    content = export_file(path, chips or ChipsConfig().names, out, options, screen, clips)
+    for name, found in content["accuracy"].items():
+        low, high = found["interval"]
+        typer.echo(f"{name:>10}  accuracy {found['accuracy']:.3f} ({low:.2f} to {high:.2f})")
+    for line in _comparisons(content):
+        typer.echo(line)
+    typer.echo(out)
+
+
 _stage_command("simulate", "Run every network of an exported run over the test set.")
 _stage_command("validate", "Compare all runners of each chip spike for spike; exit code 1 where they differ.")
 _stage_command("energy", "Count operations of a simulated run and price them.")
@@ -160,6 +212,10 @@ def _summary(content: dict[str, Any]) -> Iterator[str]:
         low, high = step["interval"]
         spikes = f"spikes/clip {step['spikes_per_clip']:,.0f}"
         yield f"{step['name']:>10}  accuracy {step['accuracy']:.3f} ({low:.2f} to {high:.2f})  {spikes}"
+    yield from _comparisons(content)
+
+
+def _comparisons(content: dict[str, Any]) -> Iterator[str]:
     for chip, parity in content["parity"].items():
         yield (
             f"{chip:>10}  {' = '.join(parity['runners'])}: {parity['mismatches']} mismatches in "

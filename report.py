@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,23 @@ from spikefold.energy.report import energy_bars
 from spikefold.hardware.report import input_and_layers, output_rasters, spikes_per_layer
 from spikefold.hardware.samna_probe import samna_status
 from spikefold.hardware.trace import Trace, load_trace
-from spikefold.session import Session, read_json, write_json, write_text
+from spikefold.session import (
+    ADAPT,
+    ENERGY,
+    EXPORT,
+    FOLD,
+    SIMULATE,
+    TRAIN,
+    VALIDATE,
+    Session,
+    read_json,
+    write_json,
+    write_text,
+)
 
 SCHEMA_VERSION = 1
 _TEMPLATE = Path(__file__).with_name("report.html.jinja")
 _PACKAGES = ("torch", "spikingjelly", "sinabs", "nir", "onnx", "numpy")
-_LADDER = {
-    "float": "trained network, dynamic attention, PyTorch float32",
-    "vanilla": "its twin without attention, PyTorch float32",
-    "folded": "static attention, batch norm and pooling folded, float64",
-}
 
 
 def report_stage(session: Session) -> dict[str, Any]:
@@ -37,11 +45,13 @@ def report_stage(session: Session) -> dict[str, Any]:
 
 def assemble(session: Session) -> dict[str, Any]:
     """Everything the stages found, under the published keys; no times and no paths, so two runs can be compared."""
-    exported = read_json(session.path("2_export") / "export.json")
-    simulated = read_json(session.path("3_simulate") / "simulate.json")
-    parity = read_json(session.path("4_validate") / "validate.json")
-    energy = read_json(session.path("5_energy") / "energy.json")
-    trained = read_json(session.path("1_train") / "metrics.json")
+    trained = read_json(session.path(TRAIN) / "metrics.json")
+    folds = read_json(session.path(FOLD) / "fold.json")
+    adapted = read_json(session.path(ADAPT) / "adapt.json")
+    exported = read_json(session.path(EXPORT) / "export.json")
+    simulated = read_json(session.path(SIMULATE) / "simulate.json")
+    parity = read_json(session.path(VALIDATE) / "validate.json")
+    energy = read_json(session.path(ENERGY) / "energy.json")
     return {
         "schema_version": SCHEMA_VERSION,
         "spikefold": __version__,
@@ -51,10 +61,13 @@ def assemble(session: Session) -> dict[str, Any]:
         "classes": trained["classes"],
         "accuracy": {name: result["accuracy"] for name, result in simulated.items()},
         "clips": next(iter(simulated.values()))["clips"],
-        "ladder": [_rung(name, simulated[name], exported, energy) for name in simulated],
+        "ladder": list(_ladder(simulated, parity, energy)),
         "parity": parity,
-        "passes": exported["passes"],
-        "gates": exported["gates"],
+        "passes": folds["passes"],
+        "gates": folds["gates"],
+        "choices": folds["choices"],
+        "replaced_neurons": folds["replaced"],
+        "adapted": adapted,
         "chips": exported["chips"],
         "artefacts": exported["artefacts"],
         "identity": exported["identity"],
@@ -63,15 +76,24 @@ def assemble(session: Session) -> dict[str, Any]:
     }
 
 
-def _rung(name: str, result: dict[str, Any], exported: dict[str, Any], energy: dict[str, Any]) -> dict[str, Any]:
-    chip = exported["chips"].get(name, {})
-    what = _LADDER.get(name, f"8-bit integers of {chip.get('title', name)}, clocked simulation")
-    counts = energy["networks"][name]["counts"]
-    return {
-        "name": name, "what": what, "accuracy": result["accuracy"], "interval": result["interval"],
-        "spikes_per_clip": result["spikes"] / result["clips"],
-        "nasfr": counts["nasfr"], "synops_per_clip": sum(la["events"] for la in counts["layers"]) / counts["clips"],
-    }  # fmt: skip
+def _ladder(simulated: dict[str, Any], parity: dict[str, Any], energy: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Each rung of the way down; behind a chip's integers what its vendor's simulator gave."""
+    for name, result in simulated.items():
+        counts = energy["networks"][name]["counts"]
+        yield {
+            "name": name, "what": result["what"], "accuracy": result["accuracy"], "interval": result["interval"],
+            "clips": result["clips"], "spikes_per_clip": result["spikes"] / result["clips"], "nasfr": counts["nasfr"],
+            "synops_per_clip": sum(la["events"] for la in counts["layers"]) / counts["clips"],
+            "changed": result["changed"],
+        }  # fmt: skip
+        if name in parity:
+            vendor = parity[name]["simulated"]
+            yield {
+                "name": f"{name}.simulated", "what": f"{vendor['runner']}, on the clips given to it",
+                "accuracy": vendor["accuracy"], "interval": vendor["interval"], "clips": vendor["clips"],
+                "spikes_per_clip": vendor["spikes"] / vendor["clips"], "nasfr": None, "synops_per_clip": None,
+                "changed": None if parity[name]["mismatches"] else {"since": name, "predictions": 0, "layers": {}},
+            }  # fmt: skip
 
 
 def _not_run(session: Session) -> list[dict[str, str]]:
@@ -102,14 +124,16 @@ def _versions() -> dict[str, str]:
 def render(session: Session, report: dict[str, Any]) -> str:
     """The page, with every picture inside."""
     test = session.clips("test")
-    traces = {name: load_trace(session.path("3_simulate") / f"trace.{name}.npz") for name in report["accuracy"]}
+    # the steps between are in the table; pictures show the ends
+    shown = [name for name in report["accuracy"] if "." not in name and name != "static"]
+    traces = {name: load_trace(session.path(SIMULATE) / f"trace.{name}.npz") for name in shown}
     clip = _clearest(traces["float"], len(report["classes"]), test.labels)
     classes = tuple(report["classes"])
     pictures = {
         "input": input_and_layers(test.frames, traces["folded"], clip),
         "rasters": output_rasters(traces, classes, clip, int(test.labels[clip])),
         "spikes": spikes_per_layer(traces),
-        "energy": energy_bars(report["energy"]["networks"]),
+        "energy": energy_bars({name: report["energy"]["networks"][name] for name in shown}),
     }
     environment = Environment(undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))

@@ -3,7 +3,8 @@
 
 Each stage writes into a folder of its own that appears whole or not at all::
 
-    runs/NAME/  config.toml  1_train/  2_export/  3_simulate/  4_validate/  5_energy/  report.json  report.html
+    runs/NAME/  config.toml  1_train/  2_fold/  3_adapt/  4_export/  5_simulate/  6_validate/  7_energy/
+                report.json  report.html
 """
 
 from __future__ import annotations
@@ -28,13 +29,17 @@ if TYPE_CHECKING:  # the command line must start without loading NumPy and PyTor
     from spikefold.train.loop import ClipSet
 
 CONFIG = "config.toml"
-TRAIN, NETWORK = "1_train", "network"
+NETWORK, TWIN = "network", "vanilla"
+TRAIN, FOLD, ADAPT, EXPORT = "1_train", "2_fold", "3_adapt", "4_export"
+SIMULATE, VALIDATE, ENERGY = "5_simulate", "6_validate", "7_energy"
 READ_BY = {
-    "1_train": ("2_export", "3_simulate", "4_validate", "5_energy"),
-    "2_export": ("3_simulate", "4_validate", "5_energy"),
-    "3_simulate": ("5_energy",),
-    "4_validate": (),
-    "5_energy": (),
+    TRAIN: (FOLD, ADAPT, EXPORT, SIMULATE, VALIDATE, ENERGY),
+    FOLD: (ADAPT, EXPORT, SIMULATE, VALIDATE, ENERGY),
+    ADAPT: (EXPORT, SIMULATE, VALIDATE, ENERGY),
+    EXPORT: (SIMULATE, VALIDATE, ENERGY),
+    SIMULATE: (ENERGY,),
+    VALIDATE: (),
+    ENERGY: (),
 }
 """For each stage those that were computed from it, and are stale once it runs again."""
 _REPORTS = ("report.json", "report.html")

@@ -101,9 +101,9 @@ class LayerEnergy:
 class Budget:
     """One network's operations and their energy, mean over clips.
 
-    Rule: the first layer reads event counts and is booked as one MAC for each synapse with an input other than zero;
-    later layers read spikes and are booked as one AC for each spike and synapse; batch norm is folded, biases, neuron
-    updates and memory are not priced.
+    Rule: a layer that reads event counts above 1 is booked as one MAC for each synapse with an input other than zero;
+    any other layer reads binary input or spikes and is booked as one AC for each event and synapse; batch norm is
+    folded, biases, neuron updates and memory are not priced.
     """
 
     profile: str
@@ -112,7 +112,10 @@ class Budget:
     mac_per_clip: float
     ac_per_clip: float
     energy_pj_per_clip: float
-    rule: str = "first layer: nonzero synapses as MAC; others: spikes x synapses as AC; BN folded; no memory, no bias"
+    rule: str = (
+        "input counts above 1: nonzero synapses as MAC; binary input and spikes: events x synapses as AC; "
+        "BN folded; no memory, no bias"
+    )
 
     def to_json(self) -> dict[str, object]:
         """Plain values for a report."""

@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from spikefold.energy.fanout import dense_padded, fanout
-from spikefold.errors import MismatchError
+from spikefold.errors import MismatchError, UnsupportedError
 from spikefold.export.network import INPUT, Layer, Network
 from spikefold.export.neuron import Neuron
-from spikefold.export.ops import Conv2d, Dense, SumPool2d
+from spikefold.export.ops import AvgPool2d, Concat, Conv2d, Dense, MaxPool2d, SumPool2d
+from spikefold.hardware.reference import check_frames, gathered
 from spikefold.hardware.trace import Trace
 
 
@@ -21,14 +23,15 @@ class LayerCounts:
 
     Attributes:
         name: the layer.
-        input_kind: ``binary`` (spikes, 0 or 1), ``counts`` (several events a bin) or ``sum-pooled``.
+        input_kind: ``binary`` (0 or 1), ``counts`` (of the input, several events a bin), ``spikes`` (several a step)
+            or ``sum-pooled`` (spikes of a window).
         dense_padded: taps of a dense pass over all frames, those on the padding included.
         dense: the same without the padding: every synapse once a frame.
         pairs: synapses with an input other than zero.
         events: events times their synapses; equals ``pairs`` for binary input.
         input_events: events that arrived.
-        spikes: spikes of the neurons behind this layer.
-        neurons: how many they are.
+        spikes: spikes of the neurons behind this layer; 0 where an earlier layer feeds the same neurons.
+        neurons: how many they are; 0 likewise.
     """
 
     name: str
@@ -68,11 +71,14 @@ def count(network: Network, frames: np.ndarray, trace: Trace) -> Counts:
     """Count a run from its input frames ``(T, N, C, H, W)`` and its spikes.
 
     The network gives the connections; batch norm, gates and average pools between a convolution and its neurons have
-    no synapses and are passed over.
+    no synapses and are passed over; a max pool of spikes passes on one of each window.
 
     Raises:
+        NetworkError: the frames do not fit the network.
         MismatchError: the trace does not belong to this network.
+        UnsupportedError: a weight layer whose input is neither spikes nor a pool of them.
     """
+    check_frames(network, frames)
     missing = [layer.name for layer in network.neurons if layer.name not in trace.layers]
     if missing:
         raise MismatchError(f"the trace of {trace.runner} lacks the layers {missing}")
@@ -85,12 +91,25 @@ def count(network: Network, frames: np.ndarray, trace: Trace) -> Counts:
     for layer in network:
         if isinstance(layer.op, Neuron):
             values[layer.name] = trace.layers[layer.name].raster
-        elif isinstance(layer.op, SumPool2d):
-            values[layer.name] = _sum_pooled(layer.op, values[layer.inputs[0]])
+            continue
+        known = all(name in values for name in layer.inputs)
+        if isinstance(layer.op, SumPool2d | AvgPool2d | MaxPool2d | Concat) and known:
+            values[layer.name] = _passed_on(layer.op, gathered(layer, values, channels=2))
         elif isinstance(layer.op, Conv2d | Dense):
-            x = sum((values[name] for name in layer.inputs[1:]), start=values[layer.inputs[0]])
-            counts.append(_layer(network, layer, x, trace))
-    return Counts(frames.shape[1], frames.shape[0], tuple(counts))
+            if not known:
+                raise UnsupportedError("analog input has no spikes to count", where=layer.name,
+                                       hint="fold what lies between it and the neurons before")  # fmt: skip
+            counts.append(_layer(network, layer, gathered(layer, values), trace))
+    return Counts(frames.shape[1], frames.shape[0], tuple(_neurons_once(network, counts)))
+
+
+def _neurons_once(network: Network, counts: list[LayerCounts]) -> Iterator[LayerCounts]:
+    """Neurons that several weight layers feed are those of the first."""
+    seen: set[str] = set()
+    for one in counts:
+        neurons = _spiking_after(network, network[one.name])
+        yield replace(one, spikes=0, neurons=0) if neurons in seen else one
+        seen.add(neurons)
 
 
 def _layer(network: Network, layer: Layer, x: np.ndarray, trace: Trace) -> LayerCounts:
@@ -116,9 +135,19 @@ def _layer(network: Network, layer: Layer, x: np.ndarray, trace: Trace) -> Layer
 
 
 def _input_kind(network: Network, layer: Layer, x: np.ndarray) -> str:
-    if any(name != INPUT and isinstance(network[name].op, SumPool2d) for name in layer.inputs):
-        return "sum-pooled"
-    return "binary" if x.max(initial=0) <= 1 else "counts"
+    origins, pooled, names = set(), False, list(layer.inputs)
+    while names:
+        name = names.pop()
+        if name == INPUT or not isinstance(network[name].op, SumPool2d | AvgPool2d | MaxPool2d | Concat):
+            origins.add(name)
+        else:
+            pooled |= isinstance(network[name].op, SumPool2d | AvgPool2d)
+            names += network[name].inputs
+    if x.max(initial=0) <= 1:
+        return "binary"
+    if INPUT in origins:
+        return "counts"
+    return "sum-pooled" if pooled else "spikes"
 
 
 def _spiking_after(network: Network, layer: Layer) -> str:
@@ -129,9 +158,15 @@ def _spiking_after(network: Network, layer: Layer) -> str:
     return name
 
 
-def _sum_pooled(op: SumPool2d, x: np.ndarray) -> np.ndarray:
+def _passed_on(op: SumPool2d | AvgPool2d | MaxPool2d | Concat, x: np.ndarray) -> np.ndarray:
+    """The spikes behind a pool or a `Concat`."""
+    if isinstance(op, Concat):
+        return x
     t, n, c, h, w = x.shape
     rows, columns = h // op.kernel[0], w // op.kernel[1]
     kept = x[..., : rows * op.kernel[0], : columns * op.kernel[1]]
     windows = kept.reshape(t, n, c, rows, op.kernel[0], columns, op.kernel[1])
+    if isinstance(op, MaxPool2d):
+        return np.asarray(windows.max(axis=(4, 6)))
+    # a mean of spikes is their sum, its factor moved into the weights
     return np.asarray(windows.sum(axis=(4, 6), dtype=np.int64))

@@ -17,7 +17,7 @@ from torch import nn
 from spikefold.errors import Issue, NetworkError, UnsupportedError
 from spikefold.export.network import InputSpec, Layer, Network, Op
 from spikefold.export.neuron import Leak, Neuron, Reset
-from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate
+from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, MaxPool2d
 
 # exact types: a subclass may compute something else (weight standardisation, analog output)
 _KNOWN = frozenset(
@@ -25,7 +25,7 @@ _KNOWN = frozenset(
     | {
         getattr(of, name)
         for of in (nn, layer)
-        for name in ("Conv2d", "Linear", "BatchNorm2d", "AvgPool2d", "Flatten")
+        for name in ("Conv2d", "Linear", "BatchNorm1d", "BatchNorm2d", "AvgPool2d", "MaxPool2d", "Flatten")
     }
 )
 
@@ -80,10 +80,12 @@ def _convert(module: nn.Module) -> Op | None:
             return _conv(module)
         case nn.Linear():
             return Dense(_numpy(module.weight), _optional(module.bias))
-        case nn.BatchNorm2d():
+        case nn.BatchNorm1d() | nn.BatchNorm2d():
             return _batch_norm(module)
         case nn.AvgPool2d():
             return _average_pool(module)
+        case nn.MaxPool2d():
+            return _max_pool(module)
         case neuron.LIFNode() | neuron.IFNode():
             return _neuron(module)
         case nn.Flatten() | nn.Dropout() | nn.Identity():
@@ -116,7 +118,7 @@ def _conv(module: nn.Conv2d) -> Conv2d:
     )  # fmt: skip
 
 
-def _batch_norm(module: nn.BatchNorm2d) -> BatchNorm:
+def _batch_norm(module: nn.BatchNorm1d | nn.BatchNorm2d) -> BatchNorm:
     if module.running_mean is None or module.running_var is None:
         raise NetworkError("batch norm without running statistics", hint="track_running_stats=True")
     ones = torch.ones(module.num_features)
@@ -133,6 +135,15 @@ def _average_pool(module: nn.AvgPool2d) -> AvgPool2d:
             "average pool that overlaps, pads, rounds up or divides differently", hint="kernel = stride"
         )
     return AvgPool2d(kernel)
+
+
+def _max_pool(module: nn.MaxPool2d) -> MaxPool2d:
+    kernel, stride = _pair(module.kernel_size), _pair(module.stride)
+    plain = _pair(module.padding) == (0, 0) and _pair(module.dilation) == (1, 1)
+    if kernel != stride or not plain or module.ceil_mode or module.return_indices:
+        what = "max pool that overlaps, pads, dilates, rounds up or gives indices"
+        raise NetworkError(what, hint="kernel = stride")
+    return MaxPool2d(kernel)
 
 
 def _neuron(module: neuron.BaseNode) -> Neuron:

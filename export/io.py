@@ -18,11 +18,12 @@ from safetensors.numpy import save
 from spikefold.errors import DataError, NetworkError
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Fire, Leak, Neuron, Order, Overflow, Reset
-from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, SumPool2d
+from spikefold.export.ops import AvgPool2d, BatchNorm, Concat, Conv2d, Dense, Gate, MaxPool2d, SumPool2d
 from spikefold.files import replacing
 
 SCHEMA = 1
-_OPS = {op.__name__: op for op in (Conv2d, Dense, BatchNorm, Gate, AvgPool2d, SumPool2d, Neuron)}
+_KINDS = (Conv2d, Dense, BatchNorm, Gate, AvgPool2d, SumPool2d, MaxPool2d, Concat, Neuron)
+_OPS: dict[str, Any] = {op.__name__: op for op in _KINDS}
 _FIELDS = {"schema", "input", "classes", "history", "layers"}
 _LAYER_FIELDS = {"name", "op", "inputs", "source", "fields"}
 _ENUMS = {"fire": Fire, "reset": Reset, "order": Order, "overflow": Overflow}

@@ -2,7 +2,7 @@
 """`Network`: the frozen description of a spiking network, the only thing that crosses from training to chips.
 
 One type, two number systems: real (float64) before quantisation, integer (int64) after. A network is a chain or
-a graph of `Layer`, in topological order; a layer with several inputs adds them up.
+a graph of `Layer`, in topological order; a layer with several inputs adds them up, but for `Concat`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 
 from spikefold.errors import NetworkError
 from spikefold.export.neuron import Neuron
-from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, Shape, SumPool2d
+from spikefold.export.ops import AvgPool2d, BatchNorm, Concat, Conv2d, Dense, Gate, MaxPool2d, Shape, SumPool2d
 
-Op = Conv2d | Dense | BatchNorm | Gate | AvgPool2d | SumPool2d | Neuron
+Op = Conv2d | Dense | BatchNorm | Gate | AvgPool2d | SumPool2d | MaxPool2d | Concat | Neuron
 INPUT = "input"
 """Name of the network's input among the inputs of a layer."""
 _REAL_ONLY = (BatchNorm, Gate, AvgPool2d)
@@ -104,6 +104,9 @@ class Network:
         shapes: dict[str, Shape] = {INPUT: self.input.shape}
         for layer in self.layers:
             try:
+                if isinstance(layer.op, Concat):
+                    shapes[layer.name] = layer.op.output_shape(*(shapes[name] for name in layer.inputs))
+                    continue
                 found = {shapes[name] for name in layer.inputs}
                 if len(found) != 1:
                     raise NetworkError(f"inputs {layer.inputs} have different shapes {sorted(found)}")
@@ -134,8 +137,8 @@ class Network:
         raise KeyError(name)
 
     def input_shape(self, layer: Layer) -> Shape:
-        """Shape ``(C, H, W)`` that the layer reads."""
-        return self.shapes[layer.inputs[0]]
+        """Shape ``(C, H, W)`` that the layer reads, its inputs added up or, for `Concat`, side by side."""
+        return self.shapes[layer.name if isinstance(layer.op, Concat) else layer.inputs[0]]
 
     def consumers(self, name: str) -> tuple[Layer, ...]:
         """The layers that read from ``name``."""
@@ -156,6 +159,6 @@ def _is_integer(op: Op) -> bool | None:
         if len(kinds) > 1:
             raise NetworkError("weight and bias are in different number systems")
         return kinds.pop()
-    if isinstance(op, SumPool2d):
+    if isinstance(op, SumPool2d | MaxPool2d | Concat):
         return None
     return False

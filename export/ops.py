@@ -122,20 +122,29 @@ class BatchNorm:
 
 @dataclass(frozen=True, eq=False)
 class Gate:
-    """A static attention gate: one factor above 0 for each channel, ``(C,)``."""
+    """A static attention gate: a factor for each channel, ``(C,)``, or for each neuron, ``(C, H, W)``.
+
+    A channel's factor may be 0, which removes it; a neuron's may not (its threshold would be infinite).
+    """
 
     scale: np.ndarray
 
     def __post_init__(self) -> None:
-        scale = frozen(self.scale, "gate", 1)
-        if np.any(scale <= 0):
-            raise NetworkError(f"a gate factor is {scale.min()}, must be above 0")
+        scale = frozen(self.scale, "gate", 1, 3)
+        if np.any(scale < 0) or (scale.ndim == 3 and np.any(scale == 0)):
+            raise NetworkError(f"a gate factor is {scale.min()}, must be above 0 (a channel's may be 0)")
         _set(self, scale=scale)
+
+    @property
+    def factors(self) -> np.ndarray:
+        """The factors with three axes, ``(C, 1, 1)`` or ``(C, H, W)``."""
+        return self.scale if self.scale.ndim == 3 else self.scale[:, None, None]
 
     def output_shape(self, shape: Shape) -> Shape:
         """Unchanged."""
-        if len(self.scale) != shape[0]:
-            raise NetworkError(f"gate over {len(self.scale)} channels, its input has {shape[0]}")
+        fits = self.scale.shape == shape if self.scale.ndim == 3 else len(self.scale) == shape[0]
+        if not fits:
+            raise NetworkError(f"gate {self.scale.shape} does not fit its input {shape}")
         return shape
 
 
@@ -161,3 +170,18 @@ class AvgPool2d(_Pool2d):
 
 class SumPool2d(_Pool2d):
     """Sum over windows, stride equal to the kernel."""
+
+
+class MaxPool2d(_Pool2d):
+    """Largest of each window, stride equal to the kernel; of spikes, whether any fired."""
+
+
+@dataclass(frozen=True)
+class Concat:
+    """The inputs one after the other along the channels, in their order, where every other layer adds them."""
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """``(sum of C, H, W)``."""
+        if len({shape[1:] for shape in shapes}) != 1:
+            raise NetworkError(f"maps of different sizes do not lie side by side: {sorted(shapes)}")
+        return sum(shape[0] for shape in shapes), *shapes[0][1:]

@@ -19,7 +19,7 @@ from spikefold import __version__
 from spikefold.errors import UnsupportedError
 from spikefold.export.network import INPUT, Layer, Network
 from spikefold.export.neuron import Fire, Neuron, Order, Overflow, Reset
-from spikefold.export.ops import Conv2d, Dense, SumPool2d
+from spikefold.export.ops import Concat, Conv2d, Dense, MaxPool2d, SumPool2d
 from spikefold.files import replacing
 
 OPSET = 17
@@ -48,9 +48,13 @@ def to_model(network: Network) -> onnx.ModelProto:
     graph.add_input(FRAME, network.input.shape)
     values = {INPUT: FRAME}
     for layer in network:
-        x = values[layer.inputs[0]]
-        for name in layer.inputs[1:]:
-            x = graph.node("Add", x, values[name])
+        inputs = [values[name] for name in layer.inputs]
+        if isinstance(layer.op, Concat):
+            values[layer.name] = graph.node("Concat", *inputs, axis=1)
+            continue
+        x = inputs[0]
+        for other in inputs[1:]:
+            x = graph.node("Add", x, other)
         if isinstance(layer.op, Neuron):
             values[layer.name] = _neuron(graph, layer, layer.op, x, network.shapes[layer.name])
         else:
@@ -106,6 +110,8 @@ def _stateless(graph: _Graph, layer: Layer, x: str, channels: int) -> str:
         # not a mean times its area, which is off by a rounding where the area is no power of two
         ones = graph.constant(np.ones((channels, 1, *op.kernel)))
         return graph.node("Conv", x, ones, strides=op.kernel, group=channels)
+    if isinstance(op, MaxPool2d):
+        return graph.node("MaxPool", x, kernel_shape=op.kernel, strides=op.kernel)
     raise UnsupportedError(
         f"{type(op).__name__} has no place in the ONNX file", where=layer.name, hint="fold it first"
     )

@@ -20,9 +20,11 @@ class Chip:
         title: for reports.
         numbers: its integers.
         violations: every rule that an integer network breaks, empty where it fits.
+        gate_forms: the static gates it can carry, by the names of `spikefold.train.gates`.
     """
 
     name: str
     title: str
     numbers: NumberFormat
     violations: Callable[[Network], list[Issue]]
+    gate_forms: tuple[str, ...]

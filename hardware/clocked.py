@@ -14,7 +14,7 @@ import torch
 from spikefold.errors import UnsupportedError
 from spikefold.export.network import INPUT, Network
 from spikefold.export.neuron import Fire, Neuron, Order, Overflow, Reset
-from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, SumPool2d
+from spikefold.export.ops import AvgPool2d, BatchNorm, Concat, Conv2d, Dense, Gate, MaxPool2d, SumPool2d
 from spikefold.hardware.reference import check_frames
 from spikefold.hardware.trace import LayerTrace, Trace, concatenate
 
@@ -31,21 +31,35 @@ def run(network: Network, frames: np.ndarray, *, potentials: bool = False, batch
     """
     check_frames(network, frames)
     chunks = range(0, frames.shape[1], batch)
-    return concatenate([_run_batch(network, frames[:, i : i + batch], potentials) for i in chunks])
+    return concatenate([Trace(RUNNER, _forward(network, frames[:, i : i + batch], potentials)[1]) for i in chunks])
 
 
-def _run_batch(network: Network, frames: np.ndarray, potentials: bool) -> Trace:
+@torch.no_grad()
+def values(network: Network, frames: np.ndarray) -> dict[str, np.ndarray]:
+    """What the input and every layer give, ``(T * N, C, H, W)`` by name, for a few clips ``(T, N, C, H, W)``.
+
+    Raises:
+        NetworkError: the frames do not have the network's input shape.
+    """
+    check_frames(network, frames)
+    return {name: value.numpy() for name, value in _forward(network, frames, potentials=False)[0].items()}
+
+
+def _forward(
+    network: Network, frames: np.ndarray, potentials: bool
+) -> tuple[dict[str, torch.Tensor], dict[str, LayerTrace]]:
     steps, count = frames.shape[:2]
     values: dict[str, torch.Tensor] = {INPUT: torch.from_numpy(frames.astype(np.float64)).flatten(0, 1)}
     layers: dict[str, LayerTrace] = {}
     for layer in network:
-        x = sum((values[name] for name in layer.inputs[1:]), start=values[layer.inputs[0]])
+        inputs = [values[name] for name in layer.inputs]
+        x = torch.cat(inputs, 1) if isinstance(layer.op, Concat) else sum(inputs[1:], start=inputs[0])
         if isinstance(layer.op, Neuron):
             spikes, layers[layer.name] = _neurons(layer.op, x.unflatten(0, (steps, count)), potentials)
             values[layer.name] = spikes.flatten(0, 1)
         else:
             values[layer.name] = _stateless(layer.op, x, exact=network.is_integer, where=layer.name)
-    return Trace(RUNNER, layers)
+    return values, layers
 
 
 def _stateless(op: object, x: torch.Tensor, *, exact: bool, where: str) -> torch.Tensor:
@@ -63,11 +77,15 @@ def _stateless(op: object, x: torch.Tensor, *, exact: bool, where: str) -> torch
             return torch.nn.functional.avg_pool2d(x, op.kernel, divisor_override=1)
         case AvgPool2d():
             return torch.nn.functional.avg_pool2d(x, op.kernel)
+        case MaxPool2d():
+            return torch.nn.functional.max_pool2d(x, op.kernel)
+        case Concat():
+            return x  # the inputs lie side by side already
         case BatchNorm():
             mean, var, gamma, beta = (torch.tensor(v) for v in (op.mean, op.var, op.gamma, op.beta))
             return torch.nn.functional.batch_norm(x, mean, var, gamma, beta, training=False, eps=op.eps)
         case Gate():
-            return x * torch.tensor(op.scale)[:, None, None]
+            return x * torch.tensor(op.factors)
     raise UnsupportedError(f"the clocked engine does not know {type(op).__name__}", where=where)
 
 

@@ -32,4 +32,5 @@ NUMBERS = NumberFormat(
     sum_max=SUM_MAX,
 )
 
-LOIHI2 = Chip("loihi2", "Intel Loihi 2", NUMBERS, violations)
+# a .net file has one threshold a layer, so a factor per neuron has no place; one per channel goes into the weights
+LOIHI2 = Chip("loihi2", "Intel Loihi 2", NUMBERS, violations, gate_forms=("channel", "mask"))

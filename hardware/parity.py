@@ -23,10 +23,11 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class Parity:
-    """All comparisons of one chip."""
+    """All comparisons of one chip, and what its own simulator did."""
 
     chip: str
     comparisons: tuple[Comparison, ...]
+    judged: Trace
 
     @property
     def runners(self) -> tuple[str, ...]:
@@ -74,11 +75,12 @@ def check(chip: str, network: Network, frames: np.ndarray, judge: Runner, judge_
         (expected, engine, frames),
         (expected if judge_clips >= frames.shape[1] else specification(few), judge, few),
     ]
-    comparisons = []
+    comparisons, judged = [], expected
     for trace, runner, clips in pairs:
         again = (_one_clip(specification, clips), _one_clip(runner, clips))
-        comparisons.append(compare(trace, runner(clips), again))
-    return Parity(chip, tuple(comparisons))
+        judged = runner(clips)  # the judge is the last one
+        comparisons.append(compare(trace, judged, again))
+    return Parity(chip, tuple(comparisons), judged)
 
 
 def _one_clip(runner: Runner, frames: np.ndarray) -> Rerun:

@@ -7,6 +7,7 @@ Convolution is written as one matrix product per kernel tap; nothing here is tun
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from spikefold.errors import NetworkError
 from spikefold.export.network import INPUT, Layer, Network
 from spikefold.export.neuron import Fire, Leak, Neuron, Order, Overflow, Reset
-from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, SumPool2d
+from spikefold.export.ops import AvgPool2d, BatchNorm, Concat, Conv2d, Dense, Gate, MaxPool2d, SumPool2d
 from spikefold.hardware.trace import LayerTrace, Trace
 
 RUNNER = "reference"
@@ -40,7 +41,7 @@ def run(network: Network, frames: np.ndarray, *, potentials: bool = False) -> Tr
     for frame in frames:
         values: dict[str, np.ndarray] = {INPUT: frame.astype(dtype)}
         for layer in network:
-            x = sum((values[name] for name in layer.inputs[1:]), start=values[layer.inputs[0]])
+            x = gathered(layer, values)
             log = logs.get(layer.name)
             values[layer.name] = apply(layer.op, x) if log is None else log.step(x, keep=potentials)
     return Trace(RUNNER, {name: log.trace(potentials) for name, log in logs.items()})
@@ -61,6 +62,14 @@ def check_frames(network: Network, frames: np.ndarray) -> None:
         )
 
 
+def gathered(layer: Layer, values: Mapping[str, np.ndarray], *, channels: int = 1) -> np.ndarray:
+    """What a layer reads: the sum of its inputs, or for `Concat` its inputs one after the other."""
+    inputs = [values[name] for name in layer.inputs]
+    if isinstance(layer.op, Concat):
+        return np.concatenate(inputs, axis=channels)
+    return sum(inputs[1:], start=inputs[0])
+
+
 def apply(op: object, x: np.ndarray) -> np.ndarray:
     """One operation without state on a batch ``(N, C, H, W)``."""
     match op:
@@ -73,11 +82,15 @@ def apply(op: object, x: np.ndarray) -> np.ndarray:
             scale = op.gamma / np.sqrt(op.var + op.eps)
             return scale[:, None, None] * (x - op.mean[:, None, None]) + op.beta[:, None, None]
         case Gate():
-            return x * op.scale[:, None, None]
+            return x * op.factors
         case AvgPool2d():
             return _windows(x, op.kernel).sum(axis=(3, 5)) / (op.kernel[0] * op.kernel[1])
         case SumPool2d():
             return np.asarray(_windows(x, op.kernel).sum(axis=(3, 5)))
+        case MaxPool2d():
+            return np.asarray(_windows(x, op.kernel).max(axis=(3, 5)))
+        case Concat():
+            return x  # `gathered` laid the inputs side by side
     raise NetworkError(f"the reference does not know {type(op).__name__}")
 
 

@@ -212,4 +212,5 @@ def _x(pair: Pair) -> str:
     return f"{pair[0]}x{pair[1]}"
 
 
-SPECK2F = Chip("speck2f", "SynSense Speck2f", NUMBERS, violations)
+# a core has one threshold, so a factor per neuron has no place; one per channel goes into the weights
+SPECK2F = Chip("speck2f", "SynSense Speck2f", NUMBERS, violations, gate_forms=("channel", "mask"))

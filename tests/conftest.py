@@ -17,11 +17,22 @@ settings.load_profile("unhurried")
 # for the planted faults: a failing example is enough there, the smallest one is not needed
 settings.register_profile("planted", deadline=None, phases=[Phase.explicit, Phase.generate])
 
+_SHARES_A_RUN = ("test_run.py", "test_browser.py")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run in parallel, those of a file stay together, and so do the files that read the finished run."""
+    for item in items:
+        group = "run" if item.path.name in _SHARES_A_RUN else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 Program = Callable[..., "subprocess.CompletedProcess[str]"]
 SMALL = (
     "data.train=160", "data.test=30", "data.steps=5", "model.channels=[6,8]", "model.strides=[2,2]",
     "train.epochs=5", "train.batch=10",
-    "chips.parity_clips=6", "chips.judge_clips=2",
+    "adapt.epochs=2", "chips.parity_clips=6", "chips.judge_clips=2",
 )  # fmt: skip
 """A run of seconds: every stage and runner, no claim about accuracy."""
 

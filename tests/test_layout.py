@@ -24,11 +24,11 @@ SOURCES = sorted(
 FLOORS = [
     ("errors", "files", "npz"),
     ("config", "session"),
-    ("export.network", "export.neuron", "export.ops", "export.numbers", "export.io"),
+    ("export.network", "export.neuron", "export.ops", "export.numbers", "export.io", "energy.fanout"),
     ("export.passes", "export.from_torch", "hardware.trace", "hardware.chip"),
     ("report_style", "train", "export", "hardware"),
     ("energy",),
-    ("stages", "report"),
+    ("stages", "report", "export_file"),
     ("pipeline",),
 ]
 ONLY_IN = {
@@ -43,9 +43,10 @@ ONLY_IN = {
     "sinabs": ("export/to_speck.py",),
     "samna": (),
     "lava": ("hardware/lava_worker.py",),
+    # from_nir needs no `nir`: it reads the file itself, see export/nir_hdf5.py
     "nir": ("export/to_nir.py",),
     "onnx": ("export/to_onnx.py",),
-    "h5py": ("export/to_loihi.py",),
+    "h5py": ("export/to_loihi.py", "export/nir_hdf5.py"),
 }
 
 

@@ -32,8 +32,10 @@ class ASA(nn.Module):
         lam: share of channels and of steps that counts as important.
 
     Attributes:
-        static_gate: factor per channel ``(C,)`` used instead of the dynamic gate once it is set, else None.
+        static_gate: factors ``(C, 1, 1)`` or ``(C, H, W)`` used instead of the dynamic gate once they are set, else
+            None; never part of a checkpoint.
         last_gate: the dynamic gate of the last forward pass, ``(T, N, C, H, W)``, kept while `keep_gate` is set.
+        last_group: its important group ``G``, ``(T, N, C)``.
     """
 
     static_gate: torch.Tensor | None
@@ -46,21 +48,22 @@ class ASA(nn.Module):
         self.mix = nn.Linear(steps, steps, bias=False) if temporal_mlp else None
         self.important = nn.Conv2d(2, 1, _KERNEL, padding=_KERNEL // 2, bias=False)
         self.sub_important = nn.Conv2d(2, 1, _KERNEL, padding=_KERNEL // 2, bias=False)
-        self.register_buffer("static_gate", None)
+        self.register_buffer("static_gate", None, persistent=False)
         self.keep_gate = False
         self.last_gate: torch.Tensor | None = None
+        self.last_group: torch.Tensor | None = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Gate a sequence ``(T, N, C, H, W)``."""
         if self.static_gate is not None:
-            return x * self.static_gate[:, None, None]
+            return x * self.static_gate
         group = self._important_group(x)
         first = self._map(x, group, self.lam, self.important)
         second = self._map(x, 1 - group, 1 - self.lam, self.sub_important)
         # G A1 + (1 - G) A2, written so that one large product is enough
         gate = second + group[..., None, None] * (first - second)
         if self.keep_gate:
-            self.last_gate = gate.detach()
+            self.last_gate, self.last_group = gate.detach(), group
         return x * gate
 
     @torch.no_grad()

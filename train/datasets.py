@@ -26,6 +26,8 @@ from spikefold.train.readers import READERS, read
 _TEST_START = 1_100_000
 """First index of generated test recordings; a multiple of 10 and of 11, far from any training index."""
 _CHUNK = 11
+_GENERATORS = ("digits", "gestures", "pixels", "scene")
+"""Modules that decide what is generated; a change in one makes a new cache entry."""
 _LARGEST_INPUT = 40
 """Pixels a side that automatic down-sampling keeps at most."""
 
@@ -75,7 +77,8 @@ def binning_for(dataset: Dataset, config: DataConfig) -> Binning:
     largest = max(dataset.sensor)
     downsample = config.downsample or -(-largest // _LARGEST_INPUT)
     typical_us = float(np.median([r.duration_us for r in dataset.train]))
-    dt_us = config.dt_us or max(1, -(-int(typical_us) // config.steps))
+    # one more than the quotient: the last event, at the end of the duration, belongs to the clip
+    dt_us = config.dt_us or int(typical_us) // config.steps + 1
     binning = Binning(dataset.sensor, downsample, dt_us, config.steps)
     most = config.max_count or int(to_frames(dataset.train, binning).max())
     return replace(binning, max_count=most)
@@ -146,7 +149,7 @@ def cache_folder() -> Path:
 
 
 def _cached(kind: str, split: str, count: int, seed: int, progress: Progress) -> list[Recording]:
-    code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("[dgps]*.py")))
+    code = b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in _GENERATORS)
     version = hashlib.sha256(code + __version__.encode()).hexdigest()[:12]
     path = cache_folder() / f"{kind}-{split}-{count}-{seed}-{version}.npz"
     if path.is_file():

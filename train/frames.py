@@ -68,8 +68,11 @@ def _one(recording: Recording, binning: Binning) -> np.ndarray:
     events = recording.events
     events = events[: np.searchsorted(events["t"], binning.steps * binning.dt_us)]
     shape = (binning.steps, *binning.shape)
-    step = events["t"] // binning.dt_us
-    row, column = events["y"] // binning.downsample, events["x"] // binning.downsample
+    # wide numbers: the divisors need not fit the fields of a recording
+    step, row, column = (
+        events[key].astype(np.int64) // divisor
+        for key, divisor in (("t", binning.dt_us), ("y", binning.downsample), ("x", binning.downsample))
+    )
     flat = np.ravel_multi_index((step, events["p"], row, column), shape)
     counts = np.bincount(flat, minlength=int(np.prod(shape)))
     return np.minimum(counts, binning.max_count).reshape(shape).astype(np.uint16)

@@ -62,7 +62,7 @@ def train(config: Config, clips: ClipSet, classes: int, report: Report) -> Spiki
         losses, right = 0.0, 0
         for chosen in torch.randperm(len(clips)).split(config.train.batch):
             functional.reset_net(model)
-            batch = _shifted(frames[:, chosen], config.train.shift)
+            batch = shifted(frames[:, chosen], config.train.shift)
             logits = _logits(model, batch, config.train)
             loss = torch.nn.functional.cross_entropy(logits, labels[chosen])
             optimiser.zero_grad()
@@ -83,8 +83,8 @@ def _logits(model: SpikingNet, frames: torch.Tensor, config: TrainConfig) -> tor
     return spikes.mean(dim=(0, 3)) * config.gain
 
 
-def _shifted(frames: torch.Tensor, most: int) -> torch.Tensor:
-    """The batch moved by a random number of pixels, zeros moved in."""
+def shifted(frames: torch.Tensor, most: int) -> torch.Tensor:
+    """The batch ``(T, N, C, H, W)`` moved by a random number of pixels, zeros moved in."""
     if most == 0:
         return frames
     down, right = (int(v) for v in torch.randint(-most, most + 1, (2,)))
@@ -92,6 +92,18 @@ def _shifted(frames: torch.Tensor, most: int) -> torch.Tensor:
     padded = torch.nn.functional.pad(frames.flatten(0, 1), (most, most, most, most))
     moved = padded[:, :, most - down : most - down + height, most - right : most - right + width]
     return moved.reshape(frames.shape)
+
+
+@torch.no_grad()
+def class_logits(model: SpikingNet, frames: np.ndarray, config: TrainConfig, batch: int = 50) -> np.ndarray:
+    """The training's logits per clip and class ``(N, classes)``, each clip from zero state: what a student learns."""
+    model.eval()
+    found = []
+    for start in range(0, frames.shape[1], batch):
+        functional.reset_net(model)
+        found.append(_logits(model, torch.from_numpy(frames[:, start : start + batch].astype(np.float32)), config))
+    functional.reset_net(model)
+    return np.asarray(torch.cat(found).numpy())
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from spikingjelly.activation_based import layer
 from torch import nn
 
 from spikefold.config import ModelConfig
+from spikefold.errors import ConfigError
 from spikefold.train.attention import ASA
 from spikefold.train.neurons import make_neuron
 
@@ -31,13 +32,12 @@ class SpikingNet(nn.Module):
     def __init__(self, config: ModelConfig, shape: tuple[int, int, int], steps: int, classes: int) -> None:
         super().__init__()
         self.config, self.shape, self.steps, self.classes = config, shape, steps, classes
-        channels, height, width = shape
+        channels = shape[0]
+        height, width = final_map(config, shape[1:])
         modules: OrderedDict[str, nn.Module] = OrderedDict()
         for number, (out, stride) in enumerate(zip(config.channels, config.strides, strict=True), 1):
             modules.update(_block(config, number, channels, out, stride, steps))
             channels = out
-            # a k x k mean after a padded 3x3 convolution and the strided convolution that equals both drop the rest
-            height, width = height // stride, width // stride
         modules["flatten"] = nn.Flatten(2)
         modules["fc"] = layer.Linear(channels * height * width, classes * config.voters, bias=False, step_mode="m")
         modules["out"] = make_neuron(config.neuron, threshold=config.threshold, keep=config.keep)
@@ -49,6 +49,22 @@ class SpikingNet(nn.Module):
         spikes = self.layers[-1](current)
         split = (*current.shape[:2], self.classes, self.config.voters)
         return current.reshape(split), spikes.reshape(split)
+
+
+def final_map(config: ModelConfig, sides: tuple[int, int]) -> tuple[int, int]:
+    """``(H, W)`` after the last convolution, for an input of ``sides``.
+
+    Raises:
+        ConfigError: nothing is left of it.
+    """
+    height, width = sides
+    for stride in config.strides:
+        # a k x k mean after a padded 3x3 convolution and the strided convolution that equals both drop the rest
+        height, width = height // stride, width // stride
+    if min(height, width) < 1:
+        raise ConfigError(f"strides {config.strides} leave nothing of an input of {sides[0]}x{sides[1]}",
+                          where="model.strides", hint="smaller strides, or a smaller data.downsample")  # fmt: skip
+    return height, width
 
 
 def _block(

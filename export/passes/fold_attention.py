@@ -1,16 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fold a static attention gate into the convolution or dense layer before it.
+"""Fold a static attention gate into the weights before it or into the thresholds behind it.
 
-Equation: ``s_c (W x + b)_c = (s_c W_c) x + s_c b_c``.
+Equation, a factor per channel::
 
-Precondition: the gate's only input is a weight layer that nothing else reads (fold batch norm and pooling first: a
-factor per channel commutes with both). Exact in real numbers. How well the static gate stands for the dynamic one is
-measured where it is calibrated, `spikefold.train.gates`.
+    s_c (W x + b)_c = (s_c W_c) x + s_c b_c
+
+Equation, a factor per neuron: a state that only adds up, leaks and resets scales with its input, so::
+
+    input s_i I, threshold theta   has the spikes of   input I, threshold theta / s_i
+
+Precondition: the gate's only input is read by nothing else. Per channel: that input is a weight layer (fold batch
+norm and pooling first: a factor per channel commutes with both). Per neuron: its only reader is a spiking layer that
+resets to zero or by subtraction and has no lower bound, for a bound and a reset value do not scale. Exact in real
+numbers, in float64 to its rounding. How well the static gate stands for the dynamic one is measured where it is
+calibrated, `spikefold.train.gates`.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from spikefold.errors import Issue, UnsupportedError
 from spikefold.export.network import Layer, Network
+from spikefold.export.neuron import Neuron, Reset
 from spikefold.export.ops import Conv2d, Dense, Gate
 from spikefold.export.passes.rewrite import merge_into_previous, scaled
 
@@ -21,10 +33,43 @@ def fold_attention(network: Network) -> Network:
     """The same function without any `Gate`.
 
     Raises:
-        UnsupportedError: a gate that does not follow a weight layer of its own.
+        UnsupportedError: with every gate that breaks the precondition.
     """
-    return merge_into_previous(network, Gate, _merge, STEP)
+    return merge_into_previous(_into_thresholds(network), Gate, _into_weights, STEP)
 
 
-def _merge(weights: Layer, gate: Gate) -> Conv2d | Dense:
+def _into_weights(weights: Layer, gate: Gate) -> Conv2d | Dense:
     return scaled(weights, gate.scale)
+
+
+def _into_thresholds(network: Network) -> Network:
+    gates = {la.name: la.op for la in network if isinstance(la.op, Gate) and la.op.scale.ndim == 3}
+    if issues := [issue for name in gates for issue in _unsupported(network, network[name])]:
+        raise UnsupportedError(f"{STEP} cannot fold every gate per neuron", issues=issues)
+    layers = []
+    for layer in network:
+        gate = gates.get(layer.inputs[0])
+        if gate is not None and isinstance(layer.op, Neuron):
+            op = replace(layer.op, threshold=layer.op.threshold / gate.scale)
+            source = f"{layer.source} / {network[layer.inputs[0]].source}"
+            layers.append(replace(layer, op=op, inputs=network[layer.inputs[0]].inputs, source=source))
+        elif layer.name not in gates:
+            layers.append(layer)
+    return network.rewritten(layers, f"{STEP} (per neuron)") if gates else network
+
+
+def _unsupported(network: Network, gate: Layer) -> list[Issue]:
+    readers = network.consumers(gate.name)
+    if len(gate.inputs) != 1 or len(readers) != 1 or not isinstance(readers[0].op, Neuron):
+        got = f"reads {list(gate.inputs)}, read by {[la.name for la in readers]}"
+        return [Issue(STEP, gate.name, got, "read by one spiking layer", "use a factor per channel")]
+    neuron = readers[0]
+    if neuron.inputs != (gate.name,):
+        return [Issue(STEP, gate.name, f"{neuron.name} reads {list(neuron.inputs)}", "the gate alone",
+                      "use a factor per channel")]  # fmt: skip
+    op = neuron.op
+    if isinstance(op, Neuron) and (op.reset is Reset.VALUE or op.v_min is not None):
+        got = f"reset {op.reset.value}, lower bound {op.v_min}"
+        return [Issue(STEP, neuron.name, got, "reset to zero or by subtraction, no bound",
+                      "a reset value and a bound do not scale; use a factor per channel")]  # fmt: skip
+    return []

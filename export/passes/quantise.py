@@ -25,23 +25,43 @@ import numpy as np
 
 from spikefold.errors import Issue, UnsupportedError
 from spikefold.export.network import INPUT, Layer, Network
-from spikefold.export.neuron import Fire, Leak, Neuron
+from spikefold.export.neuron import Fire, Leak, Neuron, Reset
 from spikefold.export.numbers import NumberFormat
 from spikefold.export.ops import Conv2d, Dense, SumPool2d
 
 
 @dataclass(frozen=True)
 class LayerScale:
-    """How one layer was quantised: the factor, what bound it, and what rounding did to it."""
+    """How one layer was quantised: the factor, what bound it, what rounding did to it, and what its states can reach.
+
+    Attributes:
+        layer: the weight layer.
+        scale: the common factor.
+        bound_by: weight, bias, threshold or sum: which of them allowed no more.
+        weight_error: largest error of a weight, in real units.
+        zeroed_share: share of weights other than 0 that became 0.
+        ties: weights exactly between two whole numbers; they went to the even one.
+        effective_bits: of the largest weight, sign included.
+        threshold: of the neurons behind it.
+        max_weight_over_threshold: above 1 a single event can fire several times' worth.
+        sum_bound: largest absolute sum of one step that any input can make, from weights, fan-in and largest count;
+            None where nothing bounds the events of an input.
+        state_bounds: lowest and highest state before firing that any clip can make, in weight units; None likewise.
+        overflow_excluded: whether those bounds fit the state's width; None where one of them is unknown.
+    """
 
     layer: str
     scale: float
     bound_by: str
     weight_error: float
     zeroed_share: float
+    ties: int
     effective_bits: float
     threshold: int
     max_weight_over_threshold: float
+    sum_bound: int | None
+    state_bounds: tuple[int, int] | None
+    overflow_excluded: bool | None
 
     def to_json(self) -> dict[str, object]:
         """Plain values for a report."""
@@ -64,7 +84,7 @@ def quantise(network: Network, chip: NumberFormat) -> tuple[Network, tuple[Layer
             layers.append(replace(layer, op=op))
             scales[layer.name] = (layer, scale, bound_by, weight)
         elif isinstance(layer.op, Neuron):
-            layers.append(replace(layer, op=_integer_neuron(layer.op, scales[layer.inputs[0]][1], chip)))
+            layers.append(replace(layer, op=integer_neuron(layer.op, scales[layer.inputs[0]][1], chip)))
         else:
             layers.append(layer)
     quantised = network.rewritten(layers, "quantise")
@@ -76,12 +96,17 @@ def common_scale(network: Network, layer: Layer, chip: NumberFormat) -> tuple[fl
     op, neuron = layer.op, _neuron_after(network, layer).op
     if not isinstance(op, Conv2d | Dense) or not isinstance(neuron, Neuron):
         raise UnsupportedError("only a weight layer before neurons has a scale", where=layer.name)
-    most = chip.threshold_max - _raised(neuron)
-    fits = {"weight": _fit(op.weight, chip.weight_bits), "threshold": most / float(neuron.threshold)}
+    return scale_for(op, neuron, most_events(network, layer), chip)
+
+
+def scale_for(op: Conv2d | Dense, neuron: Neuron, most: int, chip: NumberFormat) -> tuple[float, str]:
+    """The factor of a weight layer with these neurons, each of its inputs carrying at most ``most`` events a step."""
+    threshold = chip.threshold_max - raised(neuron)
+    fits = {"weight": _fit(op.weight, chip.weight_bits), "threshold": threshold / float(neuron.threshold)}
     if op.bias is not None:
         fits["bias"] = _fit(op.bias, chip.bias_bits)
     if chip.sum_max is not None:
-        fits["sum"] = _fit_sum(op, _most(network, layer), chip.sum_max)
+        fits["sum"] = _fit_sum(op, most, chip.sum_max)
     name = min(fits, key=lambda key: fits[key])
     return fits[name], name
 
@@ -106,8 +131,8 @@ def _fit_sum(op: Conv2d | Dense, most: int, limit: int) -> float:
     return room / largest if largest else float("inf")
 
 
-def _most(network: Network, layer: Layer) -> int:
-    """Most events that one input of this layer can carry in one step; 1 where the network does not say."""
+def most_events(network: Network, layer: Layer) -> int:
+    """Most events that one input of this layer can carry in one step; 1 where the network sets no bound."""
     most = 0
     for name in layer.inputs:
         factor = 1
@@ -115,7 +140,8 @@ def _most(network: Network, layer: Layer) -> int:
             pool = network[name].op
             factor *= pool.kernel[0] * pool.kernel[1] if isinstance(pool, SumPool2d) else 1
             name = network[name].inputs[0]
-        most += factor * ((network.input.max_count or 1) if name == INPUT else 1)
+        bound = network.input.max_count if name == INPUT else getattr(network[name].op, "max_spikes", None)
+        most += factor * (bound or 1)
     return most
 
 
@@ -127,16 +153,17 @@ def _neuron_after(network: Network, layer: Layer) -> Layer:
     return network.consumers(layer.name)[0]
 
 
-def _raised(neuron: Neuron) -> int:
+def raised(neuron: Neuron) -> int:
     """Among whole numbers v > k is v >= k + 1."""
     return int(neuron.leak is None and neuron.fire is Fire.GT)
 
 
-def _integer_neuron(neuron: Neuron, scale: float, chip: NumberFormat) -> Neuron:
+def integer_neuron(neuron: Neuron, scale: float, chip: NumberFormat) -> Neuron:
+    """The chip's neuron for a layer of this factor."""
     leak = neuron.leak
     if leak is not None and chip.leak_shift is not None:
         leak = Leak(int(np.rint(leak.keep * 2**chip.leak_shift)), chip.leak_shift)
-    threshold = _rounded(neuron.threshold, scale) + _raised(neuron)
+    threshold = _rounded(neuron.threshold, scale) + raised(neuron)
     v_min = chip.v_min
     if v_min is not None and neuron.v_min is not None:
         v_min = max(v_min, int(np.rint(neuron.v_min * scale)))
@@ -199,20 +226,64 @@ def _unsupported_neuron(neuron: Neuron, where: str, chip: NumberFormat) -> list[
 
 
 def _report(network: Network, layer: Layer, scale: float, bound_by: str, rounded: np.ndarray) -> LayerScale:
-    if not isinstance(layer.op, Conv2d | Dense):
+    op, neuron = network[layer.name].op, _neuron_after(network, layer).op
+    if not isinstance(layer.op, Conv2d | Dense) or not isinstance(op, Conv2d | Dense) or not isinstance(neuron, Neuron):
         raise UnsupportedError("only weight layers have a scale", where=layer.name)
-    original = layer.op.weight
-    neuron = _neuron_after(network, layer).op
-    theta = int(neuron.threshold) if isinstance(neuron, Neuron) else 0
+    original, theta = layer.op.weight, int(neuron.threshold)
     nonzero = int((original != 0).sum())
-    largest = int(np.abs(rounded).max())
+    sums = states = fits = None
+    if _is_bounded(network, layer):
+        sums = sum_bounds(op, most_events(network, layer))
+        states = state_bounds(neuron, sums, network.input.steps)
+    if neuron.state_bits is not None and states is not None:
+        most = (2 ** (neuron.state_bits - 1) - 1) // 2**neuron.state_shift
+        fits = -most <= states[0] and states[1] <= most
     return LayerScale(
         layer.name,
         float(scale),
         bound_by,
         weight_error=float(np.abs(rounded / scale - original).max()),
         zeroed_share=float(((rounded == 0) & (original != 0)).sum() / nonzero) if nonzero else 0.0,
-        effective_bits=float(np.log2(2 * largest + 1)),
+        ties=int((np.abs(original * scale - np.trunc(original * scale)) == 0.5).sum()),
+        effective_bits=float(np.log2(2 * int(np.abs(rounded).max()) + 1)),
         threshold=theta,
         max_weight_over_threshold=float(rounded.max() / theta),
+        sum_bound=None if sums is None else max(-sums[0], sums[1]),
+        state_bounds=states,
+        overflow_excluded=fits,
     )
+
+
+def _is_bounded(network: Network, layer: Layer) -> bool:
+    """Whether something bounds the events that each input of this layer carries in one step."""
+    for name in layer.inputs:
+        while name != INPUT and isinstance(network[name].op, SumPool2d):
+            name = network[name].inputs[0]
+        source = None if name == INPUT else network[name].op
+        if network.input.max_count is None if source is None else getattr(source, "max_spikes", None) is None:
+            return False
+    return True
+
+
+def sum_bounds(op: Conv2d | Dense, most: int) -> tuple[int, int]:
+    """Lowest and highest sum of one step, each input between 0 and ``most``, the bias included."""
+    rows = op.weight.reshape(len(op.weight), -1) * most
+    bias = np.zeros(len(rows), np.int64) if op.bias is None else op.bias
+    low, high = rows.clip(max=0).sum(axis=1) + bias, rows.clip(min=0).sum(axis=1) + bias
+    return min(0, int(low.min())), max(0, int(high.max()))
+
+
+def state_bounds(neuron: Neuron, sums: tuple[int, int], steps: int) -> tuple[int, int]:
+    """Lowest and highest state before firing over a clip from zero state; a leak only brings states nearer to 0.
+
+    After each step a state is below the threshold, or reset; only subtraction with a bounded number of spikes can
+    leave more, so that every step may add to it.
+    """
+    low, high = sums
+    kept = max(int(neuron.threshold) - 1, int(neuron.reset_value))
+    if neuron.reset is Reset.SUBTRACT and neuron.max_spikes is not None:
+        kept = (steps - 1) * high
+    lowest = (steps - 1) * low + min(0, int(neuron.reset_value))
+    if neuron.v_min is not None:
+        lowest = max(int(neuron.v_min), lowest)
+    return lowest + low, max(kept, 0) + high

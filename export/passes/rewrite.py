@@ -10,8 +10,8 @@ from typing import TypeVar
 import numpy as np
 
 from spikefold.errors import Issue, UnsupportedError
-from spikefold.export.network import Layer, Network
-from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate
+from spikefold.export.network import INPUT, Layer, Network
+from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, Shape
 
 Folded = TypeVar("Folded", BatchNorm, Gate, AvgPool2d)
 
@@ -55,3 +55,18 @@ def scaled(layer: Layer, factor: np.ndarray) -> Conv2d | Dense:
         raise UnsupportedError("only weight layers can be scaled", where=layer.name)
     weight = op.weight * factor.reshape(-1, *[1] * (op.weight.ndim - 1))
     return replace(op, weight=weight, bias=None if op.bias is None else op.bias * factor)
+
+
+def by_input(op: Conv2d | Dense, values: np.ndarray, shape: Shape) -> np.ndarray:
+    """One value for each input channel, laid out to multiply the weights of a layer that reads ``shape``."""
+    if isinstance(op, Dense):
+        return np.repeat(values, shape[1] * shape[2])[None, :]
+    by_group = values.reshape(op.groups, -1)
+    return np.repeat(by_group, op.weight.shape[0] // op.groups, axis=0)[:, :, None, None]
+
+
+def weights_before(network: Network, neurons: Layer) -> list[Layer] | None:
+    """The weight layers that feed these neurons and nothing else; None where anything else lies between."""
+    found = [network[name] for name in neurons.inputs if name != INPUT]
+    alone = all(isinstance(la.op, Conv2d | Dense) and len(network.consumers(la.name)) == 1 for la in found)
+    return found if alone and len(found) == len(neurons.inputs) else None

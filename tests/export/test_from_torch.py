@@ -85,7 +85,7 @@ def test_the_trained_model_fires_the_same_spikes(attention: str, kind: str, redu
     for name, module in model.layers.named_children():
         if isinstance(module, ASA):
             gates[name] = rng.uniform(0.5, 0.95, module.channels)
-            module.static_gate = torch.from_numpy(gates[name])
+            module.static_gate = torch.from_numpy(gates[name])[:, None, None]
     network = from_torch(model.layers, SPEC, CLASSES, gates)
     assert _assert_same(model.layers, network, _frames()) > 6 * 5 * 6 * 30
     assert network.history == ("from_torch",)
@@ -179,7 +179,7 @@ def test_weights_geometry_and_groups_are_taken_as_they_are() -> None:
 
 def test_everything_unsupported_is_named_at_once() -> None:
     layers = _chain(
-        max=nn.MaxPool2d(2), same=nn.Conv2d(2, 2, 3, padding="same"),
+        max=nn.MaxPool2d(3, 2), same=nn.Conv2d(2, 2, 3, padding="same"),
         mirror=nn.Conv2d(2, 2, 3, padding_mode="reflect"),
         overlapping=nn.AvgPool2d(3, 2), padded=nn.AvgPool2d(2, padding=1), up=nn.AvgPool2d(2, ceil_mode=True),
         divisor=nn.AvgPool2d(2, divisor_override=3), loose=nn.BatchNorm2d(2, track_running_stats=False),

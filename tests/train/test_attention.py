@@ -149,10 +149,12 @@ def test_asa_2_has_no_temporal_mixing() -> None:
 def test_a_static_gate_replaces_everything() -> None:
     asa, x = _asa(5, 3), _clips(5, 2, 3)
     scale = torch.tensor([0.25, 1.0, 3.0]).double()
-    asa.static_gate = scale
+    asa.static_gate = scale[:, None, None]
     y = asa(x)
     for channel in range(3):
         assert torch.equal(y[:, :, channel], x[:, :, channel] * scale[channel])
+    asa.static_gate = torch.rand(x.shape[2:]).double()
+    assert torch.equal(asa(x), x * asa.static_gate)
     assert asa(x[:2]).shape == (2, 2, 3, 4, 6), "the length of a clip matters no more"
 
 

@@ -113,16 +113,16 @@ def test_a_batch_is_moved_down_and_right_with_zeros_moved_in(
 ) -> None:
     frames = torch.arange(1.0, 1 + 2 * 3 * 2 * 5 * 7).reshape(2, 3, 2, 5, 7)
     monkeypatch.setattr(torch, "randint", lambda low, high, size: torch.tensor([down, right]))
-    assert torch.equal(loop._shifted(frames, 2), _moved(frames, down, right))
+    assert torch.equal(loop.shifted(frames, 2), _moved(frames, down, right))
 
 
 def test_every_shift_up_to_the_most_comes_and_none_beyond() -> None:
     torch.manual_seed(0)
     frames = torch.arange(1.0, 1 + 4 * 5).reshape(1, 1, 1, 4, 5)
     known = {_moved(frames, *shift).numpy().tobytes(): shift for shift in itertools.product((-1, 0, 1), repeat=2)}
-    seen = {known[loop._shifted(frames, 1).numpy().tobytes()] for _ in range(200)}
+    seen = {known[loop.shifted(frames, 1).numpy().tobytes()] for _ in range(200)}
     assert len(seen) == 9
-    assert loop._shifted(frames, 0) is frames
+    assert loop.shifted(frames, 0) is frames
 
 
 def test_frames_and_labels_must_go_together() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spikefold.config import Config, ModelConfig, TrainConfig
-from spikefold.train import twins
+from spikefold.train import side_by_side
 from spikefold.train.checkpoint import load
 from spikefold.train.frames import Binning
 from spikefold.train.loop import ClipSet, Epoch, train
@@ -51,7 +51,7 @@ def test_both_networks_are_trained_as_they_would_be_alone(job: Job, tmp_path: Pa
 
 def test_a_training_that_fails_is_not_silent(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # in a thread, to spare the start of another process
-    monkeypatch.setattr(twins, "ProcessPoolExecutor", lambda workers, mp_context: ThreadPoolExecutor(workers))
+    monkeypatch.setattr(side_by_side, "ProcessPoolExecutor", lambda workers, mp_context: ThreadPoolExecutor(workers))
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="file"):
         train_all(job, {"attended": ("asa2", tmp_path / "file" / "checkpoint")}, lambda name, epoch: None)

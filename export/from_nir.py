@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The door for networks trained elsewhere: a ``.nir`` file as a real `Network`, function for function, or a refusal.
+
+Supported: Input and Output (one each), Conv2d (padding in numbers, "same" or "valid"), Linear, Affine, Flatten of
+everything, SumPool2d and AvgPool2d (windows side by side, no padding), IF, LIF, CubaLIF without a lasting current,
+and graphs of these inside each other. Chains and graphs: a node with several edges in reads their sum. Everything
+else is refused, all at once, each node by name with its reason and what to do: other nodes and unknown fields,
+recurrence, ``v_leak`` and ``v_reset`` other than 0, nodes that read nothing or lead nowhere.
+
+`nir_options` says what the file does not, `nir_file` how bytes become nodes, `nir_wiring` their order, `nir_neurons`
+how a neuron becomes one of ours, `nir_ops` the rest. What happens here: shapes, layers from nodes. A Flatten is no
+layer, for `Dense` reads its input in C, H, W order anyway; neurons behind a Flatten keep the shape of the map, their
+parameters are reshaped. An Input of rank 3 is ``(C, H, W)``, of rank 1 ``(C, 1, 1)``; of rank 4 or 2 in snnTorch's
+convention its first axis is the batch. An average pool stays one; the passes fold it or refuse it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from spikefold.errors import Issue, NetworkError, UnsupportedError
+from spikefold.export import nir_neurons, nir_ops
+from spikefold.export.network import INPUT, InputSpec, Layer, Network
+from spikefold.export.neuron import Neuron
+from spikefold.export.nir_file import IDENTITY, Node, read_graph
+from spikefold.export.nir_options import DEFAULTS, NirOptions
+from spikefold.export.nir_wiring import Wiring, wiring
+from spikefold.export.ops import AvgPool2d, Conv2d, Dense, Shape, SumPool2d
+
+STEP = "from_nir"
+_ENDS = {"Input": {"shape"}, "Output": {"shape"}, IDENTITY: {"shape"}, "Flatten": {"start_dim", "end_dim"}}
+_FIELDS = nir_neurons.KINDS | nir_ops.KINDS | _ENDS
+_ALWAYS = {"type", "metadata", "input_type", "output_type"}
+_TO_DO = {
+    "Scale": "multiply it into the weights before or after it",
+    "Threshold": "it has no state: use IF neurons",
+    "Delay": "no chip here delays spikes: train without delays",
+    "LI": "a readout without spikes: end the network with IF or LIF neurons",
+    "CubaLI": "a readout without spikes: end the network with IF or LIF neurons",
+    "I": "a readout without spikes: end the network with IF or LIF neurons",
+    "Conv1d": "write it as a Conv2d over one row",
+}
+
+
+@dataclass(frozen=True)
+class _Signal:
+    """What a node gives: the sum of these layers, their shape where known, and whether a Flatten came before."""
+
+    sources: tuple[str, ...] = ()
+    shape: Shape | None = None
+    flat: bool = False
+
+
+def read(path: Path, options: NirOptions = DEFAULTS) -> Network:
+    """A real network from a file; layers keep the names of their nodes.
+
+    Args:
+        path: the ``.nir`` file.
+        options: what the file does not say.
+
+    Raises:
+        DataError: the file is missing, damaged or no NIR graph, or a field is.
+        UnsupportedError: with everything that lies outside the subset.
+    """
+    wires = wiring(read_graph(path))
+    builder = _Builder(wires, options, list(wires.issues))
+    for node in wires.order:
+        builder.add(node)
+    if not builder.issues:
+        try:
+            return builder.network()
+        except NetworkError as error:
+            builder.refuse(error.what, error.where or "network", "as said", "a valid network", error.hint)
+    raise UnsupportedError("the file holds what cannot be imported", where=str(path), issues=builder.issues)
+
+
+@dataclass
+class _Builder:
+    """Walks the nodes in order, whatever was wrong with those before."""
+
+    wires: Wiring
+    options: NirOptions
+    issues: list[Issue]
+    layers: dict[str, Layer] = field(default_factory=dict)
+    signals: dict[str, _Signal] = field(default_factory=dict)
+
+    def refuse(self, rule: str, where: object, got: str, limit: str, hint: str) -> None:
+        self.issues.append(Issue(rule, str(where), got, limit, hint or "write the file again"))
+
+    def network(self) -> Network:
+        options = self.options
+        shapes = {node.kind: self.signals[node.name].shape for node in self.wires.order}
+        shape, out = shapes["Input"] or (1, 1, 1), shapes["Output"] or (1, 1, 1)
+        spec = InputSpec(shape, options.step_us(), options.steps, options.max_count)
+        return Network(spec, tuple(self.layers.values()), options.classes or math.prod(out), (STEP,))
+
+    def add(self, node: Node) -> None:
+        known = _FIELDS.get(node.kind)
+        # what follows a node that is refused is looked at all the same, but for its shape
+        self.signals[node.name] = _Signal((node.name,))
+        if known is None:
+            hint = _TO_DO.get(node.kind, "replace it by nodes of the subset, or leave it out")
+            self.refuse("a node of the subset", node, node.kind, ", ".join(sorted(_FIELDS)), hint)
+            return
+        if strange := sorted(set(node.fields) - known - _ALWAYS):
+            self.refuse("known fields", node, f"{strange}", f"{sorted(known)}", "it says what NIR 1.0 does not know")
+        make = {"Input": self._input, "Output": self._output, "Flatten": self._flatten, IDENTITY: _unchanged}
+        try:
+            self.signals[node.name] = make.get(node.kind, self._layer)(node, self._joined(node))
+        except UnsupportedError as error:
+            self.issues += error.issues or [Issue(error.what, str(node), "as said", "the subset", error.hint)]
+
+    def _joined(self, node: Node) -> _Signal:
+        """The sum of everything that a node reads."""
+        found = [self.signals.get(name, _Signal((name,))) for name in self.wires.reads[node.name]]
+        shapes = {signal.shape for signal in found}
+        if len(shapes - {None}) > 1:
+            got = " and ".join(str(shape) for shape in shapes if shape)
+            self.refuse("inputs of one shape", node, got, "equal shapes", "a sum needs equal shapes")
+        sources = tuple(source for signal in found for source in signal.sources)
+        return _Signal(sources, shapes.pop() if len(shapes) == 1 else None, any(signal.flat for signal in found))
+
+    def _layer(self, node: Node, signal: _Signal) -> _Signal:
+        shape, op = signal.shape, self._op(node, signal.shape)
+        dense = isinstance(op, Dense)
+        if shape is not None and shape[1:] != (1, 1) and not isinstance(op, Neuron) and signal.flat != dense:
+            hint = "put a Flatten before it" if dense else "a map is needed: move the Flatten behind it"
+            self.refuse("shape", node, f"a {'map' if dense else 'vector'} of {shape}", "the other", hint)
+        try:
+            after = None if shape is None else op.output_shape(shape)
+        except NetworkError as error:
+            raise UnsupportedError(error.what, hint=error.hint or "the shapes in the file must meet") from error
+        # our own name for the network's input is taken
+        name = node.name if node.name != INPUT else f"{INPUT}_"
+        self.layers[name] = Layer(name, op, signal.sources, f"nir.{node.kind} {node.name}")
+        return _Signal((name,), after, dense or signal.flat)
+
+    def _op(self, node: Node, shape: Shape | None) -> Conv2d | Dense | SumPool2d | AvgPool2d | Neuron:
+        if node.kind in nir_neurons.KINDS:
+            return nir_neurons.neuron(node, shape, self.options.semantics())
+        return nir_ops.operation(node, None if shape is None else (shape[1], shape[2]))
+
+    def _input(self, node: Node, _: _Signal) -> _Signal:
+        declared, chosen = node.fields.get("shape"), self.options.input_shape
+        sizes = tuple(node.whole("shape").ravel().tolist()) if isinstance(declared, np.ndarray) else ()
+        if len(sizes) in (2, 4) and self.options.convention == "snntorch":
+            sizes = sizes[1:]
+        if chosen is None and len(sizes) in (1, 3) and min(sizes) > 0:
+            chosen = (sizes[0], sizes[1], sizes[2]) if len(sizes) == 3 else (sizes[0], 1, 1)
+        if chosen is None or (sizes and math.prod(sizes) != math.prod(chosen)):
+            limit = "(C, H, W) or (N,)" if chosen is None else f"{chosen}, by option"
+            self.refuse("input shape", node, f"{sizes or 'none'}", limit, "say input_shape=[C,H,W]")
+            return _Signal((INPUT,))
+        return _Signal((INPUT,), chosen, len(sizes) == 1)
+
+    def _output(self, node: Node, signal: _Signal) -> _Signal:
+        wrong = [
+            name for name in signal.sources if name in self.layers and not isinstance(self.layers[name].op, Neuron)
+        ]
+        if wrong or len(signal.sources) != 1 or signal.sources == (INPUT,):
+            got = f"reads {list(signal.sources)}"
+            self.refuse("one spiking output", node, got, "one layer of neurons", "end with IF or LIF neurons")
+        declared, shape = node.fields.get("shape"), signal.shape
+        if (
+            shape
+            and isinstance(declared, np.ndarray)
+            and math.prod(node.whole("shape").ravel().tolist()) != math.prod(shape)
+        ):
+            self.refuse(
+                "output shape", node, f"{declared.tolist()}", f"{shape} arrives", "the file contradicts itself"
+            )
+        return signal
+
+    def _flatten(self, node: Node, signal: _Signal) -> _Signal:
+        rank = 1 if signal.flat else 3
+        start, end = (int(node.whole(key).flat[0]) for key in ("start_dim", "end_dim"))
+        if signal.shape is not None and (start not in (0, -rank) or end not in (-1, rank - 1)):
+            got = f"dimensions {start} to {end} of {rank}"
+            self.refuse("Flatten of everything", node, got, "0 to -1", "flatten the whole map")
+        return _Signal(signal.sources, signal.shape, flat=True)
+
+
+def _unchanged(node: Node, signal: _Signal) -> _Signal:
+    return signal

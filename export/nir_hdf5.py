@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A process of its own that turns HDF5 from a stranger into plain arrays: ``python nir_hdf5.py FILE.nir OUT.npz``.
+
+A few bytes changed can make the HDF5 library (2.0, through h5py 3.16) read wild memory and take the process with it;
+then it is this one, and `nir_file` says so. It imports nothing of ours. Nothing outside the file is read (no soft,
+external or virtual parts), and sizes are checked before memory is taken.
+
+OUT holds ``tree``, JSON in which a group is an object and a leaf a list: ``["text", t]``, ``["names", texts]`` (lists
+of lists), ``["array", i]`` or ``["nothing"]``; and the arrays ``a0, a1, ...``. The exit code is 0, or 6 with a reason
+on stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+LARGEST_BYTES = 2**30
+"""Most numbers of one file, in bytes: a hundred times what fits the largest chip."""
+BAD_FILE = 6
+_MOST_PARTS, _DEEPEST = 100_000, 32
+_BROKEN = (
+    OSError, ValueError, TypeError, KeyError, RuntimeError, AttributeError, ArithmeticError, LookupError, MemoryError,
+    NotImplementedError, RecursionError,
+)  # fmt: skip
+"""What h5py raises on a damaged file, found by cutting files and by changing single bytes."""
+
+
+class _Reader:
+    """Copies groups into plain values, and counts what it takes."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, np.ndarray] = {}
+        self._bytes = self._parts = 0
+
+    def tree(self, group: Any, depth: int = 0) -> dict[str, Any]:
+        if depth > _DEEPEST:
+            raise ValueError(f"nested deeper than {_DEEPEST}")
+        if not isinstance(group, h5py.Group):
+            raise TypeError("no group where a graph must be")
+        found: dict[str, Any] = {}
+        for name in group:
+            self._parts += 1
+            if self._parts > _MOST_PARTS:
+                raise ValueError(f"more than {_MOST_PARTS} parts")
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise ValueError(f"{name!r} is a link to somewhere else")
+            item = group[name]
+            found[name] = self.tree(item, depth + 1) if isinstance(item, h5py.Group) else self._leaf(name, item)
+        return found
+
+    def _leaf(self, name: str, item: Any) -> list[Any]:
+        if not isinstance(item, h5py.Dataset) or item.is_virtual or item.external:
+            raise ValueError(f"{name!r} holds no values of its own")
+        if item.shape is None:
+            return ["nothing"]
+        self._bytes += int(item.nbytes)
+        if self._bytes > LARGEST_BYTES:
+            raise ValueError(f"{name!r} takes the file beyond {LARGEST_BYTES >> 20} MiB of numbers")
+        value = np.asarray(item[()])
+        if value.dtype.kind in "biuf":
+            self.arrays[f"a{len(self.arrays)}"] = value
+            return ["array", len(self.arrays) - 1]
+        texts = _texts(value.tolist())
+        return ["text", texts] if isinstance(texts, str) else ["names", texts]
+
+
+def _texts(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_texts(part) for part in value]
+    if isinstance(value, bytes | str):
+        return value.decode("utf-8") if isinstance(value, bytes) else value
+    raise ValueError(f"neither numbers nor texts: {type(value).__name__}")
+
+
+def main() -> int:
+    """Read the file of the first argument into the archive of the second."""
+    source, target = sys.argv[1:]
+    reader = _Reader()
+    try:
+        with h5py.File(source, "r") as file:
+            tree = json.dumps(reader.tree(file["node"]))
+        with Path(target).open("wb") as out:
+            np.savez(out, allow_pickle=False, tree=np.array(tree), **reader.arrays)
+    except _BROKEN as error:
+        sys.stderr.write(f"{error}".strip() or type(error).__name__)
+        return BAD_FILE
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

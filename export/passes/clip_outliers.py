@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clip the few largest weights and biases of a layer, so that all the others are rounded more finely.
+
+`passes.quantise` gives a layer the largest factor with which its largest value still fits. One outlier then costs every
+other weight its precision. For a limit factor ``c >= 1`` this pass clips weights and bias to what fits with ``c`` times
+that factor; quantisation afterwards finds ``c`` times the factor by itself, so a vendor's own discretisation does too.
+
+The limit is searched for each layer over calibration inputs: of the candidates ``c`` the one with the least mean squared
+error of the layer's input current, relative to its threshold,
+
+    E[((W_c x + b_c) - (W x + b))^2] / theta^2,   W_c = round(clip(W)) / scale
+
+on the inputs that the layer had in the real network. ``c = 1`` is among them, so the error never grows.
+
+Precondition: that of `passes.quantise`. Not exact: clipping changes the function where it clips; the report has the
+error with and without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from spikefold.errors import UnsupportedError
+from spikefold.export.network import Layer, Network
+from spikefold.export.neuron import Neuron
+from spikefold.export.numbers import NumberFormat
+from spikefold.export.ops import Conv2d, Dense
+from spikefold.export.passes.quantise import most_events, refuse_unsupported, scale_for
+
+STEP = "clip_outliers"
+CANDIDATES = (1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
+Apply = Callable[[Conv2d | Dense, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Clipped:
+    """One layer's search: relative mean squared error of its current with the largest value kept, and with the limit.
+
+    Attributes:
+        layer: its name.
+        limit: the factor ``c`` chosen.
+        clipped_share: share of weights that were clipped.
+        error_max: error where nothing is clipped.
+        error: error with the limit chosen.
+    """
+
+    layer: str
+    limit: float
+    clipped_share: float
+    error_max: float
+    error: float
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values for a report."""
+        return asdict(self)
+
+
+def clip_outliers(
+    network: Network, chip: NumberFormat, inputs: Mapping[str, np.ndarray], apply: Apply
+) -> tuple[Network, tuple[Clipped, ...]]:
+    """The network with the outliers of each layer clipped where that lowers the error.
+
+    Args:
+        network: real, folded.
+        chip: the integers.
+        inputs: a sample of each weight layer's inputs, ``(N, C, H, W)`` by layer name.
+        apply: runs one weight layer on such a batch (the reference's).
+
+    Raises:
+        UnsupportedError: what `passes.quantise` refuses.
+    """
+    refuse_unsupported(network, chip)
+    layers, report = [], []
+    for layer in network:
+        if not isinstance(layer.op, Conv2d | Dense):
+            layers.append(layer)
+            continue
+        op, entry = _search(network, layer, layer.op, chip, inputs[layer.name], apply)
+        layers.append(replace(layer, op=op))
+        report.append(entry)
+    changed = any(entry.limit > 1 for entry in report)
+    return network.rewritten(layers, STEP) if changed else network, tuple(report)
+
+
+def _search(
+    network: Network, layer: Layer, op: Conv2d | Dense, chip: NumberFormat, x: np.ndarray, apply: Apply
+) -> tuple[Conv2d | Dense, Clipped]:
+    neuron, most = network.consumers(layer.name)[0].op, most_events(network, layer)
+    if not isinstance(neuron, Neuron):
+        raise UnsupportedError("a weight layer without neurons", where=layer.name)
+    base, _ = scale_for(op, neuron, most, chip)
+    wanted, theta = apply(op, x), float(neuron.threshold)
+
+    def error(clipped: Conv2d | Dense) -> float:
+        scale, _ = scale_for(clipped, neuron, most, chip)
+        bias = None if clipped.bias is None else np.rint(clipped.bias * scale) / scale
+        rounded = replace(clipped, weight=np.rint(clipped.weight * scale) / scale, bias=bias)
+        # the threshold is rounded too: the same current against another threshold is another error
+        shift = np.rint(theta * scale) / scale / theta
+        return float(np.mean((apply(rounded, x) / shift - wanted) ** 2)) / theta**2
+
+    errors = {limit: error(_clipped(op, base * limit, chip)) for limit in CANDIDATES}
+    best = min(errors, key=lambda limit: errors[limit])
+    chosen = op if best == 1 else _clipped(op, base * best, chip)
+    share = float((chosen.weight != op.weight).mean())
+    return chosen, Clipped(layer.name, best, share, errors[1.0], errors[best])
+
+
+def _clipped(op: Conv2d | Dense, scale: float, chip: NumberFormat) -> Conv2d | Dense:
+    def within(values: np.ndarray, bits: int) -> np.ndarray:
+        return np.clip(values, -(2 ** (bits - 1)) / scale, (2 ** (bits - 1) - 1) / scale)
+
+    bias = None if op.bias is None else within(op.bias, chip.bias_bits)
+    return replace(op, weight=within(op.weight, chip.weight_bits), bias=bias)

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``2_fold``: calibrate the gates, choose their static form by target, fold, prove it, give each chip its neurons."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spikefold.export.from_torch import from_torch
+from spikefold.export.io import identity, save_network
+from spikefold.export.network import InputSpec, Network
+from spikefold.export.passes.fold import FOLDS
+from spikefold.hardware.flips import flips
+from spikefold.hardware.registry import chip_named
+from spikefold.session import FOLD, NETWORK, TRAIN, Session, write_json
+from spikefold.train import checkpoint, gates, static_forms
+from spikefold.train.checkpoint import Checkpoint
+from spikefold.train.target_neuron import for_chip
+
+EXCHANGE = "exchange"
+"""The target that carries every form: the folded network, and the files that other tools read."""
+
+
+def fold_stage(session: Session) -> None:
+    """Write the folded network, and each chip's own form of it with neurons that the chip has."""
+    config = session.config
+    trained = checkpoint.load(session.path(TRAIN) / NETWORK)
+    calibration = session.clips("train").first(config.gates.clips)
+    statistics = gates.calibrate(trained.model, calibration.frames)
+    targets = {EXCHANGE: gates.FORMS} | {name: chip_named(name).gate_forms for name in config.chips.names}
+    measured = static_forms.measure(trained.model, statistics, calibration, config.train.gain)
+    choices = {target: static_forms.choose(measured, allowed) for target, allowed in targets.items()}
+    for choice in choices.values():
+        static_forms.refuse_poor(
+            choice, trained.model, statistics, calibration, config.gates.tolerance, config.gates.accept
+        )
+    proven = calibration.frames[:, : config.chips.parity_clips]
+    folded, proofs, found = {}, {}, {}
+    for form in dict.fromkeys(choice.form for choice in choices.values()):
+        network = _describe(trained, {} if form == "none" else static_forms.factors(statistics, form))
+        folded[form] = network, *fold_proven(network, proven)
+        proofs[form] = folded[form][2]
+    with session.writing(FOLD) as folder:
+        unfolded, network, _ = folded[choices[EXCHANGE].form]
+        save_network(unfolded, folder / "unfolded")
+        save_network(network, folder / "folded")
+        for name in config.chips.names:
+            own = folded[choices[name].form][1]
+            found[name] = _write_target(own, name, calibration.frames, folder / name)
+            session.reporter.line(f"{name}: static attention per {choices[name].form}, {choices[name].why}")
+        write_json(folder / "fold.json", {
+            "identity": identity(network), "passes": proofs[choices[EXCHANGE].form], "proofs": proofs,
+            "gates": {name: layer.to_json() for name, layer in statistics.items()},
+            "choices": {target: choice.to_json() for target, choice in choices.items()}, "replaced": found,
+        })  # fmt: skip
+    session.reporter.line(f"folded network {identity(network)[:12]}, attention per {choices[EXCHANGE].form}")
+
+
+def _describe(trained: Checkpoint, factors: dict[str, np.ndarray]) -> Network:
+    binning = trained.binning
+    spec = InputSpec(binning.shape, binning.dt_us, binning.steps, binning.max_count)
+    return from_torch(trained.model.layers, spec, len(trained.classes), factors)
+
+
+def fold_proven(network: Network, frames: np.ndarray) -> tuple[Network, list[dict[str, Any]]]:
+    """Apply the folding passes, each proven by running before and after in float64; every flip is explained.
+
+    Raises:
+        MismatchError: a spike flipped further from its threshold than rounding can bring it.
+    """
+    proofs = []
+    for step in FOLDS:
+        folded = step(network)
+        if folded is network:
+            continue
+        found = flips(network, folded, frames)
+        proofs.append({"pass": step.__name__, "flips": len(found.roots) + found.consequences} | found.to_json())
+        network = folded
+    return network, proofs
+
+
+def _write_target(network: Network, chip: str, frames: np.ndarray, folder: Path) -> list[dict[str, Any]]:
+    folder.mkdir()
+    save_network(network, folder / "folded")
+    target, replaced = for_chip(network, chip_named(chip).numbers, frames)
+    save_network(target, folder / "target")
+    return [asdict(layer) for layer in replaced]

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``5_simulate``: every step of the way down, run over the whole test set; how accurate it is, and what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spikefold.export.io import load_network
+from spikefold.hardware import clocked
+from spikefold.hardware.accuracy import accuracy, predictions
+from spikefold.hardware.trace import Trace, save_trace
+from spikefold.session import ADAPT, EXPORT, FOLD, NETWORK, SIMULATE, TRAIN, TWIN, Session, read_json, write_json
+from spikefold.stages.fold import EXCHANGE
+from spikefold.train import checkpoint, gates, static_forms
+from spikefold.train.loop import ClipSet
+from spikefold.train.tracing import trace_model
+
+
+@dataclass(frozen=True, eq=False)
+class Rung:
+    """One step of the way from the trained network to a chip.
+
+    Attributes:
+        name: unique in a run.
+        what: what runs, for the report.
+        before: the rung that it came from, or None.
+        network: file of the network whose connections it has, relative to the run.
+        trace: its spikes on the test set.
+    """
+
+    name: str
+    what: str
+    before: str | None
+    network: str
+    trace: Trace
+
+
+def simulate_stage(session: Session) -> None:
+    """Write each rung's trace and accuracy."""
+    test, classes = session.clips("test"), len(session.dataset.classes)
+    results: dict[str, Any] = {}
+    traces: dict[str, Trace] = {}
+    with session.writing(SIMULATE) as folder:
+        for rung in _rungs(session, test):
+            save_trace(rung.trace, folder / f"trace.{rung.name}.npz")
+            traces[rung.name] = rung.trace
+            results[rung.name] = _facts(rung, test, classes) | _changes(rung, traces, classes)
+            found = results[rung.name]
+            session.reporter.line(
+                f"{rung.name}: accuracy {found['accuracy']:.3f} on {len(test)} clips, {found['spikes']} spikes"
+            )
+        write_json(folder / "simulate.json", results)
+
+
+def _rungs(session: Session, test: ClipSet) -> Iterator[Rung]:
+    folds = read_json(session.path(FOLD) / "fold.json")
+    trained = checkpoint.load(session.path(TRAIN) / NETWORK)
+    unfolded = f"{FOLD}/unfolded"
+    yield Rung("float", "trained network, dynamic attention, PyTorch float32", None, unfolded,
+               trace_model(trained.model, test.frames))  # fmt: skip
+    twin = session.path(TRAIN) / TWIN
+    if twin.is_dir():
+        yield Rung(TWIN, "its twin without attention, PyTorch float32", None, unfolded,
+                   trace_model(checkpoint.load(twin).model, test.frames))  # fmt: skip
+    form = folds["choices"][EXCHANGE]["form"]
+    before = "float"
+    if form != "none":
+        statistics = gates.calibrate(trained.model, session.clips("train").first(session.config.gates.clips).frames)
+        with gates.static(trained.model, static_forms.factors(statistics, form)) as frozen:
+            yield Rung("static", f"static attention per {form}, PyTorch float32", before, unfolded,
+                       trace_model(frozen, test.frames))  # fmt: skip
+        before = "static"
+    yield _run(session, test, "folded", "batch norm, pooling and attention folded, float64", before, f"{FOLD}/folded")
+    for name in session.config.chips.names:
+        yield from _chip_rungs(session, test, name, folds)
+
+
+def _chip_rungs(session: Session, test: ClipSet, name: str, folds: dict[str, Any]) -> Iterator[Rung]:
+    before, form = "folded", folds["choices"][name]["form"]
+    if form != folds["choices"][EXCHANGE]["form"]:
+        yield _run(session, test, f"{name}.folded", f"static attention per {form}, folded, float64", before,
+                   f"{FOLD}/{name}/folded")  # fmt: skip
+        before = f"{name}.folded"
+    if folds["replaced"][name]:
+        yield _run(session, test, f"{name}.target", "with the chip's neurons, float64", before,
+                   f"{FOLD}/{name}/target")  # fmt: skip
+        before = f"{name}.target"
+    if session.config.adapt.epochs or session.config.adapt.synops_budget is not None:
+        yield _run(session, test, f"{name}.adapted", "fine-tuned in the chip's integers, its real weights, float64",
+                   before, f"{ADAPT}/{name}/adapted")  # fmt: skip
+        before = f"{name}.adapted"
+    title = read_json(session.path(EXPORT) / "export.json")["chips"][name]["title"]
+    yield _run(session, test, name, f"8-bit integers of {title}, clocked simulation", before,
+               f"{EXPORT}/{name}/network")  # fmt: skip
+
+
+def _run(session: Session, test: ClipSet, name: str, what: str, before: str, network: str) -> Rung:
+    stage, _, file = network.partition("/")
+    trace = clocked.run(load_network(session.path(stage) / Path(file)), test.frames)
+    return Rung(name, what, before, network, trace)
+
+
+def _facts(rung: Rung, test: ClipSet, classes: int) -> dict[str, Any]:
+    trace = rung.trace
+    found = accuracy(trace.output_counts(classes), test.labels)
+    return {
+        "what": rung.what, "network": rung.network, "before": rung.before,
+        "accuracy": found.share, "interval": list(found.interval), "clips": len(test), "spikes": trace.spikes,
+        "layers": {key: _layer_facts(trace, key) for key in trace.layers}, "runner": trace.runner,
+    }  # fmt: skip
+
+
+def _layer_facts(trace: Trace, name: str) -> dict[str, Any]:
+    layer = trace.layers[name]
+    return {
+        "spikes": layer.spikes, "rate": float(layer.raster.mean()), "overflow": layer.overflow,
+        "v_range": None if layer.v_range is None else list(layer.v_range),
+    }  # fmt: skip
+
+
+def _changes(rung: Rung, traces: dict[str, Trace], classes: int) -> dict[str, Any]:
+    """What this step changed: spike by spike in layers of unchanged shape, and in the classes told."""
+    if rung.before is None:
+        return {"changed": None}
+    before, after = traces[rung.before], rung.trace
+    told = (predictions(before.output_counts(classes)) != predictions(after.output_counts(classes))).sum()
+    layers = {}
+    for name, layer in after.layers.items():
+        other = before.layers.get(name)
+        if other is None or other.raster.shape != layer.raster.shape:
+            continue
+        flips = int(np.count_nonzero(other.raster != layer.raster))
+        layers[name] = {"flips": flips, "share": flips / layer.raster.size, "spikes_before": other.spikes}
+    return {"changed": {"since": rung.before, "predictions": int(told), "layers": layers}}

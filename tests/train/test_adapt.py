@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Adaptation learns in the chip's integers, keeps a budget, fades biases; equal inputs give equal weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from spikefold.config import AdaptConfig, TrainConfig
+from spikefold.energy.counts import count
+from spikefold.errors import ConfigError
+from spikefold.export.io import identity
+from spikefold.export.network import InputSpec, Layer, Network
+from spikefold.export.neuron import Neuron
+from spikefold.export.ops import Conv2d, Dense
+from spikefold.export.passes.quantise import quantise
+from spikefold.hardware import clocked, speck
+from spikefold.hardware.accuracy import predictions
+from spikefold.train.adapt import Adapted, Task, adapt
+from spikefold.train.loop import ClipSet, Epoch
+
+SPEC = InputSpec((2, 8, 8), 1000, 6, 9)
+TRAIN = TrainConfig(batch=10, shift=0, gain=10.0)
+
+
+def _clips(count: int, seed: int) -> ClipSet:
+    """Three classes: events at the top, at the bottom, on the left."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    rates = np.full((3, 8, 8), 0.1)
+    rates[0, :3], rates[1, 5:], rates[2, :, :3] = 0.9, 0.9, 0.9
+    frames = rng.poisson(rates[labels][None, :, None].repeat(6, 0).repeat(2, 2)).clip(0, 9).astype(np.uint16)
+    return ClipSet(frames, labels)
+
+
+def _network(theta: float = 1.0) -> Network:
+    rng = np.random.default_rng(0)
+    layers = (
+        Layer("c1", Conv2d(rng.normal(0.05, 0.3, (8, 2, 4, 4)), rng.normal(0, 0.1, 8), (2, 2), (1, 1))),
+        Layer("n1", Neuron(np.array(theta))),
+        Layer("c2", Conv2d(rng.normal(0.05, 0.3, (8, 8, 3, 3)), None, (1, 1), (1, 1))),
+        Layer("n2", Neuron(np.array(theta))),
+        Layer("d", Dense(rng.normal(0.0, 0.2, (6, 128)))),
+        Layer("out", Neuron(np.array(theta))),
+    )
+    return Network(SPEC, layers, 3)
+
+
+def _adapt(
+    settings: AdaptConfig, *, teacher: bool = False, chip: object = speck.NUMBERS, theta: float = 1.0
+) -> tuple[Adapted, list[Epoch]]:
+    clips, told = _clips(60, 0), []
+    logits = 5.0 * np.eye(3)[clips.labels] if teacher else None
+    task = Task(chip, clips, logits, settings, TRAIN, 0)  # type: ignore[arg-type]
+    return adapt(_network(theta), task, told.append), told
+
+
+def _accuracy(network: Network) -> float:
+    clips = _clips(60, 1)
+    trace = clocked.run(quantise(network, speck.NUMBERS)[0], clips.frames)
+    assert all(layer.spikes > 100 for layer in trace.layers.values())
+    return float((predictions(trace.output_counts(3)) == clips.labels).mean())
+
+
+def _synops(network: Network) -> float:
+    clips = _clips(60, 0)
+    integer, _ = quantise(network, speck.NUMBERS)
+    return count(integer, clips.frames, clocked.run(integer, clips.frames)).total("events") / 60
+
+
+@pytest.mark.parametrize("teacher", [False, True])
+def test_the_integer_network_learns(teacher: bool) -> None:
+    before = _accuracy(_network())
+    adapted, told = _adapt(AdaptConfig(epochs=6, lr=0.01, distill=1.0 if teacher else 0.0), teacher=teacher)
+    assert before < 0.6
+    assert _accuracy(adapted.network) > 0.9
+    assert [e.number for e in told] == [1, 2, 3, 4, 5, 6]
+    assert tuple(told) == adapted.epochs
+    assert told[-1].loss < 0.5 * told[0].loss
+    assert adapted.network.history[-1] == "adapt"
+
+
+def test_equal_inputs_give_equal_weights_and_coarser_integers_other_ones() -> None:
+    settings = AdaptConfig(epochs=1, lr=0.01)
+    one, two = _adapt(settings)[0].network, _adapt(settings)[0].network
+    assert identity(one) == identity(two)
+    assert identity(one) != identity(_adapt(settings, chip=replace(speck.NUMBERS, weight_bits=4))[0].network)
+
+
+def test_no_epochs_change_nothing() -> None:
+    adapted, told = _adapt(AdaptConfig(epochs=0))
+    assert identity(adapted.network) == identity(_network())
+    assert told == []
+
+
+def test_a_budget_removes_channels_and_is_kept() -> None:
+    full = _synops(_network())
+    budget = 0.6 * full
+    adapted, _ = _adapt(AdaptConfig(epochs=6, lr=0.01, distill=0.0, synops_budget=budget))
+    assert _synops(adapted.network) < 1.05 * budget
+    assert adapted.synops_before == pytest.approx(full, rel=0.02)
+    assert sum(kept for kept, of in adapted.channels.values()) < 16
+    for name, (kept, of) in adapted.channels.items():
+        assert of == 8
+        assert adapted.network.shapes[name][0] == kept >= 2
+    assert _accuracy(adapted.network) > 0.85
+
+
+def test_a_budget_that_nothing_can_meet_is_refused() -> None:
+    with pytest.raises(ConfigError, match="cannot be met") as caught:
+        _adapt(AdaptConfig(epochs=1, synops_budget=10.0))
+    assert caught.value.where == "adapt.synops_budget"
+
+
+def test_biases_fade_out_and_the_network_still_learns() -> None:
+    adapted, _ = _adapt(AdaptConfig(epochs=6, lr=0.01, distill=0.0, bias="fade"))
+    assert all(la.op.bias is None for la in adapted.network if isinstance(la.op, Conv2d | Dense))
+    assert _accuracy(adapted.network) > 0.9
+
+
+@pytest.mark.parametrize("cap", [False, True])
+def test_weights_stay_below_the_threshold_where_they_must(cap: bool) -> None:
+    adapted, _ = _adapt(AdaptConfig(epochs=2, lr=0.01, distill=0.0, cap_weights=cap), theta=0.4)
+    largest = max(float(la.op.weight.max()) for la in adapted.network if isinstance(la.op, Conv2d | Dense))
+    assert (largest <= 0.4 + 1e-6) == cap

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A chip's integer network as a PyTorch module that can be trained: the forward pass is the chip's arithmetic.
+
+The parameters are the real weights and biases. Each forward pass rounds them as `passes.quantise` does (same factor,
+same rounding, same threshold) and runs in whole numbers, so its spikes are those of the integer network, bit for bit.
+Backward, rounding counts as the identity (straight-through, Bengio et al. 2013), a spike as the arctangent surrogate
+of SpikingJelly on ``v / theta - 1``; a reset carries no gradient.
+
+Sums are float32 and exact below 2^24 (`hardware.clocked` computes the bound; 8-bit weights stay far below it), leaky
+states are float64, where the product with the 12-bit leak is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from spikingjelly.activation_based import surrogate
+from torch import nn
+
+from spikefold.errors import UnsupportedError
+from spikefold.export.network import INPUT, Layer, Network
+from spikefold.export.neuron import Fire, Neuron, Order, Overflow, Reset
+from spikefold.export.numbers import NumberFormat
+from spikefold.export.ops import Conv2d, Dense, SumPool2d
+from spikefold.export.passes.quantise import integer_neuron, most_events, refuse_unsupported, scale_for
+
+
+@dataclass(frozen=True, eq=False)
+class Activity:
+    """What one forward pass did: the last layer's spikes and current, and all values by layer name.
+
+    Attributes:
+        spikes: of the output layer, ``(T, N, K)``.
+        current: its input, in units of its threshold.
+        values: output of every layer, ``(T * N, C, H, W)``.
+    """
+
+    spikes: torch.Tensor
+    current: torch.Tensor
+    values: Mapping[str, torch.Tensor]
+
+
+class IntegerNet(nn.Module):
+    """A real network that computes as ``chip`` will.
+
+    Args:
+        network: real, folded; what `passes.quantise` accepts.
+        chip: the integers.
+
+    Attributes:
+        bias_share: biases count for this share of themselves; training fades them out with it.
+
+    Raises:
+        UnsupportedError: what `passes.quantise` refuses.
+    """
+
+    def __init__(self, network: Network, chip: NumberFormat) -> None:
+        super().__init__()
+        refuse_unsupported(network, chip)
+        self.network, self.chip, self.bias_share = network, chip, 1.0
+        self.weights, self.biases = nn.ParameterDict(), nn.ParameterDict()
+        for layer in network:
+            if isinstance(layer.op, Conv2d | Dense):
+                key = _key(layer.name)
+                self.weights[key] = nn.Parameter(torch.tensor(layer.op.weight, dtype=torch.float32))
+                if layer.op.bias is not None:
+                    self.biases[key] = nn.Parameter(torch.tensor(layer.op.bias, dtype=torch.float32))
+
+    def forward(self, frames: torch.Tensor, masks: Mapping[str, torch.Tensor] | None = None) -> Activity:
+        """Run frames ``(T, N, C, H, W)``; ``masks`` ``(C,)`` multiply the spikes of the named layers."""
+        steps, count = frames.shape[:2]
+        values = {INPUT: frames.flatten(0, 1)}
+        neurons: dict[str, Neuron] = {}
+        current = spikes = frames
+        for layer in self.network:
+            x = sum((values[name] for name in layer.inputs[1:]), start=values[layer.inputs[0]])
+            op = layer.op
+            if isinstance(op, Conv2d | Dense):
+                values[layer.name], neurons[layer.name] = self._weighted(layer, op, x)
+            elif isinstance(op, SumPool2d):
+                values[layer.name] = nn.functional.avg_pool2d(x, op.kernel, divisor_override=1)
+            elif isinstance(op, Neuron):
+                neuron = neurons[layer.inputs[0]]
+                current = x.unflatten(0, (steps, count))
+                spikes = fire_all(neuron, current)
+                if masks and layer.name in masks:
+                    spikes = spikes * masks[layer.name][:, None, None]
+                current = current / float(neuron.threshold)
+                values[layer.name] = spikes.flatten(0, 1)
+        return Activity(spikes.flatten(2), current.flatten(2), values)
+
+    def _weighted(self, layer: Layer, op: Conv2d | Dense, x: torch.Tensor) -> tuple[torch.Tensor, Neuron]:
+        real, neuron = self._op(layer, op), self.network.consumers(layer.name)[0].op
+        if not isinstance(neuron, Neuron):
+            raise UnsupportedError("a weight layer without neurons", where=layer.name)
+        scale, _ = scale_for(real, neuron, most_events(self.network, layer), self.chip)
+        weight = _rounded(self.weights[_key(layer.name)], scale)
+        bias = None
+        if real.bias is not None:
+            bias = _rounded(self.biases[_key(layer.name)] * self.bias_share, scale)
+        if isinstance(op, Dense):
+            y = nn.functional.linear(x.flatten(1), weight, bias)[:, :, None, None]
+        else:
+            y = nn.functional.conv2d(x, weight, bias, op.stride, op.padding, op.dilation, op.groups)
+        return y, integer_neuron(neuron, scale, self.chip)
+
+    def _op(self, layer: Layer, op: Conv2d | Dense) -> Conv2d | Dense:
+        key = _key(layer.name)
+        weight = self.weights[key].detach().double().numpy()
+        if key not in self.biases or not self.bias_share:
+            return replace(op, weight=weight, bias=None)
+        return replace(op, weight=weight, bias=(self.biases[key] * self.bias_share).detach().double().numpy())
+
+    def to_network(self) -> Network:
+        """The real network with the present weights; a bias faded out is gone."""
+        layers = [
+            replace(layer, op=self._op(layer, layer.op)) if isinstance(layer.op, Conv2d | Dense) else layer
+            for layer in self.network
+        ]
+        return self.network.rewritten(layers, "adapt")
+
+    @torch.no_grad()
+    def cap_weights(self) -> None:
+        """Bring every weight down to its layer's threshold, so that one event makes at most one spike."""
+        for layer in self.network:
+            if isinstance(layer.op, Conv2d | Dense):
+                neuron = self.network.consumers(layer.name)[0].op
+                if isinstance(neuron, Neuron):
+                    self.weights[_key(layer.name)].clamp_(max=float(neuron.threshold))
+
+
+def fire_all(neuron: Neuron, current: torch.Tensor) -> torch.Tensor:
+    """Spikes of integer neurons for their whole input ``(T, N, C, H, W)``, from zero state; see `export.neuron`."""
+    surrogate_step = surrogate.ATan()
+    unit = 2**neuron.state_shift
+    # among states of 1/unit, above theta is at or above theta + 1/unit
+    theta = float(neuron.threshold) + (1 / unit if neuron.fire is Fire.GT else 0)
+    x = current if neuron.leak is None else current.double()
+    v = torch.zeros_like(x[0])
+    spikes = []
+    for step in x:
+        v = _leaked(neuron, v + step) if neuron.order is Order.INPUT_FIRST else _leaked(neuron, v) + step
+        if neuron.state_bits is not None and neuron.overflow is Overflow.SATURATE:
+            most = (2 ** (neuron.state_bits - 1) - 1) / unit
+            v = v.clamp(-most, most)
+        fired: torch.Tensor = surrogate_step((v - theta) / float(neuron.threshold))
+        if neuron.max_spikes != 1:
+            fitting = torch.clamp(torch.floor(v / theta), 0, neuron.max_spikes)
+            fired = straight_through(fitting, fired)
+        reset = fired.detach()
+        v = v - reset * float(neuron.threshold) if neuron.reset is Reset.SUBTRACT else v * (reset == 0)
+        if neuron.v_min is not None:
+            v = v.clamp(min=neuron.v_min)
+        spikes.append(fired.to(current.dtype))
+    return torch.stack(spikes)
+
+
+def _leaked(neuron: Neuron, v: torch.Tensor) -> torch.Tensor:
+    leak = neuron.leak
+    if leak is None:
+        return v
+    kept = v * (leak.keep / 2**leak.shift)
+    unit = 2**neuron.state_shift
+    exact = torch.trunc(v.detach() * unit * leak.keep / 2**leak.shift) / unit
+    return straight_through(exact, kept)
+
+
+def _rounded(values: torch.Tensor, scale: float) -> torch.Tensor:
+    """Whole numbers, half to even, computed in float64 as `passes.quantise` does; the gradient is ``scale``."""
+    whole = torch.round(values.detach().double() * scale).to(values.dtype)
+    return straight_through(whole, values * scale)
+
+
+def straight_through(value: torch.Tensor, path: torch.Tensor) -> torch.Tensor:
+    """``value`` forward, exactly; backward the gradient goes along ``path``."""
+    return value.detach() + (path - path.detach())
+
+
+def _key(name: str) -> str:
+    """Parameter names may hold no dot."""
+    return name.replace(".", "·")
