@@ -22,7 +22,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from spikefold import __version__
 from spikefold.config import ChipsConfig, Config, load_config, to_toml
 from spikefold.errors import ConfigError, SpikefoldError
-from spikefold.session import LATEST, Session, new_session, open_session, point_latest
+from spikefold.session import LATEST, Session, keep_config, new_session, open_session, point_latest
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help=__doc__)
 
@@ -31,8 +31,19 @@ Sets = Annotated[list[str] | None, typer.Option("--set", help="Override one key,
 Data = Annotated[str | None, typer.Option("--data", help="gestures | digits | npz:DIR | folder:DIR")]
 Out = Annotated[Path | None, typer.Option("--out", help="Run folder; by default a new one under runs/.")]
 RunFolder = Annotated[Path, typer.Argument(help="A run folder.")]
+Budget = Annotated[
+    float | None,
+    typer.Option(help="Most synaptic operations a clip that adaptation may leave, input events included."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 _LATEST = Path("runs") / LATEST
+_DEPENDS_ON = {
+    "fold": ("gates", "adapt", "chips"),
+    "adapt": ("adapt",),
+    "validate": ("chips",),
+    "energy": ("energy_profile",),
+}
+"""For each stage the sections of the configuration that may still change when it runs again."""
 STAGES = ("train", "fold", "adapt", "export", "simulate", "validate", "energy")
 
 
@@ -83,20 +94,25 @@ def _guarded(quiet: bool = False) -> Iterator[Screen]:
         screen.close()
 
 
-def _configured(config: Path | None, sets: list[str] | None, data: str | None) -> Config:
-    overrides = list(sets or [])
+def _configured(config: Path | None, sets: list[str] | None, data: str | None, budget: float | None = None) -> Config:
+    overrides = list(sets or []) + _budgeted(budget)
     if data is not None:
         overrides.append(f'data.source="{data}"')
     return load_config(config, tuple(overrides))
 
 
+def _budgeted(budget: float | None) -> list[str]:
+    return [] if budget is None else [f"adapt.synops_budget={budget}"]
+
+
 @app.command()
 def run(
-    config: ConfigFile = None, sets: Sets = None, data: Data = None, out: Out = None, quiet: Quiet = False
-) -> None:
+    config: ConfigFile = None, sets: Sets = None, data: Data = None, out: Out = None, quiet: Quiet = False,
+    synops_budget: Budget = None,
+) -> None:  # fmt: skip
     """Everything: train, fold, adapt, export to both chips, simulate, compare every spike, count energy, report."""
     with _guarded(quiet) as screen:
-        session = new_session(_configured(config, sets, data), out, screen)
+        session = new_session(_configured(config, sets, data, synops_budget), out, screen)
         for name in STAGES:
             started = time.monotonic()
             _stage(name)(session)
@@ -123,19 +139,32 @@ def _stage(name: str) -> Callable[[Session], None]:
     return found
 
 
+def _again(name: str, folder: Path, overrides: list[str], screen: Screen) -> None:
+    """Run one stage of a run, with settings that only it and later stages depend on."""
+    session = open_session(folder, screen, tuple(overrides), _DEPENDS_ON.get(name, ()))
+    _stage(name)(session)
+    if overrides:
+        keep_config(session)
+    typer.echo(session.folder)
+
+
 def _stage_command(name: str, summary: str) -> Callable[..., None]:
-    def command(folder: RunFolder = _LATEST, quiet: Quiet = False) -> None:
+    def command(folder: RunFolder = _LATEST, sets: Sets = None, quiet: Quiet = False) -> None:
         with _guarded(quiet) as screen:
-            session = open_session(folder, screen)
-            _stage(name)(session)
-            typer.echo(session.folder)
+            _again(name, folder, sets or [], screen)
 
     command.__doc__ = summary
     return app.command(name)(command)
 
 
+@app.command()
+def adapt(folder: RunFolder = _LATEST, sets: Sets = None, synops_budget: Budget = None, quiet: Quiet = False) -> None:
+    """Fine-tune the folded network in each chip's own integers, within a budget of operations if you like."""
+    with _guarded(quiet) as screen:
+        _again("adapt", folder, list(sets or []) + _budgeted(synops_budget), screen)
+
+
 _stage_command("fold", "Calibrate the attention, choose its static form, fold, and give each chip its neurons.")
-_stage_command("adapt", "Fine-tune the folded network in each chip's own integers.")
 
 
 @app.command()
@@ -170,7 +199,7 @@ def _export_file(
     settings: tuple[dict[str, Any], list[str]], screen: Screen,
 ) -> None:  # fmt: skip
     from spikefold.export.nir_options import nir_options
-    from spikefold.export_file import clips_of, export_file
+    from spikefold.stages.export_file import clips_of, export_file
 
     if out is None:
         raise ConfigError("no folder for the files", where="--out", hint=f"for example --out {path.stem}_chips")

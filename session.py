@@ -19,8 +19,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from spikefold.config import Config, load_config
-from spikefold.errors import DataError
+from spikefold.config import Config, load_config, to_toml
+from spikefold.errors import ConfigError, DataError
 from spikefold.files import replacing
 
 if TYPE_CHECKING:  # the command line must start without loading NumPy and PyTorch
@@ -152,15 +152,32 @@ def new_session(config: Config, out: Path | None, reporter: Reporter) -> Session
     return Session(out, config, reporter)
 
 
-def open_session(folder: Path, reporter: Reporter) -> Session:
+def open_session(
+    folder: Path, reporter: Reporter, overrides: tuple[str, ...] = (), sections: tuple[str, ...] = ()
+) -> Session:
     """A session on a run that exists.
+
+    Args:
+        folder: the run.
+        reporter: where stages tell what they do.
+        overrides: ``a.b=value``, replacing what the run's configuration says.
+        sections: those of the configuration that may be replaced, because nothing was computed from them yet.
 
     Raises:
         DataError: the folder is no run.
+        ConfigError: an override of another section, or a wrong one.
     """
     if not (folder / CONFIG).is_file():
         raise DataError("no run there", where=str(folder), hint=f"a run is a folder with {CONFIG}; `spikefold run`")
-    return Session(folder, load_config(folder / CONFIG), reporter, trained=True)
+    if wrong := [text for text in overrides if text.partition("=")[0].partition(".")[0] not in sections]:
+        raise ConfigError(f"this stage does not depend on {', '.join(wrong)}", where="--set",
+                          hint=f"what it depends on: {', '.join(sections) or 'nothing that can be set'}")  # fmt: skip
+    return Session(folder, load_config(folder / CONFIG, overrides), reporter, trained=True)
+
+
+def keep_config(session: Session) -> None:
+    """Write the session's configuration into its run."""
+    write_text(session.folder / CONFIG, to_toml(session.resolved()))
 
 
 def point_latest(session: Session) -> None:

@@ -113,6 +113,11 @@ def _read_tree(path: Path) -> dict[str, Any]:
             raise DataError(f"cannot read the NIR graph: the reader ended with code {done.returncode}")
         arrays = read_arrays(out, "the NIR graph")
     tree: dict[str, Any] = json.loads(str(arrays["tree"]))
+    return decoded(tree, arrays)
+
+
+def decoded(tree: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """What the reader writes, with each array in its place."""
     return {name: _value(part, arrays) for name, part in tree.items()}
 
 

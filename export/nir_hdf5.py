@@ -78,15 +78,20 @@ def _texts(value: Any) -> Any:
     raise ValueError(f"neither numbers nor texts: {type(value).__name__}")
 
 
+def read_tree(source: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The file's groups and leaves, and its arrays, as the module says."""
+    reader = _Reader()
+    with h5py.File(source, "r") as file:
+        return reader.tree(file["node"]), reader.arrays
+
+
 def main() -> int:
     """Read the file of the first argument into the archive of the second."""
     source, target = sys.argv[1:]
-    reader = _Reader()
     try:
-        with h5py.File(source, "r") as file:
-            tree = json.dumps(reader.tree(file["node"]))
+        tree, arrays = read_tree(source)
         with Path(target).open("wb") as out:
-            np.savez(out, allow_pickle=False, tree=np.array(tree), **reader.arrays)
+            np.savez(out, allow_pickle=False, tree=np.array(json.dumps(tree)), **arrays)
     except _BROKEN as error:
         sys.stderr.write(f"{error}".strip() or type(error).__name__)
         return BAD_FILE

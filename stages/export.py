@@ -16,6 +16,7 @@ from spikefold.export.passes.clip_outliers import clip_outliers
 from spikefold.export.passes.quantise import quantise
 from spikefold.export.targets import lower
 from spikefold.hardware import clocked, reference
+from spikefold.hardware.reference import gathered
 from spikefold.hardware.registry import chip_named
 from spikefold.session import ADAPT, EXPORT, FOLD, Session, write_json
 
@@ -84,7 +85,7 @@ def layer_inputs(network: Network, frames: np.ndarray) -> dict[str, np.ndarray]:
     for layer in network:
         if not isinstance(layer.op, Conv2d | Dense):
             continue
-        x = sum((values[name] for name in layer.inputs[1:]), start=values[layer.inputs[0]])
+        x = gathered(layer, values)
         chosen = np.linspace(0, len(x) - 1, min(len(x), _SAMPLE_FRAMES)).astype(int)
         sample[layer.name] = x[chosen]
     return sample

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from spikefold.config import to_toml
 from spikefold.energy.budget import load_profile
 from spikefold.hardware.registry import chip_named
-from spikefold.session import CONFIG, NETWORK, TRAIN, TWIN, Session, write_json, write_text
+from spikefold.session import NETWORK, TRAIN, TWIN, Session, keep_config, write_json
 from spikefold.train.models import final_map
 from spikefold.train.twins import Job, train_all
 
@@ -33,5 +32,5 @@ def train_stage(session: Session) -> None:
         )  # fmt: skip
         metrics = {name: [asdict(epoch) for epoch in epochs] for name, epochs in history.items()}
         write_json(folder / "metrics.json", {"epochs": metrics, "classes": list(session.dataset.classes)})
-    write_text(session.folder / CONFIG, to_toml(session.resolved()))
+    keep_config(session)
     session.reporter.line(f"trained {', '.join(folders)} on {len(clips)} clips")

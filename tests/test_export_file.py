@@ -26,8 +26,8 @@ from spikefold.errors import ConfigError, DataError, MismatchError, UnsupportedE
 from spikefold.export.from_nir import read
 from spikefold.export.io import load_network
 from spikefold.export.nir_options import NirOptions
-from spikefold.export_file import clips_of, export_file
 from spikefold.hardware import clocked
+from spikefold.stages.export_file import clips_of, export_file
 from spikefold.train.events import Recording, pack_events, save_packed
 from spikefold.train.loop import ClipSet
 

@@ -28,7 +28,7 @@ FLOORS = [
     ("export.passes", "export.from_torch", "hardware.trace", "hardware.chip"),
     ("report_style", "train", "export", "hardware"),
     ("energy",),
-    ("stages", "report", "export_file"),
+    ("stages", "report"),
     ("pipeline",),
 ]
 ONLY_IN = {

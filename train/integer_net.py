@@ -23,7 +23,7 @@ from spikefold.errors import UnsupportedError
 from spikefold.export.network import INPUT, Layer, Network
 from spikefold.export.neuron import Fire, Neuron, Order, Overflow, Reset
 from spikefold.export.numbers import NumberFormat
-from spikefold.export.ops import Conv2d, Dense, SumPool2d
+from spikefold.export.ops import Concat, Conv2d, Dense, SumPool2d
 from spikefold.export.passes.quantise import integer_neuron, most_events, refuse_unsupported, scale_for
 
 
@@ -75,12 +75,14 @@ class IntegerNet(nn.Module):
         neurons: dict[str, Neuron] = {}
         current = spikes = frames
         for layer in self.network:
-            x = sum((values[name] for name in layer.inputs[1:]), start=values[layer.inputs[0]])
-            op = layer.op
+            inputs, op = [values[name] for name in layer.inputs], layer.op
+            x = torch.cat(inputs, 1) if isinstance(op, Concat) else sum(inputs[1:], start=inputs[0])
             if isinstance(op, Conv2d | Dense):
                 values[layer.name], neurons[layer.name] = self._weighted(layer, op, x)
             elif isinstance(op, SumPool2d):
                 values[layer.name] = nn.functional.avg_pool2d(x, op.kernel, divisor_override=1)
+            elif isinstance(op, Concat):
+                values[layer.name] = x
             elif isinstance(op, Neuron):
                 neuron = neurons[layer.inputs[0]]
                 current = x.unflatten(0, (steps, count))

@@ -95,15 +95,13 @@ def shifted(frames: torch.Tensor, most: int) -> torch.Tensor:
 
 
 @torch.no_grad()
-def class_logits(model: SpikingNet, frames: np.ndarray, config: TrainConfig, batch: int = 50) -> np.ndarray:
-    """The training's logits per clip and class ``(N, classes)``, each clip from zero state: what a student learns."""
+def class_logits(model: SpikingNet, frames: torch.Tensor, config: TrainConfig) -> torch.Tensor:
+    """The training's logits ``(N, classes)`` of a batch ``(T, N, C, H, W)``, each clip from zero state."""
     model.eval()
-    found = []
-    for start in range(0, frames.shape[1], batch):
-        functional.reset_net(model)
-        found.append(_logits(model, torch.from_numpy(frames[:, start : start + batch].astype(np.float32)), config))
     functional.reset_net(model)
-    return np.asarray(torch.cat(found).numpy())
+    logits = _logits(model, frames, config)
+    functional.reset_net(model)
+    return logits
 
 
 @torch.no_grad()

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clip the few largest weights and biases of a layer, so that all the others are rounded more finely.
 
-`passes.quantise` gives a layer the largest factor with which its largest value still fits. One outlier then costs every
-other weight its precision. For a limit factor ``c >= 1`` this pass clips weights and bias to what fits with ``c`` times
-that factor; quantisation afterwards finds ``c`` times the factor by itself, so a vendor's own discretisation does too.
+`passes.quantise` gives a layer the largest factor with which its largest value still fits. One outlier then costs
+every other weight its precision. For a limit ``c >= 1`` this pass clips weights and bias to what fits with ``c``
+times that factor; quantisation afterwards finds ``c`` times the factor by itself, and so does a vendor's own.
 
-The limit is searched for each layer over calibration inputs: of the candidates ``c`` the one with the least mean squared
-error of the layer's input current, relative to its threshold,
+The limit is searched for each layer over calibration inputs: of the candidates ``c`` the one with the least mean
+squared error of the layer's input current, relative to its threshold,
 
     E[((W_c x + b_c) - (W x + b))^2] / theta^2,   W_c = round(clip(W)) / scale
 

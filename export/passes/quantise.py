@@ -27,7 +27,7 @@ from spikefold.errors import Issue, UnsupportedError
 from spikefold.export.network import INPUT, Layer, Network
 from spikefold.export.neuron import Fire, Leak, Neuron, Reset
 from spikefold.export.numbers import NumberFormat
-from spikefold.export.ops import Conv2d, Dense, SumPool2d
+from spikefold.export.ops import Concat, Conv2d, Dense, SumPool2d
 
 
 @dataclass(frozen=True)
@@ -133,16 +133,18 @@ def _fit_sum(op: Conv2d | Dense, most: int, limit: int) -> float:
 
 def most_events(network: Network, layer: Layer) -> int:
     """Most events that one input of this layer can carry in one step; 1 where the network sets no bound."""
-    most = 0
-    for name in layer.inputs:
-        factor = 1
-        while name != INPUT and isinstance(network[name].op, SumPool2d):
-            pool = network[name].op
-            factor *= pool.kernel[0] * pool.kernel[1] if isinstance(pool, SumPool2d) else 1
-            name = network[name].inputs[0]
-        bound = network.input.max_count if name == INPUT else getattr(network[name].op, "max_spikes", None)
-        most += factor * (bound or 1)
-    return most
+    return sum(_events(network, name)[0] for name in layer.inputs)
+
+
+def _events(network: Network, name: str) -> tuple[int, bool]:
+    """Most events that one value of this layer stands for in one step, and whether anything bounds them."""
+    op = None if name == INPUT else network[name].op
+    if isinstance(op, SumPool2d | Concat):
+        found = [_events(network, source) for source in network[name].inputs]
+        counts, bounded = [most for most, _ in found], all(bound for _, bound in found)
+        return (max(counts) if isinstance(op, Concat) else op.kernel[0] * op.kernel[1] * sum(counts)), bounded
+    limit = network.input.max_count if op is None else getattr(op, "max_spikes", None)
+    return limit or 1, limit is not None
 
 
 def _rounded(values: np.ndarray, scale: float) -> np.ndarray:
@@ -196,7 +198,7 @@ def _unsupported(network: Network, layer: Layer, chip: NumberFormat) -> list[Iss
             return []
         hint = "fold pooling, batch norm and gates first"
         return [Issue("a spiking layer after each weight layer", where, str([la.name for la in after]), "one", hint)]
-    if isinstance(op, SumPool2d):
+    if isinstance(op, SumPool2d | Concat):
         return []
     return [Issue("operation", where, type(op).__name__, "conv, dense, sum pool, neuron", "fold it first")]
 
@@ -227,7 +229,11 @@ def _unsupported_neuron(neuron: Neuron, where: str, chip: NumberFormat) -> list[
 
 def _report(network: Network, layer: Layer, scale: float, bound_by: str, rounded: np.ndarray) -> LayerScale:
     op, neuron = network[layer.name].op, _neuron_after(network, layer).op
-    if not isinstance(layer.op, Conv2d | Dense) or not isinstance(op, Conv2d | Dense) or not isinstance(neuron, Neuron):
+    if (
+        not isinstance(layer.op, Conv2d | Dense)
+        or not isinstance(op, Conv2d | Dense)
+        or not isinstance(neuron, Neuron)
+    ):
         raise UnsupportedError("only weight layers have a scale", where=layer.name)
     original, theta = layer.op.weight, int(neuron.threshold)
     nonzero = int((original != 0).sum())
@@ -256,13 +262,7 @@ def _report(network: Network, layer: Layer, scale: float, bound_by: str, rounded
 
 def _is_bounded(network: Network, layer: Layer) -> bool:
     """Whether something bounds the events that each input of this layer carries in one step."""
-    for name in layer.inputs:
-        while name != INPUT and isinstance(network[name].op, SumPool2d):
-            name = network[name].inputs[0]
-        source = None if name == INPUT else network[name].op
-        if network.input.max_count is None if source is None else getattr(source, "max_spikes", None) is None:
-            return False
-    return True
+    return all(_events(network, name)[1] for name in layer.inputs)
 
 
 def sum_bounds(op: Conv2d | Dense, most: int) -> tuple[int, int]:

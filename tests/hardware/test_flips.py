@@ -61,7 +61,28 @@ def test_the_bound_by_hand() -> None:
     # three products and a bias a current: 4 roundings, in `after`, twice in `before`, and 8; a state of |0.1|+|0.2|
     n, size = 4 + 2 * 4 + 8, 0.1 + 0.2
     gamma_n, gamma_4 = (k * U / (1 - k * U) for k in (n, 4))
-    assert flip.bound == pytest.approx(1.01 * (2 * gamma_n * size + 2 * gamma_4 * size + 2 * gamma_4 * (size + 0.3)))
+    expected = 1.01 * (2 * gamma_n * size + 2 * gamma_4 * size + 2 * gamma_4 * (size + 0.3))
+    assert flip.bound == pytest.approx(expected, rel=1e-9, abs=0)
+
+
+def test_the_bound_takes_every_number_between_the_spikes_and_the_neuron_by_its_size() -> None:
+    norm = BatchNorm(np.array([-2.0]), np.array([-0.3]), np.array([0.7]), np.array([3.75]), 0.25)
+    layers = (
+        Layer("c", Conv2d(np.array([-0.5, 3.0]).reshape(1, 2, 1, 1), np.array([-0.2]))), Layer("b", norm),
+        Layer("p", AvgPool2d((1, 2))), Layer("g", Gate(np.array([0.6]))), Layer("n", Neuron(np.array(0.05))),
+    )  # fmt: skip
+    network = Network(InputSpec((2, 1, 2), 1000, 1), layers, 1)
+    frames = np.array([5, 4, 0, 1]).reshape(1, 1, 2, 1, 2)
+    depth = 3 + 6 + 2 + 1  # two products, a sum, the bias; batch norm; two summed and divided; the gate
+    n = 3 * depth + 8
+    # |gamma| / sqrt(var + eps) (|w| x + |b| + |mean|) + |beta|, of both positions
+    sizes = [2 / 2 * (0.5 * 5 + 0.2 + 0.7) + 0.3, 2 / 2 * (0.5 * 4 + 3 + 0.2 + 0.7) + 0.3]
+    size = 0.6 * sum(sizes) / 2
+    gamma_n, gamma_4 = (k * U / (1 - k * U) for k in (n, 4))
+    expected = 1.01 * (2 * gamma_n * size + 2 * gamma_4 * size + 2 * gamma_4 * (size + 0.05))
+    report = flips(network, network, frames)
+    assert report.spikes == 1
+    assert report.bounds["n"] == pytest.approx(expected, rel=1e-9, abs=0)
 
 
 def _chain(seed: int, neuron: Neuron) -> tuple[Network, np.ndarray]:
@@ -153,7 +174,7 @@ def test_the_recurrence_by_hand_step_by_step(name: str) -> None:
         if neuron.v_min is not None:
             size, error = max(size, -neuron.v_min), error - small * neuron.v_min
     assert 3 < np.count_nonzero(spikes) < 28
-    assert flips(network, network, frames).bounds["n"] == pytest.approx(worst, rel=1e-12)
+    assert flips(network, network, frames).bounds["n"] == pytest.approx(worst, rel=1e-9, abs=0)
 
 
 def test_many_ties_flip_within_their_bound() -> None:

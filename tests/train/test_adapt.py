@@ -8,18 +8,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spikefold.config import AdaptConfig, TrainConfig
+from spikefold.config import AdaptConfig, Config, ModelConfig, TrainConfig
 from spikefold.energy.counts import count
 from spikefold.errors import ConfigError
 from spikefold.export.io import identity
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Neuron
+from spikefold.export.numbers import NumberFormat
 from spikefold.export.ops import Conv2d, Dense
 from spikefold.export.passes.quantise import quantise
 from spikefold.hardware import clocked, speck
 from spikefold.hardware.accuracy import predictions
 from spikefold.train.adapt import Adapted, Task, adapt
-from spikefold.train.loop import ClipSet, Epoch
+from spikefold.train.loop import ClipSet, Epoch, evaluate, train
+from spikefold.train.models import SpikingNet
 
 SPEC = InputSpec((2, 8, 8), 1000, 6, 9)
 TRAIN = TrainConfig(batch=10, shift=0, gain=10.0)
@@ -48,12 +50,22 @@ def _network(theta: float = 1.0) -> Network:
     return Network(SPEC, layers, 3)
 
 
+@pytest.fixture(scope="module")
+def teacher() -> SpikingNet:
+    model = ModelConfig(channels=(6,), strides=(2,), attention="asa2", voters=2)
+    config = Config(model=model, train=TRAIN.model_copy(update={"epochs": 8, "lr": 0.02}))
+    trained = train(config, _clips(60, 0), 3, lambda epoch: None)
+    held_out = _clips(60, 1)
+    assert (evaluate(trained, held_out.frames).argmax(1) == held_out.labels).mean() > 0.9
+    return trained
+
+
 def _adapt(
-    settings: AdaptConfig, *, teacher: bool = False, chip: object = speck.NUMBERS, theta: float = 1.0
-) -> tuple[Adapted, list[Epoch]]:
-    clips, told = _clips(60, 0), []
-    logits = 5.0 * np.eye(3)[clips.labels] if teacher else None
-    task = Task(chip, clips, logits, settings, TRAIN, 0)  # type: ignore[arg-type]
+    settings: AdaptConfig, *, taught_by: SpikingNet | None = None, clips: ClipSet | None = None,
+    chip: NumberFormat = speck.NUMBERS, theta: float = 1.0,
+) -> tuple[Adapted, list[Epoch]]:  # fmt: skip
+    told: list[Epoch] = []
+    task = Task(chip, clips or _clips(60, 0), taught_by, settings, TRAIN, 0)
     return adapt(_network(theta), task, told.append), told
 
 
@@ -70,10 +82,18 @@ def _synops(network: Network) -> float:
     return count(integer, clips.frames, clocked.run(integer, clips.frames)).total("events") / 60
 
 
-@pytest.mark.parametrize("teacher", [False, True])
-def test_the_integer_network_learns(teacher: bool) -> None:
+def test_a_teacher_is_believed_where_the_labels_are_wrong(teacher: SpikingNet) -> None:
+    clips = _clips(60, 0)
+    wrong = ClipSet(clips.frames, (clips.labels + 1) % 3)
+    taught = _adapt(AdaptConfig(epochs=6, lr=0.01, distill=1.0), taught_by=teacher, clips=wrong)[0]
+    assert _accuracy(taught.network) > 0.9
+    untaught = _adapt(AdaptConfig(epochs=6, lr=0.01, distill=0.0), taught_by=teacher, clips=wrong)[0]
+    assert _accuracy(untaught.network) < 0.2
+
+
+def test_the_integer_network_learns() -> None:
     before = _accuracy(_network())
-    adapted, told = _adapt(AdaptConfig(epochs=6, lr=0.01, distill=1.0 if teacher else 0.0), teacher=teacher)
+    adapted, told = _adapt(AdaptConfig(epochs=6, lr=0.01, distill=0.0))
     assert before < 0.6
     assert _accuracy(adapted.network) > 0.9
     assert [e.number for e in told] == [1, 2, 3, 4, 5, 6]
