@@ -46,6 +46,9 @@ class ModelConfig(_Section):
     )
     attention: Literal["none", "asa1", "asa2"] = Field("asa1", description="ASA with or without the temporal MLP")
     lam: float = Field(0.5, gt=0, lt=1, description="ASA's share of important channels and steps")
+    static_share: float = Field(
+        0.0, ge=0, le=1, description="share of training clips that see ASA's mean gate, as a chip will"
+    )
     neuron: Literal["if", "lif"] = Field("if", description="integrate-and-fire runs on both chips, leaky on Loihi")
     threshold: float = Field(1.0, gt=0, description="firing threshold")
     keep: float = Field(0.5, gt=0, lt=1, description="share of the potential a leaky neuron keeps each step")
@@ -81,13 +84,16 @@ class AdaptConfig(_Section):
     """Fine-tuning of the folded network in each chip's own integers."""
 
     epochs: int = Field(4, ge=0, description="0: no adaptation")
-    lr: float = Field(5e-4, gt=0, description="peak of the one-cycle schedule of Adam")
-    distill: float = Field(0.7, ge=0, le=1, description="weight of the float network as teacher against the labels")
+    lr: float = Field(3e-4, gt=0, description="peak of the one-cycle schedule of Adam")
+    distill: float = Field(0.5, ge=0, le=1, description="weight of the float network as teacher against the labels")
     synops_budget: float | None = Field(
         None, gt=0, description="synaptic operations a clip, input events included; none: no budget"
     )
     bias: Literal["keep", "fade"] = Field(
         "keep", description="fade: train the biases away (a chip's bias is a clock)"
+    )
+    spikes: Literal["keep", "several"] = Field(
+        "keep", description="several: as many spikes a step as thresholds fit, on chips that cannot cap them (Speck)"
     )
     cap_weights: bool = Field(True, description="no weight above its threshold: one event, at most one spike")
 

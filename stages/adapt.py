@@ -11,7 +11,7 @@ from spikefold.hardware.registry import chip_named
 from spikefold.session import ADAPT, FOLD, NETWORK, TRAIN, Session, read_json, write_json
 from spikefold.train import checkpoint
 from spikefold.train.adapt import Task, adapt
-from spikefold.train.loop import Epoch
+from spikefold.train.loop import Epoch, class_logits
 from spikefold.train.side_by_side import side_by_side
 
 
@@ -19,7 +19,7 @@ def adapt_stage(session: Session) -> None:
     """Write each chip's adapted network; with 0 epochs and no budget it is the network of the fold."""
     config, folds = session.config, session.path(FOLD)
     clips = session.clips("train")
-    teacher = checkpoint.load(session.path(TRAIN) / NETWORK).model
+    teacher = class_logits(checkpoint.load(session.path(TRAIN) / NETWORK).model, clips.frames, config.train)
     with session.writing(ADAPT) as folder:
         tasks = {}
         for name in config.chips.names:

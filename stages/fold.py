@@ -37,7 +37,7 @@ def fold_stage(session: Session) -> None:
         static_forms.refuse_poor(
             choice, trained.model, statistics, calibration, config.gates.tolerance, config.gates.accept
         )
-    proven = calibration.frames[:, : config.chips.parity_clips]
+    proven = session.clips("test").first(config.chips.parity_clips).frames
     folded, proofs, found = {}, {}, {}
     for form in dict.fromkeys(choice.form for choice in choices.values()):
         network = _describe(trained, {} if form == "none" else static_forms.factors(statistics, form))
@@ -49,7 +49,8 @@ def fold_stage(session: Session) -> None:
         save_network(network, folder / "folded")
         for name in config.chips.names:
             own = folded[choices[name].form][1]
-            found[name] = _write_target(own, name, calibration.frames, folder / name)
+            several = config.adapt.spikes == "several"
+            found[name] = _write_target(own, name, calibration.frames, folder / name, several=several)
             session.reporter.line(f"{name}: static attention per {choices[name].form}, {choices[name].why}")
         write_json(folder / "fold.json", {
             "identity": identity(network), "passes": proofs[choices[EXCHANGE].form], "proofs": proofs,
@@ -82,9 +83,11 @@ def fold_proven(network: Network, frames: np.ndarray) -> tuple[Network, list[dic
     return network, proofs
 
 
-def _write_target(network: Network, chip: str, frames: np.ndarray, folder: Path) -> list[dict[str, Any]]:
+def _write_target(
+    network: Network, chip: str, frames: np.ndarray, folder: Path, *, several: bool
+) -> list[dict[str, Any]]:
     folder.mkdir()
     save_network(network, folder / "folded")
-    target, replaced = for_chip(network, chip_named(chip).numbers, frames)
+    target, replaced = for_chip(network, chip_named(chip).numbers, frames, several=several)
     save_network(target, folder / "target")
     return [asdict(layer) for layer in replaced]

@@ -28,8 +28,7 @@ from spikefold.export.numbers import NumberFormat
 from spikefold.export.ops import Conv2d, Dense
 from spikefold.export.passes.remove_silent_channels import remove_silent_channels
 from spikefold.train.integer_net import Activity, IntegerNet
-from spikefold.train.loop import ClipSet, Epoch, class_logits, shifted
-from spikefold.train.models import SpikingNet
+from spikefold.train.loop import ClipSet, Epoch, shifted
 from spikefold.train.pruning import choose_channels, importance, operations, synapses, synaptic_operations
 
 _RANKING_BATCHES = 8
@@ -68,7 +67,7 @@ class Task:
     Attributes:
         chip: the integers.
         clips: training clips.
-        teacher: the float network with dynamic attention; None without.
+        teacher: logits of the float network, ``(N, classes)``; None without a teacher.
         adapt: the adaptation's settings.
         train: the training's, of which batch size, shift, loss and gain are shared.
         seed: of order and shift.
@@ -76,7 +75,7 @@ class Task:
 
     chip: NumberFormat
     clips: ClipSet
-    teacher: SpikingNet | None
+    teacher: np.ndarray | None
     adapt: AdaptConfig
     train: TrainConfig
     seed: int
@@ -111,9 +110,8 @@ def adapt(network: Network, task: Task, report: Report) -> Adapted:
             if task.adapt.bias == "fade":
                 done = (number - 1 + index / batches) / task.adapt.epochs
                 net.bias_share = max(0.0, 1 - 2 * done)
-            batch = shifted(data.frames[:, chosen], task.train.shift)
-            activity = net(batch)
-            loss = data.loss(activity, batch, chosen) + _over_budget(net, activity, fans, task, len(chosen))
+            activity = net(shifted(data.frames[:, chosen], task.train.shift))
+            loss = data.loss(activity, chosen) + _over_budget(net, activity, fans, task, len(chosen))
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -136,7 +134,7 @@ class _Data:
         self.task = task
         self.frames = torch.from_numpy(task.clips.frames.astype(np.float32))
         self.labels = torch.from_numpy(task.clips.labels)
-        self.teacher = task.teacher
+        self.teacher = None if task.teacher is None else torch.tensor(task.teacher, dtype=torch.float32).softmax(1)
         self.classes = classes
 
     def logits(self, activity: Activity) -> torch.Tensor:
@@ -145,15 +143,13 @@ class _Data:
         )
         return values.unflatten(2, (self.classes, -1)).mean(dim=(0, 3)) * gain
 
-    def loss(self, activity: Activity, batch: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    def loss(self, activity: Activity, chosen: torch.Tensor) -> torch.Tensor:
         logits = self.logits(activity)
         right = torch.nn.functional.cross_entropy(logits, self.labels[chosen])
         share = self.task.adapt.distill
         if self.teacher is None or not share:
             return right
-        # of the very frames that the student sees
-        taught = class_logits(self.teacher, batch, self.task.train).softmax(1)
-        teaching = torch.nn.functional.kl_div(logits.log_softmax(1), taught, reduction="batchmean")
+        teaching = torch.nn.functional.kl_div(logits.log_softmax(1), self.teacher[chosen], reduction="batchmean")
         return (1 - share) * right + share * teaching
 
     def batches(self, count: int) -> Iterator[torch.Tensor]:

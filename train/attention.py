@@ -30,6 +30,8 @@ class ASA(nn.Module):
         channels: C.
         temporal_mlp: mix the importance over time (ASA-1) or not (ASA-2).
         lam: share of channels and of steps that counts as important.
+        static_share: share of clips that see the batch's mean gate of each channel in training; the network then
+            stands the static gates of a chip better.
 
     Attributes:
         static_gate: factors ``(C, 1, 1)`` or ``(C, H, W)`` used instead of the dynamic gate once they are set, else
@@ -40,9 +42,11 @@ class ASA(nn.Module):
 
     static_gate: torch.Tensor | None
 
-    def __init__(self, steps: int, channels: int, *, temporal_mlp: bool = True, lam: float = 0.5) -> None:
+    def __init__(
+        self, steps: int, channels: int, *, temporal_mlp: bool = True, lam: float = 0.5, static_share: float = 0.0
+    ) -> None:
         super().__init__()
-        self.steps, self.channels, self.lam = steps, channels, lam
+        self.steps, self.channels, self.lam, self.static_share = steps, channels, lam, static_share
         self.alpha = nn.Parameter(torch.tensor(0.5))
         self.beta = nn.Parameter(torch.tensor(0.5))
         self.mix = nn.Linear(steps, steps, bias=False) if temporal_mlp else None
@@ -64,6 +68,11 @@ class ASA(nn.Module):
         gate = second + group[..., None, None] * (first - second)
         if self.keep_gate:
             self.last_gate, self.last_group = gate.detach(), group
+        if self.training and self.static_share:
+            # each clip of the batch for itself: what follows learns to read both gates
+            mean = gate.mean(dim=(0, 1, 3, 4), keepdim=True)
+            chosen = torch.rand(x.shape[1], device=x.device) < self.static_share
+            gate = torch.where(chosen[None, :, None, None, None], mean, gate)
         return x * gate
 
     @torch.no_grad()

@@ -95,13 +95,15 @@ def shifted(frames: torch.Tensor, most: int) -> torch.Tensor:
 
 
 @torch.no_grad()
-def class_logits(model: SpikingNet, frames: torch.Tensor, config: TrainConfig) -> torch.Tensor:
-    """The training's logits ``(N, classes)`` of a batch ``(T, N, C, H, W)``, each clip from zero state."""
+def class_logits(model: SpikingNet, frames: np.ndarray, config: TrainConfig, batch: int = 50) -> np.ndarray:
+    """The training's logits per clip and class ``(N, classes)``, each clip from zero state: what a student learns."""
     model.eval()
+    found = []
+    for start in range(0, frames.shape[1], batch):
+        functional.reset_net(model)
+        found.append(_logits(model, torch.from_numpy(frames[:, start : start + batch].astype(np.float32)), config))
     functional.reset_net(model)
-    logits = _logits(model, frames, config)
-    functional.reset_net(model)
-    return logits
+    return np.asarray(torch.cat(found).numpy())
 
 
 @torch.no_grad()

@@ -78,6 +78,8 @@ def _block(
     if config.reduction == "pool" and stride > 1:
         block[f"pool{number}"] = layer.AvgPool2d(stride, step_mode="m")
     if config.attention != "none":
-        block[f"asa{number}"] = ASA(steps, out, temporal_mlp=config.attention == "asa1", lam=config.lam)
+        block[f"asa{number}"] = ASA(
+            steps, out, temporal_mlp=config.attention == "asa1", lam=config.lam, static_share=config.static_share
+        )
     block[f"sn{number}"] = make_neuron(config.neuron, threshold=config.threshold, keep=config.keep)
     return block

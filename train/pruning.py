@@ -68,7 +68,7 @@ def importance(
     count = 0
     for frames, chosen in batches:
         masks = {name: torch.ones(len(squares[name]), requires_grad=True) for name in hidden}
-        gradients = torch.autograd.grad(loss(net(frames, masks), frames, chosen), list(masks.values()))
+        gradients = torch.autograd.grad(loss(net(frames, masks), chosen), list(masks.values()))
         for name, gradient in zip(masks, gradients, strict=True):
             squares[name] += gradient.double().numpy() ** 2
         count += 1

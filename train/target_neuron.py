@@ -34,15 +34,18 @@ class Replaced:
     spikes_after: float
 
 
-def for_chip(network: Network, chip: NumberFormat, frames: np.ndarray) -> tuple[Network, tuple[Replaced, ...]]:
+def for_chip(
+    network: Network, chip: NumberFormat, frames: np.ndarray, *, several: bool = False
+) -> tuple[Network, tuple[Replaced, ...]]:
     """The network with neurons that the chip has; the same network where it has them all.
 
     Args:
         network: real.
         chip: the target.
         frames: calibration clips ``(T, N, C, H, W)``.
+        several: neurons of a chip that can fire several times a step are let to.
     """
-    if not any(isinstance(la.op, Neuron) and _nearest(la.op, chip)[1] for la in network):
+    if not any(isinstance(la.op, Neuron) and _nearest(la.op, chip, several)[1] for la in network):
         return network, ()
     clips = frames.shape[1]
     wanted = clocked.run(network, frames)
@@ -51,7 +54,7 @@ def for_chip(network: Network, chip: NumberFormat, frames: np.ndarray) -> tuple[
         neuron = layer.op
         if not isinstance(neuron, Neuron):
             continue
-        other, what = _nearest(neuron, chip)
+        other, what = _nearest(neuron, chip, several)
         if not what:
             continue
         target, factor = wanted.layers[layer.name].spikes, 1.0
@@ -63,7 +66,7 @@ def for_chip(network: Network, chip: NumberFormat, frames: np.ndarray) -> tuple[
     return replace(network, history=(*network.history, "target_neuron")), tuple(done)
 
 
-def _nearest(neuron: Neuron, chip: NumberFormat) -> tuple[Neuron, list[str]]:
+def _nearest(neuron: Neuron, chip: NumberFormat, several: bool) -> tuple[Neuron, list[str]]:
     changes: list[str] = []
     if neuron.leak is not None and chip.leak_shift is None:
         neuron, changes = replace(neuron, leak=None), [*changes, "leak -> none"]
@@ -72,6 +75,8 @@ def _nearest(neuron: Neuron, chip: NumberFormat) -> tuple[Neuron, list[str]]:
         neuron = replace(neuron, reset=Reset.ZERO, reset_value=0.0)
     if neuron.max_spikes != 1 and not chip.multi_spike:
         neuron, changes = replace(neuron, max_spikes=1), [*changes, "several spikes a step -> one"]
+    if several and chip.multi_spike and neuron.max_spikes is not None:
+        neuron, changes = replace(neuron, max_spikes=None), [*changes, "spikes a step -> as many as fit"]
     return neuron, changes
 
 

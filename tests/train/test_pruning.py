@@ -75,7 +75,7 @@ def test_importance_is_the_root_mean_square_gradient_of_a_channels_factor() -> N
     net = IntegerNet(_network(), speck.NUMBERS)
     frames = torch.tensor(FRAMES.astype(np.float32))
 
-    def loss(activity: object, frames: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def loss(activity: object, labels: torch.Tensor) -> torch.Tensor:
         # linear in the spikes of n1: the gradient is known
         spikes = activity.values["n1"]  # type: ignore[attr-defined]
         return (spikes.sum((0, 2, 3)) * torch.arange(6.0)).sum() * labels.float().mean()
@@ -88,8 +88,8 @@ def test_importance_is_the_root_mean_square_gradient_of_a_channels_factor() -> N
     with pytest.raises(RuntimeError, match="not have been used"):
         importance(net, batches, loss)  # n2 plays no part in this loss
 
-    def whole(activity: object, frames: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return loss(activity, frames, labels) + 0 * activity.values["n2"].sum()  # type: ignore[attr-defined]
+    def whole(activity: object, labels: torch.Tensor) -> torch.Tensor:
+        return loss(activity, labels) + 0 * activity.values["n2"].sum()  # type: ignore[attr-defined]
 
     np.testing.assert_allclose(importance(net, batches, whole)["n1"], expected, rtol=1e-5)
 

@@ -59,3 +59,12 @@ def test_resets_and_several_spikes_that_a_chip_lacks_are_named() -> None:
     ops = [layer.op for layer in found.neurons]
     assert all(isinstance(op, Neuron) and op.reset is Reset.ZERO and op.max_spikes == 1 for op in ops)
     assert for_chip(network, speck.NUMBERS, FRAMES) == (network, ())
+
+
+def test_several_spikes_a_step_where_the_chip_can_and_the_user_wants_them() -> None:
+    network = _network(Neuron(np.array(1.0)))
+    found, replaced = for_chip(network, speck.NUMBERS, FRAMES, several=True)
+    assert {entry.what for entry in replaced} == {"spikes a step -> as many as fit"}
+    assert all(isinstance(la.op, Neuron) and la.op.max_spikes is None for la in found.neurons)
+    assert reference.run(found, FRAMES).layers["n1"].raster.max() > 1
+    assert for_chip(network, loihi.NUMBERS, FRAMES, several=True) == (network, ())
