@@ -15,6 +15,7 @@ from spikefold.export.network import InputSpec, Network
 from spikefold.export.passes.fold import FOLDS
 from spikefold.hardware.flips import flips
 from spikefold.hardware.registry import chip_named
+from spikefold.npz import write_arrays
 from spikefold.session import FOLD, NETWORK, TRAIN, Session, write_json
 from spikefold.train import checkpoint, gates, static_forms
 from spikefold.train.checkpoint import Checkpoint
@@ -52,6 +53,10 @@ def fold_stage(session: Session) -> None:
             several = config.adapt.spikes == "several"
             found[name] = _write_target(own, name, calibration.frames, folder / name, several=several)
             session.reporter.line(f"{name}: static attention per {choices[name].form}, {choices[name].why}")
+        maps = {f"{name}.mean": layer.mean_map for name, layer in statistics.items()}
+        maps |= {f"{name}.variance": layer.variance_map for name, layer in statistics.items()}
+        if maps:
+            write_arrays(folder / "gates.npz", maps)
         write_json(folder / "fold.json", {
             "identity": identity(network), "passes": proofs[choices[EXCHANGE].form], "proofs": proofs,
             "gates": {name: layer.to_json() for name, layer in statistics.items()},

@@ -39,6 +39,7 @@ class GateStatistics:
 
     Attributes:
         mean_map: mean over clips and steps, ``(C, H, W)``.
+        variance_map: variance over clips and steps, ``(C, H, W)``.
         by_step: mean over clips, channels and positions, ``(T,)``.
         mean: mean over everything.
         std: standard deviation over everything.
@@ -49,6 +50,7 @@ class GateStatistics:
     """
 
     mean_map: np.ndarray
+    variance_map: np.ndarray
     by_step: np.ndarray
     mean: float
     std: float
@@ -139,7 +141,7 @@ class _Sums:
         gate = module.last_gate.double()
         self.by_neuron = self.by_neuron + gate.sum((0, 1))
         self.by_step = self.by_step + gate.mean((2, 3, 4)).sum(1)
-        self.squares = self.squares + (gate * gate).sum()
+        self.squares = self.squares + (gate * gate).sum((0, 1))
         self.group = self.group + module.last_group.double().sum((0, 1))
         self.frames += gate.shape[0] * gate.shape[1]
         self.clips += gate.shape[1]
@@ -147,7 +149,8 @@ class _Sums:
     def statistics(self) -> GateStatistics:
         mean_map = (self.by_neuron / self.frames).numpy()
         by_step = (self.by_step / self.clips).numpy()
-        squares = float(self.squares) / (self.frames * mean_map.size)
+        square_map = (self.squares / self.frames).numpy()
+        squares = float(square_map.mean())
         mean = float(mean_map.mean())
         variance = max(squares - mean * mean, 0.0)
 
@@ -167,4 +170,5 @@ class _Sums:
             shares[name] = share((factors if factors.ndim == 3 else factors[:, None, None]) + 0 * mean_map)
         important = (self.group / self.frames).numpy()
         agreement = float(np.maximum(important, 1 - important).mean())
-        return GateStatistics(mean_map, by_step, mean, variance**0.5, shares, agreement)
+        variance_map = np.maximum(square_map - mean_map**2, 0)
+        return GateStatistics(mean_map, variance_map, by_step, mean, variance**0.5, shares, agreement)

@@ -168,3 +168,29 @@ def test_gradients_reach_both_kernels_and_the_input_but_no_ranking() -> None:
     assert bool((x.grad != 0).all())
     assert asa.mix is not None
     assert [asa.alpha.grad, asa.beta.grad, asa.mix.weight.grad] == [None, None, None]
+
+
+def test_in_training_a_share_of_the_clips_sees_the_mean_gate() -> None:
+    asa, x = _asa(5, 3), _clips(5, 6, 3)
+    with torch.no_grad():
+        dynamic = asa.eval()(x)
+        gate = dynamic / x
+        mean = x * gate.mean(dim=(0, 1, 3, 4), keepdim=True)
+        asa.static_share = 0.5
+        assert torch.equal(asa(x), dynamic), "outside training nothing changes"
+        torch.manual_seed(0)
+        mixed = asa.train()(x)
+    chosen = [clip for clip in range(6) if torch.allclose(mixed[:, clip], mean[:, clip])]
+    kept = [clip for clip in range(6) if torch.equal(mixed[:, clip], dynamic[:, clip])]
+    assert sorted(chosen + kept) == list(range(6))
+    assert chosen
+    assert kept
+
+
+def test_gradients_reach_the_kernels_through_the_mean_gate_too() -> None:
+    asa, x = _asa(5, 3), _clips(5, 4, 3)
+    asa.static_share = 1.0
+    asa.train()(x).square().sum().backward()
+    for conv in (asa.important, asa.sub_important):
+        assert conv.weight.grad is not None
+        assert bool((conv.weight.grad != 0).any())

@@ -53,6 +53,7 @@ def test_forms_and_shares_are_those_of_the_gate_itself(model: SpikingNet) -> Non
         channel, neuron = gate.mean(axis=(0, 1, 3, 4)), gate.mean(axis=(0, 1))
         assert np.allclose(layer.form("channel"), channel, rtol=1e-5)
         assert np.allclose(layer.form("neuron"), neuron, rtol=1e-5)
+        assert np.allclose(layer.variance_map, gate.var(axis=(0, 1)), rtol=1e-2, atol=1e-6)
         assert np.array_equal(layer.form("mask"), channel >= 0.5)
         assert np.allclose(layer.by_step, gate.mean(axis=(1, 2, 3, 4)), rtol=1e-5)
         assert layer.mean == pytest.approx(gate.mean(), rel=1e-5)
