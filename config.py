@@ -47,7 +47,7 @@ class ModelConfig(_Section):
     attention: Literal["none", "asa1", "asa2"] = Field("asa1", description="ASA with or without the temporal MLP")
     lam: float = Field(0.5, gt=0, lt=1, description="ASA's share of important channels and steps")
     static_share: float = Field(
-        0.5, ge=0, le=1, description="share of training clips that see ASA's mean gate, as a chip will"
+        0.3, ge=0, le=1, description="share of training clips that see ASA's mean gate, as a chip will"
     )
     neuron: Literal["if", "lif"] = Field("if", description="integrate-and-fire runs on both chips, leaky on Loihi")
     threshold: float = Field(1.0, gt=0, description="firing threshold")
