@@ -89,6 +89,12 @@ class AdaptConfig(_Section):
     synops_budget: float | None = Field(
         None, gt=0, description="synaptic operations a clip, input events included; none: no budget"
     )
+    blend: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="share of the tuned weights in the result, the rest as before; 1 where parts are gone",
+    )
     bias: Literal["keep", "fade"] = Field(
         "keep", description="fade: train the biases away (a chip's bias is a clock)"
     )

@@ -20,10 +20,12 @@ def adapt_stage(session: Session) -> None:
     config, folds = session.config, session.path(FOLD)
     clips = session.clips("train")
     teacher = class_logits(checkpoint.load(session.path(TRAIN) / NETWORK).model, clips.frames, config.train)
+    replaced = read_json(folds / "fold.json")["replaced"]
     with session.writing(ADAPT) as folder:
         tasks = {}
         for name in config.chips.names:
-            task = Task(chip_named(name).numbers, clips, teacher, config.adapt, config.train, config.seed)
+            task = Task(chip_named(name).numbers, clips, teacher, config.adapt, config.train, config.seed,
+                        from_far=bool(replaced[name]))  # fmt: skip
             tasks[name] = task, folds / name / "target", folder / name
         side_by_side(
             _adapt_one, tasks, lambda name, e: session.reporter.progress(

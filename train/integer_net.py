@@ -124,6 +124,12 @@ class IntegerNet(nn.Module):
         return self.network.rewritten(layers, "adapt")
 
     @torch.no_grad()
+    def blend(self, start: list[torch.Tensor], share: float) -> None:
+        """Make each parameter ``share`` of itself and the rest of what it was at the start."""
+        for parameter, before in zip(self.parameters(), start, strict=True):
+            parameter.mul_(share).add_(before, alpha=1 - share)
+
+    @torch.no_grad()
     def cap_weights(self) -> None:
         """Bring every weight down to its layer's threshold, so that one event makes at most one spike."""
         for layer in self.network:

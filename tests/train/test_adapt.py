@@ -62,10 +62,10 @@ def taught() -> np.ndarray:
 
 def _adapt(
     settings: AdaptConfig, *, taught: np.ndarray | None = None, clips: ClipSet | None = None,
-    chip: NumberFormat = speck.NUMBERS, theta: float = 1.0,
+    chip: NumberFormat = speck.NUMBERS, theta: float = 1.0, from_far: bool = False,
 ) -> tuple[Adapted, list[Epoch]]:  # fmt: skip
     told: list[Epoch] = []
-    task = Task(chip, clips or _clips(60, 0), taught, settings, TRAIN, 0)
+    task = Task(chip, clips or _clips(60, 0), taught, settings, TRAIN, 0, from_far)
     return adapt(_network(theta), task, told.append), told
 
 
@@ -85,15 +85,15 @@ def _synops(network: Network) -> float:
 def test_a_teacher_is_believed_where_the_labels_are_wrong(taught: np.ndarray) -> None:
     clips = _clips(60, 0)
     wrong = ClipSet(clips.frames, (clips.labels + 1) % 3)
-    student = _adapt(AdaptConfig(epochs=6, lr=0.01, distill=1.0), taught=taught, clips=wrong)[0]
+    student = _adapt(AdaptConfig(epochs=6, lr=0.01, distill=1.0, blend=1.0), taught=taught, clips=wrong)[0]
     assert _accuracy(student.network) > 0.9
-    untaught = _adapt(AdaptConfig(epochs=6, lr=0.01, distill=0.0), taught=taught, clips=wrong)[0]
+    untaught = _adapt(AdaptConfig(epochs=6, lr=0.01, distill=0.0, blend=1.0), taught=taught, clips=wrong)[0]
     assert _accuracy(untaught.network) < 0.2
 
 
 def test_the_integer_network_learns() -> None:
     before = _accuracy(_network())
-    adapted, told = _adapt(AdaptConfig(epochs=6, lr=0.01, distill=0.0))
+    adapted, told = _adapt(AdaptConfig(epochs=6, lr=0.01, distill=0.0, blend=1.0))
     assert before < 0.6
     assert _accuracy(adapted.network) > 0.9
     assert [e.number for e in told] == [1, 2, 3, 4, 5, 6]
@@ -142,6 +142,29 @@ def test_biases_fade_out_and_the_network_still_learns() -> None:
 
 @pytest.mark.parametrize("cap", [False, True])
 def test_weights_stay_below_the_threshold_where_they_must(cap: bool) -> None:
-    adapted, _ = _adapt(AdaptConfig(epochs=2, lr=0.01, distill=0.0, cap_weights=cap), theta=0.4)
+    adapted, _ = _adapt(AdaptConfig(epochs=2, lr=0.01, distill=0.0, cap_weights=cap, blend=1.0), theta=0.4)
     largest = max(float(la.op.weight.max()) for la in adapted.network if isinstance(la.op, Conv2d | Dense))
     assert (largest <= 0.4 + 1e-6) == cap
+
+
+def test_the_result_is_the_blend_of_start_and_end() -> None:
+    settings = AdaptConfig(epochs=1, lr=0.01, distill=0.0, cap_weights=False, blend=1.0)
+    tuned = _adapt(settings)[0].network
+    blended = _adapt(settings.model_copy(update={"blend": 0.25}))[0].network
+    for before, after, mixed in zip(_network(), tuned, blended, strict=True):
+        if isinstance(before.op, Conv2d | Dense):
+            weights = [layer.op.weight for layer in (before, after, mixed)]  # type: ignore[union-attr]
+            assert not np.allclose(weights[0], weights[1], atol=1e-4)
+            np.testing.assert_allclose(weights[2], 0.75 * weights[0] + 0.25 * weights[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("gone", [{"bias": "fade"}, {"synops_budget": 1000.0}, {}])
+def test_nothing_is_blended_with_a_network_that_lacks_what_it_had(gone: dict[str, object]) -> None:
+    full = _synops(_network())
+    if "synops_budget" in gone:
+        gone = {"synops_budget": 0.7 * full}
+    results = [
+        _adapt(AdaptConfig(epochs=1, lr=0.01, distill=0.0, blend=share, **gone), from_far=not gone)[0].network  # type: ignore[arg-type]
+        for share in (0.1, 1.0)
+    ]
+    assert identity(results[0]) == identity(results[1]) != identity(_network())
