@@ -9,7 +9,8 @@ its logits are rates times a gain already)::
 
 The result is the mean of the weights before and after, ``blend`` of it tuned: between two networks that close, the
 mean is as a rule better than both on data that neither has seen (Wortsman et al., "Robust fine-tuning of zero-shot
-models", CVPR 2022). Where channels, biases or a leak went, the start is no such network, and the tuned weights stand alone.
+models", CVPR 2022). Where channels, biases or a leak went, the start is no such network, and the tuned weights stand
+alone.
 
 With a budget of synaptic operations the channels that matter least for each operation go first (`train.pruning`), and
 the last term keeps what remains within it. For chips whose bias is a slow clock, ``bias = "fade"`` brings the biases
