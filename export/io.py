@@ -87,7 +87,8 @@ def _describe(network: Network) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             value = getattr(layer.op, field.name)
             if isinstance(value, np.ndarray):
                 key = f"{layer.name}.{field.name}"
-                tensors[key] = np.array(value)
+                # safetensors writes the memory as it lies, whatever the strides say
+                tensors[key] = np.array(value, order="C")
                 fields[field.name] = {"tensor": key}
             elif isinstance(value, Leak):
                 fields[field.name] = dataclasses.asdict(value)

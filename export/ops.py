@@ -18,7 +18,7 @@ Pair = tuple[int, int]
 
 def frozen(array: np.ndarray, what: str, *ndims: int) -> np.ndarray:
     """A read-only copy as float64 or int64, checked for rank and for finite values."""
-    values = np.array(array)
+    values = np.array(array, order="C")
     values = values.astype(np.int64 if np.issubdtype(values.dtype, np.integer) else np.float64)
     if ndims and values.ndim not in ndims:
         raise NetworkError(f"{what} has shape {values.shape}, needs {' or '.join(map(str, ndims))} axes")

@@ -392,3 +392,24 @@ def test_tensors_that_break_an_invariant_are_refused(change: Callable, tmp_path:
     save_file(tensors, tmp_path / "net.safetensors")
     with pytest.raises(DataError, match="NetworkError"):
         load_network(path)
+
+
+def test_numbers_come_back_whatever_their_order_in_memory(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    # as indexing of the second axis leaves it, and transposed
+    weight = rng.normal(size=(4, 9, 3, 3))[:, [0, 2, 5]]
+    dense = rng.normal(size=(12, 2)).T
+    assert not weight.flags.c_contiguous
+    assert not dense.flags.c_contiguous
+    threshold = np.asfortranarray(rng.uniform(1, 2, (4, 2, 1)))
+    spec = InputSpec((3, 4, 3), 1000, 2)
+    layers = (
+        Layer("c", Conv2d(weight)), Layer("n", Neuron(threshold)), Layer("d", Dense(dense[:, :8])),
+        Layer("o", Neuron(np.array(1.0))),
+    )  # fmt: skip
+    save_network(Network(spec, layers, 2), tmp_path / "network")
+    loaded = load_network(tmp_path / "network")
+    np.testing.assert_array_equal(loaded["c"].op.weight, weight)  # type: ignore[union-attr]
+    np.testing.assert_array_equal(loaded["d"].op.weight, dense[:, :8])  # type: ignore[union-attr]
+    np.testing.assert_array_equal(loaded["n"].op.threshold, threshold)  # type: ignore[union-attr]
+    assert identity(loaded) == identity(Network(spec, layers, 2))
