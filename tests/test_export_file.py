@@ -21,12 +21,12 @@ from sinabs.activation import MembraneReset, MembraneSubtract, MultiSpike, Singl
 from sinabs.nir import to_nir
 from torch import nn
 
-from spikefold import export_file as module
 from spikefold.errors import ConfigError, DataError, MismatchError, UnsupportedError
 from spikefold.export.from_nir import read
 from spikefold.export.io import load_network
 from spikefold.export.nir_options import NirOptions
 from spikefold.hardware import clocked
+from spikefold.stages import export_file as module
 from spikefold.stages.export_file import clips_of, export_file
 from spikefold.train.events import Recording, pack_events, save_packed
 from spikefold.train.loop import ClipSet

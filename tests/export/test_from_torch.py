@@ -219,8 +219,8 @@ def test_gates_that_do_not_fit_their_layer_are_refused() -> None:
     layers = _chain(c=nn.Conv2d(2, 4, 1), asa=ASA(6, 4), n=neuron.IFNode())
     with pytest.raises(NetworkError, match=r"gate \(3,\) does not fit its input \(4, 12, 10\)"):
         from_torch(layers, SPEC, 1, {"asa": np.ones(3)})
-    with pytest.raises(UnsupportedError, match=r"a gate factor is 0\.0, must be above 0"):
-        from_torch(layers, SPEC, 1, {"asa": np.zeros(4)})
+    with pytest.raises(UnsupportedError, match=r"a gate factor is -1\.0, must be above 0"):
+        from_torch(layers, SPEC, 1, {"asa": -np.ones(4)})
 
 
 def test_a_diverged_model_is_refused_by_the_name_of_its_layer() -> None:
