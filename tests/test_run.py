@@ -183,3 +183,28 @@ def test_a_stage_without_its_predecessor_says_what_to_run(program: Any, finished
 def test_progress_is_plain_lines_when_nobody_watches(program: Any, finished_run: Path) -> None:
     done = program("report", str(finished_run))
     assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_a_stage_takes_settings_that_only_later_stages_depend_on(
+    program: Any, finished_run: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(finished_run, copy)
+    refused = program("adapt", str(copy), "--set", "train.epochs=9")
+    assert refused.returncode == 2
+    assert "this stage does not depend on train.epochs=9" in refused.stderr
+    assert (copy / "config.toml").read_bytes() == (finished_run / "config.toml").read_bytes()
+    counts = json.loads((copy / "7_energy" / "energy.json").read_text(encoding="utf-8"))["networks"]["speck2f"][
+        "counts"
+    ]
+    budget = 0.8 * sum(layer["events"] for layer in counts["layers"]) / counts["clips"]
+    done = program("adapt", str(copy), "--set", "adapt.epochs=1", "--synops-budget", f"{budget:.0f}")
+    assert done.returncode == 0, done.stderr
+    adapted = json.loads((copy / "3_adapt" / "adapt.json").read_text(encoding="utf-8"))
+    for chip in CHIPS:
+        assert adapted[chip]["epochs"] == 1
+        assert sum(kept for kept, _ in adapted[chip]["channels"].values()) < 6 + 8
+    kept = tomllib.loads((copy / "config.toml").read_text(encoding="utf-8"))["adapt"]
+    assert kept["epochs"] == 1
+    assert kept["synops_budget"] == round(budget)
+    assert not (copy / "4_export").exists(), "what was computed from the old adaptation is stale"
