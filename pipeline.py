@@ -198,7 +198,7 @@ def _export_file(
     path: Path, chips: list[str] | None, out: Path | None, data: str | None,
     settings: tuple[dict[str, Any], list[str]], screen: Screen,
 ) -> None:  # fmt: skip
-    from spikefold.export.nir_options import nir_options
+    from spikefold.export.nir.options import nir_options
     from spikefold.stages.export_file import clips_of, export_file
 
     if out is None:

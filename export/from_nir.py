@@ -7,10 +7,10 @@ and graphs of these inside each other. Chains and graphs: a node with several ed
 else is refused, all at once, each node by name with its reason and what to do: other nodes and unknown fields,
 recurrence, ``v_leak`` and ``v_reset`` other than 0, nodes that read nothing or lead nowhere.
 
-`nir_options` says what the file does not, `nir_file` how bytes become nodes, `nir_wiring` their order, `nir_neurons`
-how a neuron becomes one of ours, `nir_ops` the rest. What happens here: shapes, layers from nodes. A Flatten is no
-layer, for `Dense` reads its input in C, H, W order anyway; neurons behind a Flatten keep the shape of the map, their
-parameters are reshaped. An Input of rank 3 is ``(C, H, W)``, of rank 1 ``(C, 1, 1)``; of rank 4 or 2 in snnTorch's
+`nir/options.py` says what the file does not, `nir/file.py` how bytes become nodes, `nir/wiring.py` their order,
+`nir/neurons.py` how a neuron becomes one of ours, `nir/ops.py` the rest. What happens here: shapes, layers from nodes.
+A Flatten is no layer, for `Dense` reads its input in C, H, W order anyway; neurons behind a Flatten keep the shape of
+the map, their parameters are reshaped. An Input of rank 3 is ``(C, H, W)``, of rank 1 ``(C, 1, 1)``; of rank 4 or 2 in snnTorch's
 convention its first axis is the batch. An average pool stays one; the passes fold it or refuse it.
 """
 
@@ -23,12 +23,13 @@ from pathlib import Path
 import numpy as np
 
 from spikefold.errors import Issue, NetworkError, UnsupportedError
-from spikefold.export import nir_neurons, nir_ops
 from spikefold.export.network import INPUT, InputSpec, Layer, Network
 from spikefold.export.neuron import Neuron
-from spikefold.export.nir_file import IDENTITY, Node, read_graph
-from spikefold.export.nir_options import DEFAULTS, NirOptions
-from spikefold.export.nir_wiring import Wiring, wiring
+from spikefold.export.nir import neurons as nir_neurons
+from spikefold.export.nir import ops as nir_ops
+from spikefold.export.nir.file import IDENTITY, Node, read_graph
+from spikefold.export.nir.options import DEFAULTS, NirOptions
+from spikefold.export.nir.wiring import Wiring, wiring
 from spikefold.export.ops import AvgPool2d, Conv2d, Dense, Shape, SumPool2d
 
 STEP = "from_nir"

@@ -27,7 +27,7 @@ from spikefold.errors import ConfigError, DataError, Issue, MismatchError, Unsup
 from spikefold.export.from_nir import read
 from spikefold.export.io import identity, save_network
 from spikefold.export.network import Network
-from spikefold.export.nir_options import NirOptions
+from spikefold.export.nir.options import NirOptions
 from spikefold.export.passes.fold import FOLDS
 from spikefold.export.passes.quantise import LayerScale, quantise
 from spikefold.export.passes.uniform_thresholds import uniform_thresholds

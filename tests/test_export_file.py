@@ -24,7 +24,7 @@ from torch import nn
 from spikefold.errors import ConfigError, DataError, MismatchError, UnsupportedError
 from spikefold.export.from_nir import read
 from spikefold.export.io import load_network
-from spikefold.export.nir_options import NirOptions
+from spikefold.export.nir.options import NirOptions
 from spikefold.hardware import clocked
 from spikefold.stages import export_file as module
 from spikefold.stages.export_file import clips_of, export_file

@@ -43,10 +43,10 @@ ONLY_IN = {
     "sinabs": ("export/to_speck.py",),
     "samna": (),
     "lava": ("hardware/lava_worker.py",),
-    # from_nir needs no `nir`: it reads the file itself, see export/nir_hdf5.py
+    # from_nir needs no `nir`: it reads the file itself, see export/nir/hdf5.py
     "nir": ("export/to_nir.py",),
     "onnx": ("export/to_onnx.py",),
-    "h5py": ("export/to_loihi.py", "export/nir_hdf5.py"),
+    "h5py": ("export/to_loihi.py", "export/nir/hdf5.py"),
 }
 
 

@@ -19,14 +19,16 @@ from sinabs.nir import to_nir as sinabs_to_nir
 from torch import nn
 
 from spikefold.errors import ConfigError, DataError, UnsupportedError
-from spikefold.export import nir_file, nir_hdf5, to_nir
+from spikefold.export import to_nir
 from spikefold.export.from_nir import read
 from spikefold.export.io import identity
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Fire, Leak, Neuron, Reset
-from spikefold.export.nir_file import Node
-from spikefold.export.nir_ops import operation
-from spikefold.export.nir_options import NirOptions, nir_options
+from spikefold.export.nir import file as nir_file
+from spikefold.export.nir import hdf5 as nir_hdf5
+from spikefold.export.nir.file import Node
+from spikefold.export.nir.ops import operation
+from spikefold.export.nir.options import NirOptions, nir_options
 from spikefold.export.ops import AvgPool2d, Conv2d, Dense, SumPool2d
 from spikefold.hardware import reference
 

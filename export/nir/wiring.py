@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import networkx as nx
 
 from spikefold.errors import Issue
-from spikefold.export.nir_file import Graph, Node
+from spikefold.export.nir.file import Graph, Node
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 """The bytes of a ``.nir`` file as plain nodes and edges, read as a file from a stranger.
 
 A ``.nir`` file is HDF5: a group ``node`` with ``type`` "NIRGraph", ``nodes`` (a group each: ``type`` and fields) and
-``edges`` (pairs of names). It is read by `nir_hdf5` in a process of its own, which a damaged file may crash, and not
+``edges`` (pairs of names). It is read by `hdf5.py` in a process of its own, which a damaged file may crash, and not
 with `nir`: sinabs 3.1 pins nir 1.0.4, which cannot read what later releases write (``v_reset``), and stops at the
 first node that it does not know instead of naming all.
 
@@ -28,7 +28,7 @@ from spikefold.errors import DataError
 from spikefold.npz import read_arrays
 
 GRAPH, IDENTITY = "NIRGraph", "Identity"
-_READER = Path(__file__).with_name("nir_hdf5.py")
+_READER = Path(__file__).with_name("hdf5.py")
 _BAD_FILE = 6
 _PATIENCE_S = 120
 _HINT = "a .nir file is what nir.write(path, graph) writes; write it again"

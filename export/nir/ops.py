@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from spikefold.errors import Issue, UnsupportedError
-from spikefold.export.nir_file import Node
+from spikefold.export.nir.file import Node
 from spikefold.export.ops import AvgPool2d, Conv2d, Dense, Pair, SumPool2d
 
 KINDS = {

@@ -25,8 +25,8 @@ import numpy as np
 
 from spikefold.errors import Issue, NetworkError, UnsupportedError
 from spikefold.export.neuron import Leak, Neuron, Reset
-from spikefold.export.nir_file import Node
-from spikefold.export.nir_options import EULER, Semantics
+from spikefold.export.nir.file import Node
+from spikefold.export.nir.options import EULER, Semantics
 from spikefold.export.ops import Shape
 
 KINDS = {

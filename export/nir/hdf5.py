@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process of its own that turns HDF5 from a stranger into plain arrays: ``python nir_hdf5.py FILE.nir OUT.npz``.
+"""A process of its own that turns HDF5 from a stranger into plain arrays: ``python hdf5.py FILE.nir OUT.npz``.
 
 A few bytes changed can make the HDF5 library (2.0, through h5py 3.16) read wild memory and take the process with it;
-then it is this one, and `nir_file` says so. It imports nothing of ours. Nothing outside the file is read (no soft,
+then it is this one, and `file.py` says so. It imports nothing of ours. Nothing outside the file is read (no soft,
 external or virtual parts), and sizes are checked before memory is taken.
 
 OUT holds ``tree``, JSON in which a group is an object and a leaf a list: ``["text", t]``, ``["names", texts]`` (lists
