@@ -8,10 +8,11 @@ else is refused, all at once, each node by name with its reason and what to do: 
 recurrence, ``v_leak`` and ``v_reset`` other than 0, nodes that read nothing or lead nowhere.
 
 `nir/options.py` says what the file does not, `nir/file.py` how bytes become nodes, `nir/wiring.py` their order,
-`nir/neurons.py` how a neuron becomes one of ours, `nir/ops.py` the rest. What happens here: shapes, layers from nodes.
-A Flatten is no layer, for `Dense` reads its input in C, H, W order anyway; neurons behind a Flatten keep the shape of
-the map, their parameters are reshaped. An Input of rank 3 is ``(C, H, W)``, of rank 1 ``(C, 1, 1)``; of rank 4 or 2 in snnTorch's
-convention its first axis is the batch. An average pool stays one; the passes fold it or refuse it.
+`nir/neurons.py` how a neuron becomes one of ours, `nir/ops.py` the rest. What happens here: shapes, layers from
+nodes. A Flatten is no layer, for `Dense` reads its input in C, H, W order anyway; neurons behind a Flatten keep the
+shape of the map, their parameters are reshaped. An Input of rank 3 is ``(C, H, W)``, of rank 1 ``(C, 1, 1)``; of
+rank 4 or 2 in snnTorch's convention its first axis is the batch. An average pool stays one; the passes fold it or
+refuse it.
 """
 
 from __future__ import annotations
