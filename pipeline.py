@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -23,6 +23,9 @@ from spikefold import __version__
 from spikefold.config import ChipsConfig, Config, load_config, to_toml
 from spikefold.errors import ConfigError, SpikefoldError
 from spikefold.session import LATEST, Session, keep_config, new_session, open_session, point_latest
+
+if TYPE_CHECKING:
+    from spikefold.hardware.chip import Table
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help=__doc__)
 
@@ -259,6 +262,36 @@ def config(file: ConfigFile = None, sets: Sets = None) -> None:
     """Print the whole configuration as TOML, each key with its meaning."""
     with _guarded():
         typer.echo(to_toml(load_config(file, tuple(sets or []))), nl=False)
+
+
+@app.command()
+def chips(name: Annotated[str | None, typer.Argument(help="A chip, for its rules and limits.")] = None) -> None:
+    """List the chips; with a name, every rule that a network must keep there, its numbers and its memory."""
+    with _guarded():
+        from spikefold.hardware.chip_tables import details, overview
+        from spikefold.hardware.registry import CHIPS, chip_named
+
+        for table in details(chip_named(name)) if name else [overview(CHIPS.values())]:
+            _show(table, Console(highlight=False))
+
+
+def _show(table: Table, console: Console) -> None:
+    """A framed table on a terminal; elsewhere one line a row, its cells two spaces or more apart."""
+    if console.is_terminal:
+        from rich.table import Table as Framed
+        from rich.text import Text
+
+        framed = Framed(*table.columns, title=table.title, title_justify="left", show_header=bool(table.columns))
+        for row in table.rows:
+            framed.add_row(*map(Text, row))
+        console.print(framed)
+        return
+    lines = ([table.columns] if table.columns else []) + list(table.rows)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    typer.echo(f"{table.title}:")
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        typer.echo("  " + "  ".join(cells).rstrip())
 
 
 @app.command()

@@ -99,13 +99,13 @@ def _ladder(simulated: dict[str, Any], parity: dict[str, Any], energy: dict[str,
 def _not_run(session: Session) -> list[dict[str, str]]:
     """What a reader might take for granted, and why it was not done."""
     missing = []
-    if "speck2f" in session.config.chips.names:
+    for name in [name for name in session.config.chips.names if name.startswith("speck")]:
         why = {
             "absent": "samna is not installed",
             "stub": "samna is the stub of the package registry, not the real one",
         }
         reason = why.get(samna_status(), "this version compares simulators only")
-        missing.append({"what": "Speck2f devkit", "why": f"{reason}; no board was asked for"})
+        missing.append({"what": f"{name.capitalize()} devkit", "why": f"{reason}; no board was asked for"})
     if "loihi2" in session.config.chips.names:
         missing.append({"what": "Loihi 2 hardware", "why": "needs Intel's research community and its closed runtime"})
     return missing

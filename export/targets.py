@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,23 +44,23 @@ def judge(chip: str, folded: Network, integer: Network) -> Runner:
     return _JUDGE[chip](folded, integer)
 
 
-def _lower_speck(folded: Network, integer: Network, folder: Path) -> Lowered:
+def _lower_speck(chip: str, folded: Network, integer: Network, folder: Path) -> Lowered:
     from spikefold.export import to_speck
     from spikefold.export.speck_check import differences
 
-    model = to_speck.convert(folded)
+    model = to_speck.convert(folded, f"{chip}devkit")
     issues = differences(model, integer)
     if issues:
-        raise MismatchError("sinabs' conversion and ours differ", where="speck2f", issues=issues,
+        raise MismatchError("sinabs' conversion and ours differ", where=chip, issues=issues,
                             hint="a bug, or another release of sinabs: report it with the run folder")  # fmt: skip
     model.write(folder / "config.json")
     return Lowered(("config.json",), list(model.notes))
 
 
-def _judge_speck(folded: Network, integer: Network) -> Runner:
+def _judge_speck(chip: str, folded: Network, integer: Network) -> Runner:
     from spikefold.export import speck_runner, to_speck
 
-    model = to_speck.convert(folded)
+    model = to_speck.convert(folded, f"{chip}devkit")
 
     def run(frames: np.ndarray, *, potentials: bool = False) -> Trace:
         return speck_runner.run(model, frames, potentials=potentials)
@@ -88,5 +89,6 @@ def _judge_loihi(folded: Network, integer: Network) -> Runner:
     return run
 
 
-_LOWER = {"speck2f": _lower_speck, "loihi2": _lower_loihi}
-_JUDGE = {"speck2f": _judge_speck, "loihi2": _judge_loihi}
+_SPECKS = ("speck2f", "speck2e")
+_LOWER = {chip: partial(_lower_speck, chip) for chip in _SPECKS} | {"loihi2": _lower_loihi}
+_JUDGE = {chip: partial(_judge_speck, chip) for chip in _SPECKS} | {"loihi2": _judge_loihi}

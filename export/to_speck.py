@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folded real network to Speck2f through sinabs 3.1: its discretisation, its placement, its configuration.
+"""A folded real network to Speck2f or Speck2e through sinabs 3.1: discretisation, placement, configuration.
 
 The only file that imports sinabs. samna is not needed (`spikefold.hardware.samna_standin`), and its PyPI stub is
 never run. sinabs computes in float32 by default and adds a lower bound of its own; here every module is float64 and
@@ -49,6 +49,7 @@ class SpeckModel:
         scales: how our own quantiser scaled each layer.
         input_shape: ``(C, H, W)`` of a frame.
         notes: what the chip does otherwise than the clocked simulation.
+        device: the device type, by sinabs' name.
     """
 
     network: Any
@@ -57,6 +58,7 @@ class SpeckModel:
     scales: tuple[LayerScale, ...]
     input_shape: tuple[int, int, int]
     notes: tuple[str, ...]
+    device: str = DEVICE
 
     def configuration(self) -> dict[str, Any]:
         """The configuration as plain values, under the names of samna's attributes.
@@ -75,7 +77,7 @@ class SpeckModel:
         """
         document = {
             "format": FORMAT,
-            "device": DEVICE,
+            "device": self.device,
             "input_shape": list(self.input_shape),
             "layer2core": dict(self.layer2core),
             "notes": list(self.notes),
@@ -85,30 +87,32 @@ class SpeckModel:
             scratch.write_text(json.dumps(document), encoding="utf-8")
 
 
-def convert(network: Network) -> SpeckModel:
+def convert(network: Network, device: str = DEVICE) -> SpeckModel:
     """Discretise, place and configure a folded real network with sinabs.
 
     Args:
         network: real, a chain of conv or dense layers, spiking layers and sum pools.
+        device: ``speck2fdevkit`` or ``speck2edevkit``: whose configuration sinabs fills in.
 
     Raises:
         UnsupportedError: with every rule that the network breaks; or, where each layer fits a core but not all of
             them at once, with the need of every layer and the cores that could take it.
     """
-    _refuse([*violations(network), *not_a_chain(network)])
+    chip = device.removesuffix("devkit")
+    _refuse([*violations(network), *not_a_chain(network)], chip)
     integer, scales = quantise(network, NUMBERS)
-    _refuse(violations(integer))
+    _refuse(violations(integer), chip)
     said = io.StringIO()
     # sinabs draws a random probe input in torch's default type, and reports by printing
     with torch.random.fork_rng(devices=[]), _default_dtype(torch.float64), redirect_stdout(said):
         modules = nn.Sequential(*_modules(network, {scale.layer: scale.scale for scale in scales})).double()
         try:
             made = _dynapcnn_network()(modules, input_shape=network.input.shape, batch_size=1, discretize=True)
-            configuration = made.make_config(device=DEVICE)
+            configuration = made.make_config(device=device)
         except ValueError as error:
             raise UnsupportedError(
                 "sinabs cannot place the network on the nine cores",
-                where="speck2f",
+                where=chip,
                 hint="make a layer smaller that shares its cores with another, or split it by output channels",
                 issues=placement(integer, f"{error} {said.getvalue()}".strip()),
             ) from error
@@ -116,7 +120,7 @@ def convert(network: Network) -> SpeckModel:
     made.double()
     names = [layer.name for layer in network.neurons]
     cores = {name: int(made.layer2core_map[index]) for index, name in enumerate(names)}
-    return SpeckModel(made, configuration, cores, scales, network.input.shape, tuple(notes(integer)))
+    return SpeckModel(made, configuration, cores, scales, network.input.shape, tuple(notes(integer)), device)
 
 
 class _WideSpikes:
@@ -199,6 +203,6 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def _refuse(issues: list[Issue]) -> None:
+def _refuse(issues: list[Issue], chip: str) -> None:
     if issues:
-        raise UnsupportedError("the network does not fit Speck2f", where="speck2f", issues=issues)
+        raise UnsupportedError(f"the network does not fit {chip.capitalize()}", where=chip, issues=issues)

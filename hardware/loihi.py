@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from spikefold.export.neuron import Fire, Overflow, Reset
 from spikefold.export.numbers import NumberFormat
-from spikefold.hardware.chip import Chip
+from spikefold.hardware.chip import Chip, rules_of
 from spikefold.hardware.loihi_rules import (
     LEAK_SHIFT,
+    RULES,
     STATE_BITS,
     STATE_SHIFT,
     SUM_MAX,
@@ -33,4 +34,4 @@ NUMBERS = NumberFormat(
 )
 
 # a .net file has one threshold a layer, so a factor per neuron has no place; one per channel goes into the weights
-LOIHI2 = Chip("loihi2", "Intel Loihi 2", NUMBERS, violations, gate_forms=("channel", "mask"))
+LOIHI2 = Chip("loihi2", "Intel Loihi 2", NUMBERS, violations, gate_forms=("channel", "mask"), rules=rules_of(*RULES))

@@ -32,8 +32,8 @@ def violations(network: Network, *, max_count: int | None = None) -> list[Issue]
         network: integer, quantised with ``hardware.loihi.NUMBERS``.
         max_count: most events of one input and time bin; the network's own bound by default, 1 where it has none.
     """
-    if not network.is_integer:
-        return [Issue("whole numbers", "network", "real numbers", "integers", "quantise it for Loihi 2 first")]
+    if unquantised := _whole_numbers(network):
+        return unquantised
     most = max_count or network.input.max_count or 1
     issues: list[Issue] = []
     for before, layer in zip((None, *network.layers), network.layers, strict=False):
@@ -46,6 +46,13 @@ def violations(network: Network, *, max_count: int | None = None) -> list[Issue]
             issues += [*_weights(layer.op, where), *_sums(layer.op, where, count)]
             issues += _dense(layer.op, where) if isinstance(layer.op, Dense) else []
     return issues
+
+
+def _whole_numbers(network: Network) -> list[Issue]:
+    """The network is quantised: whole numbers in units of an int8 weight."""
+    if network.is_integer:
+        return []
+    return [Issue("whole numbers", "network", "real numbers", "integers", "quantise it for Loihi 2 first")]
 
 
 def _chain(network: Network, before: Layer | None, layer: Layer) -> Iterator[Issue]:
@@ -122,6 +129,10 @@ def _neuron(neuron: Neuron, where: str) -> list[Issue]:
         (state == _STATE, "state shift, bits, overflow", _words(state), _words(_STATE), "quantise it for Loihi 2"),
     ]  # fmt: skip
     return [Issue(rule, where, got, limit, hint) for holds, rule, got, limit, hint in rules if not holds]
+
+
+RULES = (_whole_numbers, _chain, _weights, _sums, _dense, _neuron)
+"""What `violations` checks."""
 
 
 def _words(values: tuple[object, ...]) -> str:

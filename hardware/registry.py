@@ -6,9 +6,9 @@ from __future__ import annotations
 from spikefold.errors import ConfigError, nearest
 from spikefold.hardware.chip import Chip
 from spikefold.hardware.loihi import LOIHI2
-from spikefold.hardware.speck import SPECK2F
+from spikefold.hardware.speck import SPECK2E, SPECK2F
 
-CHIPS = {chip.name: chip for chip in (SPECK2F, LOIHI2)}
+CHIPS = {chip.name: chip for chip in (SPECK2F, SPECK2E, LOIHI2)}
 
 
 def chip_named(name: str) -> Chip:

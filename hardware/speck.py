@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Speck2f (SynSense): nine convolution cores, integrate-and-fire neurons, 8-bit weights, 16-bit states.
+"""Speck2f and Speck2e (SynSense): nine convolution cores, integrate-and-fire neurons, 8-bit weights, 16-bit states.
 
 Numbers and limits: "Speck Dev Kit Datasheet" (Aug 2023) 2.4 and 3.2.4, and sinabs 3.1.3 ``chips/dynapcnn.py``. sinabs
 leaves most of them to samna's ``validate_configuration``; here each is a function whose docstring is the rule, used
@@ -9,6 +9,7 @@ for the check and for the message. The rules hold for real networks too, but for
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from spikefold.export.network import INPUT, Network
 from spikefold.export.neuron import Neuron, Overflow, Reset
 from spikefold.export.numbers import NumberFormat
 from spikefold.export.ops import Conv2d, Dense, Pair, SumPool2d
-from spikefold.hardware.chip import Chip
+from spikefold.hardware.chip import Chip, Table, rules_of
 from spikefold.hardware.speck_cores import CORES, CoreLayer, core_layers, cores_for, memory_needed
 
 NUMBERS = NumberFormat(
@@ -212,5 +213,21 @@ def _x(pair: Pair) -> str:
     return f"{pair[0]}x{pair[1]}"
 
 
+MEMORY = Table(
+    "memory of the cores, in words",
+    ("core", "kernel (8 bit)", "neuron (16 bit)", "bias (16 bit)"),
+    tuple((str(number), str(core.kernel), str(core.neuron), str(core.bias)) for number, core in enumerate(CORES)),
+)
+
 # a core has one threshold, so a factor per neuron has no place; one per channel goes into the weights
-SPECK2F = Chip("speck2f", "SynSense Speck2f", NUMBERS, violations, gate_forms=("channel", "mask"))
+SPECK2F = Chip(
+    "speck2f",
+    "SynSense Speck2f",
+    NUMBERS,
+    violations,
+    gate_forms=("channel", "mask"),
+    rules=rules_of(*NETWORK_RULES, *CORE_RULES),
+    memory=MEMORY,
+)
+# the same cores and limits (datasheet 3.2.4.1; one table in sinabs); sinabs fills in another class of samna's
+SPECK2E = replace(SPECK2F, name="speck2e", title="SynSense Speck2e")
