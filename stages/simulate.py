@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from spikefold.export.io import load_network
+from spikefold.export.ops import Gate
 from spikefold.hardware import clocked
 from spikefold.hardware.accuracy import accuracy, predictions
 from spikefold.hardware.trace import Trace, save_trace
 from spikefold.session import ADAPT, EXPORT, FOLD, NETWORK, SIMULATE, TRAIN, TWIN, Session, read_json, write_json
 from spikefold.stages.fold import EXCHANGE
-from spikefold.train import checkpoint, gates, static_forms
+from spikefold.train import checkpoint, gates
 from spikefold.train.loop import ClipSet
 from spikefold.train.tracing import trace_model
 
@@ -70,8 +71,9 @@ def _rungs(session: Session, test: ClipSet) -> Iterator[Rung]:
     form = folds["choices"][EXCHANGE]["form"]
     before = "float"
     if form != "none":
-        statistics = gates.calibrate(trained.model, session.clips("train").first(session.config.gates.clips).frames)
-        with gates.static(trained.model, static_forms.factors(statistics, form)) as frozen:
+        # the factors that the fold chose lie in its network
+        chosen = {la.name: la.op.scale for la in load_network(session.folder / unfolded) if isinstance(la.op, Gate)}
+        with gates.static(trained.model, chosen) as frozen:
             yield Rung("static", f"static attention per {form}, PyTorch float32", before, unfolded,
                        trace_model(frozen, test.frames))  # fmt: skip
         before = "static"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Adapt a folded network to a chip: fine-tune it in the chip's own integers, gates frozen in the weights.
 
-The forward pass is `IntegerNet`, so what is trained is what will run. The loss is cross-entropy on the labels mixed
+The forward pass is `IntegerNet`: the chip's arithmetic, bit for bit. The loss is cross-entropy on the labels mixed
 with the divergence from a teacher, the float network with dynamic attention (Hinton et al. 2015, without temperature:
 its logits are rates times a gain already)::
 
@@ -45,7 +45,7 @@ class Adapted:
     """A network after adaptation, and what happened on the way.
 
     Attributes:
-        network: real; `passes.quantise` makes of it exactly the integers that were trained.
+        network: real; without a blend `passes.quantise` makes of it exactly the integers that were trained.
         epochs: what each epoch did.
         synops_before: synaptic operations a clip before any channel went, over the ranking clips; None without.
         channels: channels kept, and of how many, by hidden spiking layer; empty without a budget.
@@ -101,7 +101,7 @@ def adapt(network: Network, task: Task, report: Report) -> Adapted:
     before: float | None = None
     channels: dict[str, tuple[int, int]] = {}
     if task.adapt.synops_budget is not None:
-        net, before, channels = _within_budget(net, task, data)
+        net, before, channels = _within_budget(net, task.adapt.synops_budget, data)
     if not task.adapt.epochs:
         return Adapted(net.to_network() if channels else network, (), before, channels)
     fans, start = fan_maps(net.network), [parameter.detach().clone() for parameter in net.parameters()]
@@ -186,18 +186,18 @@ def _over_budget(
     return torch.relu(share - 1)
 
 
-def _within_budget(net: IntegerNet, task: Task, data: _Data) -> tuple[IntegerNet, float, dict[str, tuple[int, int]]]:
+def _within_budget(
+    net: IntegerNet, budget: float, data: _Data
+) -> tuple[IntegerNet, float, dict[str, tuple[int, int]]]:
     """The network without the channels that the budget has no room for."""
-    if task.adapt.synops_budget is None:
-        return net, 0.0, {}
     chosen = list(data.batches(_RANKING_BATCHES))
     ranking = torch.cat(chosen)
     layers = synapses(net, data.frames[:, ranking], fan_maps(net.network))
     channels = {layer.name: net.network.shapes[layer.name][0] for layer in net.network.neurons}
     weights = importance(net, ((data.frames[:, c], c) for c in chosen), data.loss)
-    keep = choose_channels(weights, layers, channels, task.adapt.synops_budget)
+    keep = choose_channels(weights, layers, channels, budget)
     smaller = remove_silent_channels(net.network, keep)
     return (
-        IntegerNet(smaller, task.chip), operations(layers, {}, channels),
+        IntegerNet(smaller, net.chip), operations(layers, {}, channels),
         {name: (int(kept.sum()), len(kept)) for name, kept in keep.items()},
     )  # fmt: skip
