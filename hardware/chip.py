@@ -8,7 +8,7 @@ prints, so that the check, its message and the manual cannot drift apart.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from spikefold.errors import Issue
@@ -57,6 +57,47 @@ def rules_of(*functions: Callable[..., object]) -> tuple[Rule, ...]:
 
 
 @dataclass(frozen=True)
+class Use:
+    """What one layer takes of a chip.
+
+    Attributes:
+        layer: the weight layer.
+        cores: how many cores hold it.
+        memory: resource by name, in its own unit: used and allowed, of the core where it is tightest.
+        limited_by: the resource that decided the number of cores.
+    """
+
+    layer: str
+    cores: int
+    memory: Mapping[str, tuple[int, int]]
+    limited_by: str
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a network takes of a chip.
+
+    Attributes:
+        layers: one entry a weight layer, in network order.
+        chips: how many chips hold all cores.
+        limited_by: what decided the number of chips.
+        estimate: whether the counts are an estimate, because the vendor's own placement is not public.
+        placement: core number by spiking layer; empty where cores are only counted.
+    """
+
+    layers: tuple[Use, ...]
+    chips: int
+    limited_by: str
+    estimate: bool
+    placement: Mapping[str, int]
+
+    @property
+    def cores(self) -> int:
+        """Cores of all layers."""
+        return sum(use.cores for use in self.layers)
+
+
+@dataclass(frozen=True)
 class Chip:
     """One target.
 
@@ -68,6 +109,7 @@ class Chip:
         gate_forms: the static gates it can carry, by the names of `spikefold.train.gates`.
         rules: what ``violations`` checks, in its order.
         memory: one row for each core that a layer can be placed on, None where layers are not placed on cores here.
+        resources: what a network that keeps the rules takes of the chip.
     """
 
     name: str
@@ -77,3 +119,4 @@ class Chip:
     gate_forms: tuple[str, ...]
     rules: tuple[Rule, ...] = ()
     memory: Table | None = None
+    resources: Callable[[Network], Resources] | None = None
