@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from spikefold.commands.chips import show
 from spikefold.errors import UnsupportedError
 from spikefold.export import targets
 from spikefold.export.network import InputSpec, Layer, Network
@@ -23,7 +24,7 @@ from spikefold.hardware.chip import Rule, Table, rules_of
 from spikefold.hardware.chip_tables import details, overview
 from spikefold.hardware.registry import CHIPS
 from spikefold.hardware.speck_cores import CORES
-from spikefold.pipeline import _show, app
+from spikefold.pipeline import app
 
 SPECK = (*speck.NETWORK_RULES, *speck.CORE_RULES)
 FUNCTIONS = {"speck2f": SPECK, "speck2e": SPECK, "loihi2": loihi_rules.RULES}
@@ -137,7 +138,7 @@ def test_an_unknown_chip_gets_the_nearest() -> None:
 def test_a_terminal_gets_frames_and_the_same_words() -> None:
     screen = Console(file=io.StringIO(), force_terminal=True, width=200, color_system=None)
     for table in (overview(CHIPS.values()), *details(CHIPS["speck2f"]), *details(CHIPS["loihi2"])):
-        _show(table, screen)
+        show(table, screen)
     written = screen.file.getvalue()  # type: ignore[attr-defined]
     assert "┃" in written
     for rule in CHIPS["speck2f"].rules:
@@ -146,7 +147,7 @@ def test_a_terminal_gets_frames_and_the_same_words() -> None:
 
 def test_square_brackets_are_no_markup() -> None:
     screen = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
-    _show(Table("t", ("a",), (("[bold]x[/bold]",),)), screen)
+    show(Table("t", ("a",), (("[bold]x[/bold]",),)), screen)
     assert "[bold]x[/bold]" in screen.file.getvalue()  # type: ignore[attr-defined]
 
 

@@ -29,6 +29,7 @@ FLOORS = [
     ("report_style", "train", "export", "hardware"),
     ("energy",),
     ("stages", "report"),
+    ("commands",),
     ("pipeline",),
 ]
 ONLY_IN = {

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``spikefold export``: a run's artefacts, or those of a network trained elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from spikefold.commands.options import LATEST_RUN, Quiet
+from spikefold.commands.run import comparisons, stage
+from spikefold.commands.screen import Screen, guarded
+from spikefold.config import ChipsConfig
+from spikefold.errors import ConfigError
+from spikefold.session import open_session
+
+
+def export(
+    source: Annotated[
+        Path, typer.Argument(help="A run folder, or FILE.nir, a network trained elsewhere.")
+    ] = LATEST_RUN,
+    chip: Annotated[list[str] | None, typer.Option(help="FILE.nir: a target, as often as you like.")] = None,
+    out: Annotated[Path | None, typer.Option(help="FILE.nir: folder for the files.")] = None,
+    data: Annotated[str | None, typer.Option(help="FILE.nir: recordings to prove it on, as npz:DIR.")] = None,
+    convention: Annotated[str | None, typer.Option(help="FILE.nir: spikefold | sinabs | snntorch wrote it.")] = None,
+    steps: Annotated[int | None, typer.Option(help="FILE.nir: time steps of a clip.")] = None,
+    dt_us: Annotated[int | None, typer.Option(help="FILE.nir: microseconds of a step.")] = None,
+    nir: Annotated[list[str] | None, typer.Option(help="FILE.nir: what else it does not say, as reset=zero.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Quantise and write every artefact of an adapted run; or of a network trained elsewhere, from its .nir file."""
+    given: dict[str, Any] = {"convention": convention, "steps": steps, "dt_us": dt_us}
+    with guarded(quiet) as screen:
+        if source.suffix.lower() == ".nir":
+            _export_file(source, chip, out, data, (given, nir or []), screen)
+            return
+        given |= {"chip": chip, "out": out, "data": data, "nir": nir}
+        if wrong := [key for key, value in given.items() if value is not None]:
+            raise ConfigError(f"{', '.join(wrong)} go with FILE.nir, {source} is none", where="export",
+                              hint="a run folder has its own configuration")  # fmt: skip
+        session = open_session(source, screen)
+        stage("export")(session)
+        typer.echo(session.folder)
+
+
+def _export_file(
+    path: Path, chips: list[str] | None, out: Path | None, data: str | None,
+    settings: tuple[dict[str, Any], list[str]], screen: Screen,
+) -> None:  # fmt: skip
+    from spikefold.export.nir.options import nir_options
+    from spikefold.stages.export_file import clips_of, export_file
+
+    if out is None:
+        raise ConfigError("no folder for the files", where="--out", hint=f"for example --out {path.stem}_chips")
+    options, clips = nir_options(settings[1], **settings[0]), None
+    if data is not None:
+        options, clips = clips_of(data, path, options, screen)
+    content = export_file(path, chips or ChipsConfig().names, out, options, screen, clips)
+    for name, found in content["accuracy"].items():
+        low, high = found["interval"]
+        typer.echo(f"{name:>10}  accuracy {found['accuracy']:.3f} ({low:.2f} to {high:.2f})")
+    for line in comparisons(content):
+        typer.echo(line)
+    typer.echo(out)

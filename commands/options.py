@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spikefold.session import LATEST
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; `spikefold config` prints one.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="Override one key, as --set train.epochs=3.")]
+Data = Annotated[str | None, typer.Option("--data", help="gestures | digits | npz:DIR | folder:DIR")]
+Out = Annotated[Path | None, typer.Option("--out", help="Run folder; by default a new one under runs/.")]
+RunFolder = Annotated[Path, typer.Argument(help="A run folder.")]
+Budget = Annotated[
+    float | None,
+    typer.Option(help="Most synaptic operations a clip that adaptation may leave, input events included."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+LATEST_RUN = Path("runs") / LATEST

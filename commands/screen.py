@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a command shows what it does, and how an error becomes a message and an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from spikefold.errors import SpikefoldError
+
+
+class Screen:
+    """Progress for people: bars on a terminal, plain lines elsewhere. Results go to stdout, progress to stderr."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self._bars: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+
+    def line(self, text: str) -> None:
+        """One finished fact."""
+        self._console.print(text, markup=False)
+
+    def progress(self, task: str, done: int, of: int, note: str = "") -> None:
+        """A step of long work."""
+        if not self._console.is_terminal:
+            self.line(f"{task}: {done}/{of} {note}".rstrip())
+            return
+        if self._bars is None:
+            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
+                       TimeElapsedColumn(), TextColumn("{task.fields[note]}"))  # fmt: skip
+            self._bars = Progress(*columns, console=self._console)
+            self._bars.start()
+        if task not in self._tasks:
+            self._tasks[task] = self._bars.add_task(task, total=of, note=note)
+        self._bars.update(self._tasks[task], completed=done, note=note)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+
+
+@contextmanager
+def guarded(quiet: bool = False) -> Iterator[Screen]:
+    """Turn errors a user can cause into a message on stderr and their exit code."""
+    screen = Screen(quiet)
+    try:
+        yield screen
+    except SpikefoldError as error:
+        screen.close()
+        typer.echo(str(error), err=True)
+        raise typer.Exit(error.exit_code) from error
+    finally:
+        screen.close()
