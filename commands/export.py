@@ -53,10 +53,10 @@ def _export_file(
 
     if out is None:
         raise ConfigError("no folder for the files", where="--out", hint=f"for example --out {path.stem}_chips")
-    options, clips = nir_options(settings[1], **settings[0]), None
+    options, clips, calibration = nir_options(settings[1], **settings[0]), None, None
     if data is not None:
-        options, clips = clips_of(data, path, options, screen)
-    content = export_file(path, chips or ChipsConfig().names, out, options, screen, clips)
+        options, clips, calibration = clips_of(data, path, options, screen)
+    content = export_file(path, chips or ChipsConfig().names, out, options, screen, clips, calibration)
     for name, found in content["accuracy"].items():
         low, high = found["interval"]
         typer.echo(f"{name:>10}  accuracy {found['accuracy']:.3f} ({low:.2f} to {high:.2f})")

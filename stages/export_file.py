@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +29,15 @@ from spikefold.export.io import identity, save_network
 from spikefold.export.network import Network
 from spikefold.export.nir.options import NirOptions
 from spikefold.export.passes.fold import FOLDS
-from spikefold.export.passes.quantise import LayerScale, quantise
 from spikefold.export.passes.uniform_thresholds import uniform_thresholds
-from spikefold.export.targets import judge, lower
 from spikefold.files import replacing_folder
-from spikefold.hardware import clocked, parity
+from spikefold.hardware import clocked
 from spikefold.hardware.accuracy import accuracy
 from spikefold.hardware.chip import Chip
 from spikefold.hardware.flips import flips
 from spikefold.hardware.registry import chip_named
 from spikefold.session import Reporter, read_json, write_json
+from spikefold.stages.chip_files import SAMPLE_CLIPS, ChipNetwork, chip_network, compare_runners, write_chip
 from spikefold.train.datasets import load_dataset
 from spikefold.train.fitted import fitted_clips
 from spikefold.train.loop import ClipSet
@@ -50,18 +49,10 @@ CHECKS = ChipsConfig()
 _WHY_NOT = "no labelled recordings were given (--data)"
 
 
-@dataclass(frozen=True, eq=False)
-class _Fitted:
-    """One chip's integer network, within all its rules."""
-
-    chip: Chip
-    integer: Network
-    scales: tuple[LayerScale, ...]
-
-
 def export_file(
-    path: Path, chips: Sequence[str], out: Path, options: NirOptions, reporter: Reporter, clips: ClipSet | None = None
-) -> dict[str, Any]:
+    path: Path, chips: Sequence[str], out: Path, options: NirOptions, reporter: Reporter,
+    clips: ClipSet | None = None, calibration: np.ndarray | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Export a file to every chip named, or to none; the content of ``export.json``.
 
     Args:
@@ -70,7 +61,8 @@ def export_file(
         out: the folder, which appears whole or not at all; an earlier export there is replaced.
         options: what the file does not say; ``max_count`` is counted in the clips where it is left open.
         reporter: told each finished fact.
-        clips: frames ``(T, N, C, H, W)`` and a label each.
+        clips: test frames ``(T, N, C, H, W)`` and a label each.
+        calibration: training frames for the search of the scales; None: the largest weight decides.
 
     Raises:
         ConfigError: no chip, or an unknown one.
@@ -86,11 +78,11 @@ def export_file(
     if clips is not None:
         network = _bounded(network, clips)
     folded, proofs = _folded(network, None if clips is None else clips.first(CHECKS.parity_clips).frames)
-    fitted = _fit(folded, targets)
+    fitted = _fit(folded, targets, calibration)
     with replacing_folder(out) as folder:
         save_network(folded, folder / "folded")
         kept = ["folded.json", "folded.safetensors"]
-        written = {made.chip.name: _write_chip(folded, made, folder / made.chip.name) for made in fitted}
+        written = {made.chip.name: write_chip(made, folder / made.chip.name) for made in fitted}
         report: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION, "spikefold": __version__,
             "source": {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
@@ -106,7 +98,11 @@ def export_file(
             ]
         else:
             report["accuracy"] = _accuracies(network, fitted, clips, reporter)
-            report["parity"], failures = _parities(folded, fitted, clips.first(CHECKS.parity_clips), reporter)
+            networks = {made.chip.name: (made.real, made.integer) for made in fitted}
+            frames = clips.first(CHECKS.parity_clips).frames
+            compared = compare_runners(networks, frames, CHECKS.judge_clips, reporter)
+            report["parity"] = {name: parity.to_json() for name, parity in compared.items()}
+            failures = [failure for parity in compared.values() for failure in parity.failures()]
         write_json(folder / REPORT, report)
     reporter.line(f"exported {path.name} to {', '.join(written)}: folded network {report['identity'][:12]}")
     if failures:
@@ -116,8 +112,10 @@ def export_file(
     return report
 
 
-def clips_of(source: str, path: Path, options: NirOptions, reporter: Reporter) -> tuple[NirOptions, ClipSet]:
-    """The test recordings of a data set as clips of the file's input, and the options with what was chosen for them.
+def clips_of(
+    source: str, path: Path, options: NirOptions, reporter: Reporter
+) -> tuple[NirOptions, ClipSet, np.ndarray]:
+    """Recordings of a data set as clips of the file's input.
 
     Args:
         source: ``npz:DIR`` or another of `spikefold.train.datasets`.
@@ -125,13 +123,18 @@ def clips_of(source: str, path: Path, options: NirOptions, reporter: Reporter) -
         options: as for `export_file`; the recordings decide ``dt_us`` and ``max_count`` where they are open.
         reporter: told about long work.
 
+    Returns:
+        The options with what was chosen for the recordings, the test clips, some training frames for calibration.
+
     Raises:
         DataError: recordings that do not give frames of the network's input shape.
     """
     shape = read(path, options).input.shape
     config = DataConfig(source=source, steps=options.steps, dt_us=options.dt_us, max_count=options.max_count)
-    binning, clips = fitted_clips(load_dataset(config, 0, reporter.progress), shape, config)
-    return options.model_copy(update={"dt_us": binning.dt_us, "max_count": binning.max_count}), clips
+    dataset = load_dataset(config, 0, reporter.progress)
+    binning, training, test = fitted_clips(dataset, shape, config, SAMPLE_CLIPS)
+    chosen = options.model_copy(update={"dt_us": binning.dt_us, "max_count": binning.max_count})
+    return chosen, test, training.frames
 
 
 def _bounded(network: Network, clips: ClipSet) -> Network:
@@ -161,16 +164,16 @@ def _folded(network: Network, frames: np.ndarray | None) -> tuple[Network, list[
     return network, proofs
 
 
-def _fit(folded: Network, targets: Sequence[Chip]) -> list[_Fitted]:
+def _fit(folded: Network, targets: Sequence[Chip], calibration: np.ndarray | None) -> list[ChipNetwork]:
     fitted, issues = [], []
     for chip in targets:
         try:
-            integer, scales = quantise(folded, chip.numbers)
+            made = chip_network(folded, chip, calibration)
         except UnsupportedError as error:
             found: Sequence[Issue] = error.issues or (Issue(error.what, error.where, "as said", "none", error.hint),)
         else:
-            fitted.append(_Fitted(chip, integer, scales))
-            found = chip.violations(integer)
+            fitted.append(made)
+            found = chip.violations(made.integer)
         issues += [replace(issue, where=f"{chip.name}: {issue.where}") for issue in found]
     if issues:
         names = sorted({issue.where.partition(":")[0] for issue in issues})
@@ -180,19 +183,9 @@ def _fit(folded: Network, targets: Sequence[Chip]) -> list[_Fitted]:
     return fitted
 
 
-def _write_chip(folded: Network, made: _Fitted, folder: Path) -> dict[str, Any]:
-    name = made.chip.name
-    folder.mkdir()
-    save_network(made.integer, folder / "network")
-    lowered = lower(name, folded, made.integer, folder)
-    return {
-        "title": made.chip.title, "identity": identity(made.integer), "notes": lowered.notes,
-        "scales": [scale.to_json() for scale in made.scales],
-        "artefacts": [f"{name}/{file}" for file in ("network.json", "network.safetensors", *lowered.files)],
-    }  # fmt: skip
-
-
-def _accuracies(network: Network, fitted: Sequence[_Fitted], clips: ClipSet, reporter: Reporter) -> dict[str, Any]:
+def _accuracies(
+    network: Network, fitted: Sequence[ChipNetwork], clips: ClipSet, reporter: Reporter
+) -> dict[str, Any]:
     found = {}
     for name, runs in (("real", network), *((made.chip.name, made.integer) for made in fitted)):
         trace = clocked.run(runs, clips.frames)
@@ -204,21 +197,6 @@ def _accuracies(network: Network, fitted: Sequence[_Fitted], clips: ClipSet, rep
         }  # fmt: skip
         reporter.line(f"{name}: accuracy {right.share:.3f} on {right.clips} clips, {trace.spikes} spikes")
     return found
-
-
-def _parities(
-    folded: Network, fitted: Sequence[_Fitted], clips: ClipSet, reporter: Reporter
-) -> tuple[dict[str, Any], list[str]]:
-    found, failures = {}, []
-    for made in fitted:
-        name = made.chip.name
-        runner = judge(name, folded, made.integer)
-        checked = parity.check(name, made.integer, clips.frames, runner, CHECKS.judge_clips)
-        found[name] = checked.to_json()
-        failures += checked.failures()
-        for comparison in checked.comparisons:
-            reporter.line(f"{name}: {comparison.describe()}")
-    return found, failures
 
 
 def _check_folder(out: Path) -> None:

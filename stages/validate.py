@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from spikefold.errors import MismatchError
 from spikefold.export.io import load_network
-from spikefold.export.targets import judge
-from spikefold.hardware import parity
 from spikefold.hardware.accuracy import accuracy
 from spikefold.session import EXPORT, VALIDATE, Session, write_json
+from spikefold.stages.chip_files import compare_runners
 
 
 def validate_stage(session: Session) -> None:
@@ -19,20 +18,22 @@ def validate_stage(session: Session) -> None:
     """
     exported, config = session.path(EXPORT), session.config.chips
     clips = session.clips("test").first(config.parity_clips)
+    networks = {
+        name: (load_network(exported / name / "real"), load_network(exported / name / "network"))
+        for name in config.names
+    }
     parities, failures = {}, []
     with session.writing(VALIDATE) as folder:
-        for name in config.names:
-            real, integer = (load_network(exported / name / kind) for kind in ("real", "network"))
-            checked = parity.check(name, integer, clips.frames, judge(name, real, integer), config.judge_clips)
+        found = compare_runners(networks, clips.frames, config.judge_clips, session.reporter)
+        for name, checked in found.items():
+            integer = networks[name][1]
             judged = checked.judged.output_counts(integer.classes)
-            found = accuracy(judged, clips.labels[: len(judged)])
+            right = accuracy(judged, clips.labels[: len(judged)])
             parities[name] = checked.to_json() | {
-                "simulated": {"runner": checked.judged.runner, "accuracy": found.share, "clips": found.clips,
-                              "interval": list(found.interval), "spikes": checked.judged.spikes},
+                "simulated": {"runner": checked.judged.runner, "accuracy": right.share, "clips": right.clips,
+                              "interval": list(right.interval), "spikes": checked.judged.spikes},
             }  # fmt: skip
             failures += checked.failures()
-            for comparison in checked.comparisons:
-                session.reporter.line(f"{name}: {comparison.describe()}")
         write_json(folder / "validate.json", parities)
     if failures:
         raise MismatchError("; ".join(failures), where=str(session.folder / VALIDATE),

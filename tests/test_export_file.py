@@ -26,7 +26,7 @@ from spikefold.export.from_nir import read
 from spikefold.export.io import load_network
 from spikefold.export.nir.options import NirOptions
 from spikefold.hardware import clocked
-from spikefold.stages import export_file as module
+from spikefold.stages import chip_files as module
 from spikefold.stages.export_file import clips_of, export_file
 from spikefold.train.events import Recording, pack_events, save_packed
 from spikefold.train.loop import ClipSet
@@ -337,13 +337,15 @@ def _recordings(folder: Path, sensor: tuple[int, int]) -> Path:
 def test_recordings_are_down_sampled_to_the_input_of_the_file(files: Any, tmp_path: Path) -> None:
     _, path = files(single=True, pool=False)
     source = f"npz:{_recordings(tmp_path / 'large', (67, 68))}"
-    options, made = clips_of(source, path, ZERO, Silent())
+    options, made, calibration = clips_of(source, path, ZERO, Silent())
     assert made.frames.shape == (STEPS, 4, *SIZE)
+    assert calibration.shape == (STEPS, 6, *SIZE)
+    assert 0 < calibration.sum() <= 6 * 3000
     assert options.dt_us is not None
     assert 49_000 < options.dt_us <= 50_001
     assert options.max_count is not None
     assert made.frames.max() <= options.max_count
-    chosen, made = clips_of(source, path, ZERO.model_copy(update={"dt_us": 1000, "max_count": 2}), Silent())
+    chosen, made, _ = clips_of(source, path, ZERO.model_copy(update={"dt_us": 1000, "max_count": 2}), Silent())
     assert (chosen.dt_us, chosen.max_count) == (1000, 2)
     assert made.frames.sum() < 4 * 3000 / 10
     for name, sensor in (("wide", (68, 34)), ("small", (33, 34))):

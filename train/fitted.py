@@ -10,8 +10,10 @@ from spikefold.train.frames import Binning, to_frames
 from spikefold.train.loop import ClipSet
 
 
-def fitted_clips(dataset: Dataset, shape: tuple[int, int, int], config: DataConfig) -> tuple[Binning, ClipSet]:
-    """The test recordings as frames of ``shape`` ``(C, H, W)``, and how they were cut.
+def fitted_clips(
+    dataset: Dataset, shape: tuple[int, int, int], config: DataConfig, calibration: int
+) -> tuple[Binning, ClipSet, ClipSet]:
+    """How recordings are cut into frames of ``shape`` ``(C, H, W)``; the first training clips, and all test clips.
 
     ``downsample`` is the smallest that gives the shape. The rest is `binning_for`'s: where the configuration leaves
     it open, ``dt_us`` spans a typical recording, and ``max_count`` is the most in training.
@@ -30,4 +32,6 @@ def fitted_clips(dataset: Dataset, shape: tuple[int, int, int], config: DataConf
             "or write `sensor` into the archive where events do not reach its border",
         )
     binning = binning_for(dataset, config.model_copy(update={"downsample": given.index(shape) + 1}))
-    return binning, ClipSet(to_frames(dataset.test, binning), dataset.labels("test"))
+    first = dataset.train[:calibration]
+    training = ClipSet(to_frames(first, binning), dataset.labels("train")[: len(first)])
+    return binning, training, ClipSet(to_frames(dataset.test, binning), dataset.labels("test"))

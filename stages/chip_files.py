@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each chip gets, in a run and from a file alike: its integers, its files, and all runners compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spikefold.export.io import identity, save_network
+from spikefold.export.network import Network
+from spikefold.export.ops import Conv2d, Dense
+from spikefold.export.passes.clip_outliers import Clipped, clip_outliers
+from spikefold.export.passes.quantise import LayerScale, quantise
+from spikefold.export.targets import judge, lower
+from spikefold.hardware import clocked, parity, reference
+from spikefold.hardware.chip import Chip
+from spikefold.hardware.parity import Parity
+from spikefold.hardware.reference import gathered
+from spikefold.session import Reporter
+
+SAMPLE_CLIPS = 10
+"""Training clips on which the scales are searched."""
+_SAMPLE_FRAMES = 64
+
+
+@dataclass(frozen=True, eq=False)
+class ChipNetwork:
+    """A network in one chip's integers.
+
+    Attributes:
+        chip: the target.
+        real: folded, with the chip's neurons, its outliers clipped.
+        integer: what the chip runs.
+        scales: how each layer was scaled.
+        clipped: the weights that the search of the scales cut off.
+    """
+
+    chip: Chip
+    real: Network
+    integer: Network
+    scales: tuple[LayerScale, ...]
+    clipped: tuple[Clipped, ...] = ()
+
+
+def chip_network(network: Network, chip: Chip, frames: np.ndarray | None) -> ChipNetwork:
+    """Quantise for one chip.
+
+    Args:
+        network: real, folded, with the chip's neurons.
+        chip: the target.
+        frames: calibration clips ``(T, N, C, H, W)`` for the search of the scales; None: the largest weight decides.
+
+    Raises:
+        UnsupportedError: the quantiser cannot do a layer. The chip's rules are not asked here.
+    """
+    clipped: tuple[Clipped, ...] = ()
+    if frames is not None:
+        network, clipped = clip_outliers(network, chip.numbers, layer_inputs(network, frames), reference.apply)
+    integer, scales = quantise(network, chip.numbers)
+    return ChipNetwork(chip, network, integer, tuple(scales), tuple(clipped))
+
+
+def layer_inputs(network: Network, frames: np.ndarray) -> dict[str, np.ndarray]:
+    """A sample of what each weight layer reads, ``(N, C, H, W)`` by layer name."""
+    values = clocked.values(network, frames)
+    sample = {}
+    for layer in network:
+        if not isinstance(layer.op, Conv2d | Dense):
+            continue
+        x = gathered(layer, values)
+        chosen = np.linspace(0, len(x) - 1, min(len(x), _SAMPLE_FRAMES)).astype(int)
+        sample[layer.name] = x[chosen]
+    return sample
+
+
+def write_chip(made: ChipNetwork, folder: Path) -> dict[str, Any]:
+    """Write one chip's folder; what a report says of it."""
+    name = made.chip.name
+    folder.mkdir()
+    save_network(made.real, folder / "real")
+    save_network(made.integer, folder / "network")
+    lowered = lower(name, made.real, made.integer, folder)
+    return {
+        "title": made.chip.title, "identity": identity(made.integer), "notes": lowered.notes,
+        "scales": [scale.to_json() for scale in made.scales], "clipped": [entry.to_json() for entry in made.clipped],
+        "artefacts": [f"{name}/{file}" for file in ("network.json", "network.safetensors", *lowered.files)],
+    }  # fmt: skip
+
+
+def compare_runners(
+    networks: Mapping[str, tuple[Network, Network]], frames: np.ndarray, judge_clips: int, reporter: Reporter
+) -> dict[str, Parity]:
+    """Every runner of each chip on the same clips, spike for spike.
+
+    Args:
+        networks: by chip, its real and its integer network.
+        frames: ``(T, N, C, H, W)``.
+        judge_clips: how many of the clips the vendor's simulator is given.
+        reporter: told each comparison.
+
+    Raises:
+        MismatchError: a runner does not report every layer, or a layer never fires. Spikes that differ are in the
+            result, for the evidence must be written first.
+    """
+    found = {}
+    for name, (real, integer) in networks.items():
+        found[name] = parity.check(name, integer, frames, judge(name, real, integer), judge_clips)
+        for comparison in found[name].comparisons:
+            reporter.line(f"{name}: {comparison.describe()}")
+    return found
