@@ -37,21 +37,40 @@ class DataConfig(_Section):
 
 
 class ModelConfig(_Section):
-    """The network: convolutions with neurons, then one dense layer of output neurons."""
+    """The network: convolutions with neurons, then dense layers with neurons, the last of them the output."""
 
     channels: tuple[PositiveInt, ...] = Field((16, 32, 32), description="channels of each convolution")
     strides: tuple[PositiveInt, ...] = Field((2, 2, 2), description="spatial reduction of each convolution")
-    reduction: Literal["pool", "stride"] = Field(
-        "stride", description="3x3 conv + average pool (the paper), or the one strided convolution that it equals"
+    reduction: Literal["pool", "stride", "spike_max", "spike_mean"] = Field(
+        "stride",
+        description="pool: 3x3 conv + average pool before the neuron (the paper); stride: the one strided "
+        "convolution that it equals; spike_max, spike_mean: 3x3 conv, and a pool on the neuron's spikes",
     )
-    attention: Literal["none", "asa1", "asa2"] = Field("asa1", description="ASA with or without the temporal MLP")
+    hidden: tuple[PositiveInt, ...] = Field((), description="neurons of each dense layer before the output layer")
+    conv_bias: bool = Field(False, description="biases in the convolutions, before batch norm")
+    dense_bias: bool = Field(False, description="biases in the dense layers")
+    attention: Literal["none", "asa1", "asa2", "sa", "tcsa"] = Field(
+        "asa1",
+        description="ASA with or without the temporal MLP; what it is compared with: spatial attention, or temporal, "
+        "channel and spatial",
+    )
     lam: float = Field(0.5, gt=0, lt=1, description="ASA's share of important channels and steps")
     static_share: float = Field(
         0.3, ge=0, le=1, description="share of training clips that see ASA's mean gate, as a chip will"
     )
-    neuron: Literal["if", "lif"] = Field("if", description="integrate-and-fire runs on both chips, leaky on Loihi")
+    neuron: Literal["if", "lif", "lif_decay_input", "plif"] = Field(
+        "if",
+        description="integrate-and-fire runs on both chips, leaky on Loihi; lif_decay_input scales its input by "
+        "1 - keep too, and plif learns that share, one a layer",
+    )
     threshold: float = Field(1.0, gt=0, description="firing threshold")
-    keep: float = Field(0.5, gt=0, lt=1, description="share of the potential a leaky neuron keeps each step")
+    keep: float = Field(
+        0.5, gt=0, lt=1, description="share of the potential a leaky neuron keeps each step; plif's before training"
+    )
+    surrogate: Literal["atan", "rectangle"] = Field(
+        "atan", description="derivative of a spike in training: arctangent's, or the paper's rectangle of width 1/2"
+    )
+    detach_reset: bool = Field(True, description="no gradient through a reset")
     voters: int = Field(4, ge=1, description="output neurons of each class; their spikes are added up")
 
 

@@ -15,6 +15,7 @@ import typer
 from spikefold.commands import about, run
 from spikefold.commands.chips import chips
 from spikefold.commands.export import export
+from spikefold.commands.inspect import inspect
 from spikefold.errors import SpikefoldError
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help=__doc__)
@@ -29,6 +30,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "energy": run.energy,
     "report": run.report,
     "chips": chips,
+    "inspect": inspect,
     "config": about.config,
     "version": about.version,
 }

@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from spikefold.commands.screen import guarded
-
-if TYPE_CHECKING:
-    from spikefold.hardware.chip import Table
+from spikefold.commands.tables import show
 
 
 def chips(name: Annotated[str | None, typer.Argument(help="A chip, for its rules and limits.")] = None) -> None:
@@ -22,22 +20,3 @@ def chips(name: Annotated[str | None, typer.Argument(help="A chip, for its rules
 
         for table in details(chip_named(name)) if name else [overview(CHIPS.values())]:
             show(table, Console(highlight=False))
-
-
-def show(table: Table, console: Console) -> None:
-    """A framed table on a terminal; elsewhere one line a row, its cells two spaces or more apart."""
-    if console.is_terminal:
-        from rich.table import Table as Framed
-        from rich.text import Text
-
-        framed = Framed(*table.columns, title=table.title, title_justify="left", show_header=bool(table.columns))
-        for row in table.rows:
-            framed.add_row(*map(Text, row))
-        console.print(framed)
-        return
-    lines = ([table.columns] if table.columns else []) + list(table.rows)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    typer.echo(f"{table.title}:")
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        typer.echo("  " + "  ".join(cells).rstrip())

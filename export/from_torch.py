@@ -21,7 +21,7 @@ from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, MaxP
 
 # exact types: a subclass may compute something else (weight standardisation, analog output)
 _KNOWN = frozenset(
-    {neuron.IFNode, neuron.LIFNode, nn.Dropout, nn.Identity}
+    {neuron.IFNode, neuron.LIFNode, neuron.ParametricLIFNode, nn.Dropout, nn.Identity}
     | {
         getattr(of, name)
         for of in (nn, layer)
@@ -86,7 +86,7 @@ def _convert(module: nn.Module) -> Op | None:
             return _average_pool(module)
         case nn.MaxPool2d():
             return _max_pool(module)
-        case neuron.LIFNode() | neuron.IFNode():
+        case neuron.LIFNode() | neuron.ParametricLIFNode() | neuron.IFNode():
             return _neuron(module)
         case nn.Flatten() | nn.Dropout() | nn.Identity():
             return None
@@ -150,10 +150,22 @@ def _neuron(module: neuron.BaseNode) -> Neuron:
     if module.v_reset not in (None, 0):
         raise NetworkError(f"v_reset {module.v_reset}", hint="train with v_reset 0, or None for reset by subtraction")
     reset = Reset.SUBTRACT if module.v_reset is None else Reset.ZERO
-    threshold, keep = float(module.v_threshold), None
-    if isinstance(module, neuron.LIFNode):
-        tau = float(module.tau)
-        keep = Leak(1 - 1 / tau)
+    threshold, leak = float(module.v_threshold), None
+    if isinstance(module, neuron.LIFNode | neuron.ParametricLIFNode):
+        tau = _time_constant(module)
+        leak = Leak(1 - 1 / tau)
         # v += (x - v) / tau  is  v <- (1 - 1/tau) v + x  in units of v * tau
         threshold *= tau if module.decay_input else 1.0
-    return Neuron(np.array(threshold), reset=reset, leak=keep, max_spikes=1)
+    return Neuron(np.array(threshold), reset=reset, leak=leak, max_spikes=1)
+
+
+def _time_constant(module: neuron.BaseNode) -> float:
+    """Tau in steps; a learned one is ``1 / sigmoid(w)``, in double precision."""
+    if isinstance(module, neuron.LIFNode):
+        return float(module.tau)
+    share = module.w.detach().cpu().double().sigmoid()
+    if share.numel() != 1 or not 0 < share.item() <= 1:
+        raise NetworkError(
+            f"a learned 1 / tau of {share.tolist()}", hint="one number for the layer, above 0, at most 1"
+        )
+    return 1 / share.item()

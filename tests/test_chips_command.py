@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from spikefold.commands.chips import show
+from spikefold.commands.tables import show
 from spikefold.errors import UnsupportedError
 from spikefold.export import targets
 from spikefold.export.network import InputSpec, Layer, Network

@@ -22,14 +22,10 @@ from torch import nn
 _KERNEL = 3
 
 
-class ASA(nn.Module):
-    """ASA over a sequence ``(T, N, C, H, W)``.
+class Attention(nn.Module):
+    """Multiply a sequence ``(T, N, C, H, W)`` by a gate computed from it, or by a static one.
 
     Args:
-        steps: T.
-        channels: C.
-        temporal_mlp: mix the importance over time (ASA-1) or not (ASA-2).
-        lam: share of channels and of steps that counts as important.
         static_share: share of clips that see the batch's mean gate of each channel in training; the network then
             stands the static gates of a chip better.
 
@@ -37,43 +33,67 @@ class ASA(nn.Module):
         static_gate: factors ``(C, 1, 1)`` or ``(C, H, W)`` used instead of the dynamic gate once they are set, else
             None; never part of a checkpoint.
         last_gate: the dynamic gate of the last forward pass, ``(T, N, C, H, W)``, kept while `keep_gate` is set.
-        last_group: its important group ``G``, ``(T, N, C)``.
+        last_group: what of it was important, ``(T, N, C)`` of 0 and 1; all of it where an attention has no groups.
     """
 
     static_gate: torch.Tensor | None
 
-    def __init__(
-        self, steps: int, channels: int, *, temporal_mlp: bool = True, lam: float = 0.5, static_share: float = 0.0
-    ) -> None:
+    def __init__(self, steps: int, channels: int, static_share: float) -> None:
         super().__init__()
-        self.steps, self.channels, self.lam, self.static_share = steps, channels, lam, static_share
-        self.alpha = nn.Parameter(torch.tensor(0.5))
-        self.beta = nn.Parameter(torch.tensor(0.5))
-        self.mix = nn.Linear(steps, steps, bias=False) if temporal_mlp else None
-        self.important = nn.Conv2d(2, 1, _KERNEL, padding=_KERNEL // 2, bias=False)
-        self.sub_important = nn.Conv2d(2, 1, _KERNEL, padding=_KERNEL // 2, bias=False)
+        self.steps, self.channels, self.static_share = steps, channels, static_share
         self.register_buffer("static_gate", None, persistent=False)
         self.keep_gate = False
         self.last_gate: torch.Tensor | None = None
         self.last_group: torch.Tensor | None = None
 
+    def gate(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The dynamic gate, of a shape that stretches to ``x``, and the important group ``(T, N, C)``."""
+        raise NotImplementedError
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Gate a sequence ``(T, N, C, H, W)``."""
         if self.static_gate is not None:
             return x * self.static_gate
-        group = self._important_group(x)
-        first = self._map(x, group, self.lam, self.important)
-        second = self._map(x, 1 - group, 1 - self.lam, self.sub_important)
-        # G A1 + (1 - G) A2, written so that one large product is enough
-        gate = second + group[..., None, None] * (first - second)
+        gate, group = self.gate(x)
         if self.keep_gate:
-            self.last_gate, self.last_group = gate.detach(), group
+            self.last_gate, self.last_group = gate.detach().expand_as(x), group
         if self.training and self.static_share:
             # each clip of the batch for itself: what follows learns to read both gates
             mean = gate.mean(dim=(0, 1, 3, 4), keepdim=True)
             chosen = torch.rand(x.shape[1], device=x.device) < self.static_share
             gate = torch.where(chosen[None, :, None, None, None], mean, gate)
         return x * gate
+
+
+class ASA(Attention):
+    """ASA over a sequence ``(T, N, C, H, W)``.
+
+    Args:
+        steps: T.
+        channels: C.
+        temporal_mlp: mix the importance over time (ASA-1) or not (ASA-2).
+        lam: share of channels and of steps that counts as important.
+        static_share: as `Attention` takes it.
+    """
+
+    def __init__(
+        self, steps: int, channels: int, *, temporal_mlp: bool = True, lam: float = 0.5, static_share: float = 0.0
+    ) -> None:
+        super().__init__(steps, channels, static_share)
+        self.lam = lam
+        self.alpha = nn.Parameter(torch.tensor(0.5))
+        self.beta = nn.Parameter(torch.tensor(0.5))
+        self.mix = nn.Linear(steps, steps, bias=False) if temporal_mlp else None
+        self.important = nn.Conv2d(2, 1, _KERNEL, padding=_KERNEL // 2, bias=False)
+        self.sub_important = nn.Conv2d(2, 1, _KERNEL, padding=_KERNEL // 2, bias=False)
+
+    def gate(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """``G A1 + (1 - G) A2`` and ``G``."""
+        group = self._important_group(x)
+        first = self._map(x, group, self.lam, self.important)
+        second = self._map(x, 1 - group, 1 - self.lam, self.sub_important)
+        # G A1 + (1 - G) A2, written so that one large product is enough
+        return second + group[..., None, None] * (first - second), group
 
     @torch.no_grad()
     def _important_group(self, x: torch.Tensor) -> torch.Tensor:

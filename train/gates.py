@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calibrate ASA's dynamic gates over clips: how static are they, and which static form could take their place?
+"""Calibrate attention's dynamic gates over clips: how static are they, and which static form could take their place?
 
 A layer's gate ``g[t, n, c, y, x]`` is averaged over the clips n and steps t of a calibration set. Its static forms,
 from coarse to fine::
@@ -26,7 +26,7 @@ import torch
 from spikingjelly.activation_based import functional
 
 from spikefold.errors import SpikefoldError
-from spikefold.train.attention import ASA
+from spikefold.train.attention import Attention
 from spikefold.train.models import SpikingNet
 
 FORMS = ("mask", "channel", "rank1", "neuron")
@@ -35,7 +35,7 @@ FORMS = ("mask", "channel", "rank1", "neuron")
 
 @dataclass(frozen=True, eq=False)
 class GateStatistics:
-    """One ASA layer's gate over a calibration set.
+    """One attention layer's gate over a calibration set.
 
     Attributes:
         mean_map: mean over clips and steps, ``(C, H, W)``.
@@ -89,7 +89,7 @@ def _form(mean_map: np.ndarray, name: str) -> np.ndarray:
 
 @torch.no_grad()
 def calibrate(model: SpikingNet, frames: np.ndarray, batch: int = 50) -> dict[str, GateStatistics]:
-    """Statistics of every ASA layer over calibration clips ``(T, N, C, H, W)``, by module name."""
+    """Statistics of every attention layer over calibration clips ``(T, N, C, H, W)``, by module name."""
     layers = attention_layers(model)
     sums = {name: _Sums() for name in layers}
     handles = [module.register_forward_hook(sums[name].add) for name, module in layers.items()]
@@ -109,9 +109,9 @@ def calibrate(model: SpikingNet, frames: np.ndarray, batch: int = 50) -> dict[st
     return {name: total.statistics() for name, total in sums.items()}
 
 
-def attention_layers(model: SpikingNet) -> dict[str, ASA]:
-    """The ASA layers by name, in order."""
-    return {name: module for name, module in model.layers.named_children() if isinstance(module, ASA)}
+def attention_layers(model: SpikingNet) -> dict[str, Attention]:
+    """The attention layers by name, in order."""
+    return {name: module for name, module in model.layers.named_children() if isinstance(module, Attention)}
 
 
 @contextmanager
@@ -135,7 +135,7 @@ class _Sums:
         self.by_neuron = self.by_step = self.squares = self.group = torch.zeros((), dtype=torch.float64)
         self.frames, self.clips = 0, 0
 
-    def add(self, module: ASA, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+    def add(self, module: Attention, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
         if module.last_gate is None or module.last_group is None:
             raise SpikefoldError("the attention layer kept no gate", hint="a static gate cannot be calibrated again")
         gate = module.last_gate.double()

@@ -16,9 +16,9 @@ from spikefold.errors import NetworkError, UnsupportedError
 from spikefold.export.from_torch import from_torch
 from spikefold.export.network import InputSpec, Network
 from spikefold.export.neuron import Fire, Leak, Neuron, Order, Reset
-from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate
+from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, MaxPool2d
 from spikefold.hardware import reference
-from spikefold.train.attention import ASA
+from spikefold.train.attention import ASA, Attention
 from spikefold.train.models import SpikingNet
 
 SPEC = InputSpec((2, 12, 10), 1000, 6)
@@ -41,6 +41,8 @@ def _randomise(module: nn.Module) -> None:
                 part.bias.uniform_(0.0, 0.3)
         if isinstance(part, nn.Linear):
             part.weight.normal_(0.2, 1.5).div_(part.in_features**0.5)
+        if isinstance(part, neuron.ParametricLIFNode):
+            part.w.add_(0.3)  # a learned time constant
 
 
 @torch.no_grad()
@@ -69,21 +71,25 @@ def _assert_same(layers: nn.Sequential, network: Network, frames: np.ndarray) ->
     return compared
 
 
-@pytest.mark.parametrize("attention", ["none", "asa1", "asa2"])
-@pytest.mark.parametrize("kind", ["if", "lif"])
-@pytest.mark.parametrize("reduction", ["pool", "stride"])
-def test_the_trained_model_fires_the_same_spikes(attention: str, kind: str, reduction: str) -> None:
+CASES = [(kind, reduction, "asa1") for kind in ("if", "lif", "lif_decay_input", "plif")
+         for reduction in ("pool", "stride", "spike_max", "spike_mean")]  # fmt: skip
+CASES += [("lif", "pool", attention) for attention in ("none", "asa2", "sa", "tcsa")]
+
+
+@pytest.mark.parametrize(("kind", "reduction", "attention"), CASES)
+def test_the_trained_model_fires_the_same_spikes(kind: str, reduction: str, attention: str) -> None:
     torch.manual_seed(0)
+    threshold = 0.5 if kind in ("if", "lif") else 0.2  # the other two scale their input by 0.4
     config = ModelConfig(
-        channels=(6, 8), strides=(2, 3), attention=attention, neuron=kind, reduction=reduction,
-        threshold=0.6, keep=0.6, voters=2,
+        channels=(6, 8), strides=(2, 3), hidden=(9,), conv_bias=True, dense_bias=True, attention=attention,
+        neuron=kind, reduction=reduction, threshold=threshold, keep=0.6, voters=2,
     )  # type: ignore[arg-type]  # fmt: skip
     model = SpikingNet(config, SPEC.shape, SPEC.steps, CLASSES)
     _randomise(model)
     rng = np.random.default_rng(1)
     gates = {}
     for name, module in model.layers.named_children():
-        if isinstance(module, ASA):
+        if isinstance(module, Attention):
             gates[name] = rng.uniform(0.5, 0.95, module.channels)
             module.static_gate = torch.from_numpy(gates[name])[:, None, None]
     network = from_torch(model.layers, SPEC, CLASSES, gates)
@@ -92,8 +98,10 @@ def test_the_trained_model_fires_the_same_spikes(attention: str, kind: str, redu
     assert not network.is_integer
     assert [la.source for la in network] == [f"layers.{la.name}" for la in network]
     kinds = [type(la.op) for la in network]
-    assert (kinds.count(Gate), kinds.count(AvgPool2d)) == (len(gates), 2 * (reduction == "pool"))
-    assert kinds.count(BatchNorm) == 2
+    means = 2 * (reduction in ("pool", "spike_mean"))
+    assert (kinds.count(Gate), kinds.count(AvgPool2d)) == (len(gates), means)
+    assert kinds.count(MaxPool2d) == 2 * (reduction == "spike_max")
+    assert (kinds.count(BatchNorm), kinds.count(Neuron)) == (2, 4)
     assert network.shapes["out"] == (CLASSES * 2, 1, 1)
 
 
@@ -110,6 +118,11 @@ NEURONS = {
     "LIF, decayed input, soft": lambda: neuron.LIFNode(
         tau=4.0, decay_input=True, v_threshold=0.2, v_reset=None, step_mode="m"
     ),
+    "PLIF": lambda: neuron.ParametricLIFNode(init_tau=2.0, v_threshold=0.4, step_mode="m"),
+    "PLIF, input as it is": lambda: neuron.ParametricLIFNode(
+        init_tau=2.0, decay_input=False, v_threshold=0.7, step_mode="m"
+    ),
+    "PLIF, soft": lambda: neuron.ParametricLIFNode(init_tau=4.0, v_threshold=0.2, v_reset=None, step_mode="m"),
     "LIF, an odd time constant": lambda: neuron.LIFNode(tau=3.7, decay_input=True, v_threshold=0.2, step_mode="m"),
 }
 
@@ -146,6 +159,23 @@ def test_the_neurons_numbers() -> None:
     # v += (x - v) / tau is measured in units of 1 / tau
     assert (made["LIF"].threshold.item(), made["LIF, decayed input"].threshold.item()) == (0.7, 0.8)
     assert made["LIF, decayed input, soft"].threshold.item() == 0.8
+    assert (made["PLIF"].leak, made["PLIF"].threshold.item()) == (Leak(0.5), 0.8)
+    assert (made["PLIF, input as it is"].leak, made["PLIF, input as it is"].threshold.item()) == (Leak(0.5), 0.7)
+
+
+def test_a_learned_time_constant_is_translated_in_double_precision() -> None:
+    module = neuron.ParametricLIFNode(init_tau=2.0, v_threshold=0.5)
+    module.w.data.fill_(0.73)
+    network = from_torch(_chain(conv=nn.Conv2d(2, 1, 1), n=module), SPEC, 1)
+    op, share = network["n"].op, 1 / (1 + np.exp(-np.float64(np.float32(0.73))))
+    assert isinstance(op, Neuron)
+    assert op.leak is not None
+    assert op.leak.keep == pytest.approx(1 - share, rel=1e-15)
+    assert op.threshold.item() == pytest.approx(0.5 / share, rel=1e-15)
+    module.w.data.fill_(1000.0)
+    forgets = from_torch(_chain(conv=nn.Conv2d(2, 1, 1), n=module), SPEC, 1)["n"].op
+    assert isinstance(forgets, Neuron)
+    assert (forgets.leak, forgets.threshold.item()) == (Leak(0), 0.5)
 
 
 def test_weights_geometry_and_groups_are_taken_as_they_are() -> None:
@@ -177,13 +207,21 @@ def test_weights_geometry_and_groups_are_taken_as_they_are() -> None:
 # ---- refusals ---------------------------------------------------------------------------------------------------
 
 
+def _learned(w: torch.Tensor) -> nn.Module:
+    module = neuron.ParametricLIFNode()
+    module.w = nn.Parameter(w)
+    return module
+
+
 def test_everything_unsupported_is_named_at_once() -> None:
     layers = _chain(
         max=nn.MaxPool2d(3, 2), same=nn.Conv2d(2, 2, 3, padding="same"),
         mirror=nn.Conv2d(2, 2, 3, padding_mode="reflect"),
         overlapping=nn.AvgPool2d(3, 2), padded=nn.AvgPool2d(2, padding=1), up=nn.AvgPool2d(2, ceil_mode=True),
         divisor=nn.AvgPool2d(2, divisor_override=3), loose=nn.BatchNorm2d(2, track_running_stats=False),
-        asa=ASA(6, 2), relu=nn.ReLU(), up_to=neuron.IFNode(v_reset=0.1), learned=neuron.ParametricLIFNode(),
+        asa=ASA(6, 2), relu=nn.ReLU(), up_to=neuron.IFNode(v_reset=0.1),
+        frozen=_learned(torch.tensor(-1000.0)), lost=_learned(torch.tensor(float("nan"))),
+        by_channel=_learned(torch.zeros(2)),
         fine=nn.Conv2d(2, 2, 1), n=neuron.IFNode(),
     )  # fmt: skip
     with pytest.raises(UnsupportedError, match="the model holds layers that cannot be exported") as caught:
@@ -195,6 +233,9 @@ def test_everything_unsupported_is_named_at_once() -> None:
     assert issues["max"].got == "MaxPool2d"
     assert "calibrate with spikefold.train.gates" in issues["asa"].hint
     assert "v_reset 0.1" in issues["up_to"].rule
+    assert "1 / tau of 0.0" in issues["frozen"].rule
+    assert "1 / tau of nan" in issues["lost"].rule
+    assert "1 / tau of [0.5, 0.5]" in issues["by_channel"].rule
     assert "track_running_stats" in issues["loose"].hint
     assert "padding mode reflect" in issues["mirror"].rule
     assert all(issue.hint for issue in issues.values())

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from spikingjelly.activation_based import functional
@@ -34,6 +36,37 @@ def test_the_leaky_neuron_is_the_one_of_the_paper(dtype: torch.dtype) -> None:
     assert spikes.numel() >= 200_000
     assert expected.mean() >= 0.05
     assert int((spikes != expected).sum()) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", ["lif_decay_input", "plif"])
+def test_a_neuron_that_scales_its_input_is_the_one_of_the_paper(kind: str, dtype: torch.dtype) -> None:
+    """v += (x - v) s, s = 1 - keep or sigmoid(w); fires at v >= 0.5 and is reset to 0."""
+    current, neuron = _current(0.3, 0.8, dtype), make_neuron(kind, threshold=0.5, keep=0.5).to(dtype)
+    share = torch.tensor(0.5, dtype=dtype)
+    if kind == "plif":
+        assert neuron.w.item() == 0, "sigmoid(0) = 1 - keep"
+        neuron.w.data.fill_(0.8)
+        share = torch.sigmoid(neuron.w.detach())
+    v, expected = torch.zeros_like(current[0]), torch.zeros_like(current)
+    for step in range(STEPS):
+        v = v + (current[step] - v) * share
+        expected[step] = (v >= 0.5).to(dtype)
+        v = (1 - expected[step]) * v
+    spikes = neuron(current)
+    assert spikes.numel() >= 200_000
+    assert expected.mean() >= 0.05
+    assert int((spikes != expected).sum()) == 0
+
+
+def test_only_the_parametric_neuron_learns_its_leak() -> None:
+    for kind, count in (("if", 0), ("lif", 0), ("lif_decay_input", 0), ("plif", 1)):
+        neuron = make_neuron(kind, threshold=1.0, keep=0.7)
+        assert len(list(neuron.parameters())) == count
+        x = torch.full((3, 2), 0.7, requires_grad=True)
+        neuron(x).sum().backward()
+        assert all(bool(p.grad.abs() > 0) for p in neuron.parameters())
+    assert torch.sigmoid(make_neuron("plif", threshold=1.0, keep=0.7).w).item() == pytest.approx(0.3)
 
 
 def test_the_neuron_without_leak_keeps_everything() -> None:
@@ -86,7 +119,34 @@ def test_the_state_stays_until_the_net_is_reset() -> None:
     assert int(neuron(x)) == 0
 
 
-@pytest.mark.parametrize("kind", ["if", "lif"])
+def _slope(spike: str, potentials: list[float]) -> list[float]:
+    x = torch.tensor([potentials], requires_grad=True)
+    make_neuron("if", threshold=0.3, keep=0.5, spike=spike)(x).sum().backward()
+    assert x.grad is not None
+    return [float(value) for value in x.grad[0]]
+
+
+def test_the_rectangle_is_2_within_a_quarter_of_the_threshold() -> None:
+    assert _slope("rectangle", [0.04, 0.06, 0.3, 0.54, 0.56]) == [0, 2, 2, 2, 0]
+
+
+def test_the_arctangent_falls_off_with_the_distance() -> None:
+    expected = [1 / (1 + (math.pi * x) ** 2) for x in (-0.3, 0.0, 1.0)]
+    assert _slope("atan", [0.0, 0.3, 1.3]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("detached", [True, False])
+def test_a_reset_carries_gradients_unless_detached(detached: bool) -> None:
+    """v1 = x1 = 1 fires; v2 = v1 (1 - s1) + x2, so dv2/dx1 = 1 - s1 - v1 s'(0) = -1, and 0 with s1 detached."""
+    x = torch.tensor([[1.0], [0.0]], requires_grad=True)
+    make_neuron("if", threshold=1.0, keep=0.5, detach_reset=detached)(x)[1].sum().backward()
+    slope = 1 / (1 + math.pi**2)  # of the second spike, v2 = 0
+    assert x.grad is not None
+    assert x.grad[1].item() == pytest.approx(slope)
+    assert x.grad[0].item() == pytest.approx(0.0 if detached else -slope)
+
+
+@pytest.mark.parametrize("kind", ["if", "lif", "lif_decay_input", "plif"])
 def test_spikes_pass_gradients_on(kind: str) -> None:
     x = torch.full((3, 2), 0.4, requires_grad=True)
     make_neuron(kind, threshold=1.0, keep=0.5)(x).sum().backward()
