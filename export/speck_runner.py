@@ -11,20 +11,20 @@ import numpy as np
 import torch
 
 from spikefold.errors import NetworkError
-from spikefold.export.to_speck import SpeckModel
+from spikefold.export.to_speck import Discretised, name_of
 from spikefold.hardware.trace import LayerTrace, Trace
 
 RUNNER = "sinabs discretised"
 
 
-def run(model: SpeckModel, frames: np.ndarray, *, potentials: bool = False) -> Trace:
+def run(model: Discretised, frames: np.ndarray, *, potentials: bool = False) -> Trace:
     """Forward through sinabs' own modules, each clip from zero state.
 
     sinabs cannot reset an undeployed network (3.1.3 raises), and on another batch size it draws states at random
     from the old ones; so every run works on a fresh copy of a network that has never run.
 
     Args:
-        model: from `convert`.
+        model: from `to_speck.discretised` or `to_speck.convert`.
         frames: event counts ``(T, N, C, H, W)``.
         potentials: record the state after every step too.
 
@@ -41,15 +41,15 @@ def run(model: SpeckModel, frames: np.ndarray, *, potentials: bool = False) -> T
     module = copy.deepcopy(model.network.dynapcnn_module)
     spikes: dict[str, np.ndarray] = {}
     states: dict[str, np.ndarray] = {}
-    for index, name in enumerate(model.layer2core):
-        layer = module.dynapcnn_layers[index].spk_layer
+    for core in module.dynapcnn_layers.values():
+        layer = core.spk_layer
         layer.batch_size, layer.num_timesteps, layer.record_states = clips, steps, potentials
-        layer.register_forward_hook(partial(_record, name, spikes, states))
+        layer.register_forward_hook(partial(_record, name_of(core), spikes, states))
     # IAFSqueeze unfolds its first axis into clips and steps, clips first
     batch = torch.from_numpy(np.swapaxes(frames, 0, 1).astype(np.float64)).flatten(0, 1)
     with torch.no_grad():
         module(batch)
-    return Trace(RUNNER, {name: LayerTrace(spikes[name], potentials=states.get(name)) for name in model.layer2core})
+    return Trace(RUNNER, {name: LayerTrace(spikes[name], potentials=states.get(name)) for name in model.layers})
 
 
 def _record(

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folded real network to Speck2f or Speck2e through sinabs 3.1: discretisation, placement, configuration.
+"""A folded real network to Speck2f or Speck2e: placed by us, discretised and configured by sinabs 3.1.
 
 The only file that imports sinabs. samna is not needed (`spikefold.hardware.samna_standin`), and its PyPI stub is
 never run. sinabs computes in float32 by default and adds a lower bound of its own; here every module is float64 and
 the lower bound is the chip's, so that its common scale and its rounding are those of `passes.quantise`, bit for bit.
 `spikefold.export.speck_check.differences` holds the two against each other.
+
+`discretised` stops before the cores: sinabs' forward judges the spikes of a network that no core holds as a whole.
 """
 
 from __future__ import annotations
@@ -12,51 +14,65 @@ from __future__ import annotations
 import io
 import json
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import sinabs.layers as sl
 import torch
 from sinabs.activation import MaxSpike, MembraneReset, MembraneSubtract, MultiSpike, SingleSpike
 from torch import nn
 
 from spikefold.errors import EnvironmentLacksError, Issue, UnsupportedError
-from spikefold.export.network import Network
+from spikefold.export.network import INPUT, Network
 from spikefold.export.neuron import Neuron, Reset
-from spikefold.export.ops import Conv2d, Dense, SumPool2d
-from spikefold.export.passes.quantise import LayerScale, quantise
-from spikefold.export.speck_notes import not_a_chain, notes, placement
+from spikefold.export.ops import Conv2d, Dense, Shape, SumPool2d
+from spikefold.export.passes.quantise import LayerScale, quantise, raised
+from spikefold.export.speck_notes import forward_limits, notes, wiring
 from spikefold.files import replacing
+from spikefold.hardware.placement import check_placement, place
 from spikefold.hardware.samna_standin import SpeckConfiguration, as_values, standin
 from spikefold.hardware.speck import NUMBERS, violations
 
 FORMAT = "spikefold-speck-1"
 DEVICE = "speck2fdevkit"
+SAMNA_FILE = "samna.json"
 
 
 @dataclass(frozen=True, eq=False)
-class SpeckModel:
-    """A network on Speck2f as sinabs sees it.
+class Discretised:
+    """A network as sinabs discretised it, on no core yet.
 
     Attributes:
-        network: sinabs' discretised ``DynapcnnNetwork``; never run (`speck_runner` runs a copy), so its states are
-            fresh.
-        samna_configuration: what ``make_config`` gave: samna's own object, or the stand-in's.
-        layer2core: core number by spiking layer, in order.
+        network: sinabs' ``DynapcnnNetwork``; never run (`speck_runner` runs a copy), so its states are fresh.
+            `name_of` tells which of its layers is which of ours.
+        layers: the spiking layers, in our order.
         scales: how our own quantiser scaled each layer.
         input_shape: ``(C, H, W)`` of a frame.
+    """
+
+    network: Any
+    layers: tuple[str, ...]
+    scales: tuple[LayerScale, ...]
+    input_shape: Shape
+
+
+@dataclass(frozen=True, eq=False)
+class SpeckModel(Discretised):
+    """A network on Speck as sinabs sees it.
+
+    Attributes:
+        samna_configuration: what ``make_config`` gave: samna's own object, or the stand-in's.
+        layer2core: core number by spiking layer, in order.
         notes: what the chip does otherwise than the clocked simulation.
         device: the device type, by sinabs' name.
     """
 
-    network: Any
     samna_configuration: Any
     layer2core: Mapping[str, int]
-    scales: tuple[LayerScale, ...]
-    input_shape: tuple[int, int, int]
     notes: tuple[str, ...]
     device: str = DEVICE
 
@@ -68,12 +84,16 @@ class SpeckModel:
         """
         return as_values(self.samna_configuration, SpeckConfiguration)
 
-    def write(self, path: Path) -> None:
-        """Write the JSON document ``{format, device, input_shape, layer2core, notes, configuration}`` in one step.
+    def write(self, path: Path) -> tuple[Path, ...]:
+        """Write the JSON document ``{format, device, input_shape, layer2core, notes, configuration}``.
 
-        It is made offline. Where the real samna is installed, ``fill(samna.speck2f.configuration
-        .SpeckConfiguration(), document["configuration"])`` loads it; the text format of samna's own ``from_json``
-        is not public, so this is not it.
+        It is made offline, its ``configuration`` under the names of samna's attributes. Where the real samna is
+        installed, ``fill(samna.speck2f.configuration.SpeckConfiguration(), document["configuration"])`` loads it.
+        Made where the real samna is installed, samna's own text lies beside it as ``samna.json``, for its
+        ``from_json``; that layout is samna's and not public.
+
+        Returns:
+            The files written, each in one step.
         """
         document = {
             "format": FORMAT,
@@ -83,100 +103,179 @@ class SpeckModel:
             "notes": list(self.notes),
             "configuration": self.configuration(),
         }
-        with replacing(path) as scratch:
-            scratch.write_text(json.dumps(document), encoding="utf-8")
+        texts = {path: json.dumps(document)}
+        if (own := samna_json(self.samna_configuration)) is not None:
+            texts[path.with_name(SAMNA_FILE)] = own
+        for file, text in texts.items():
+            with replacing(file) as scratch:
+                scratch.write_text(text, encoding="utf-8")
+        return tuple(texts)
 
 
-def convert(network: Network, device: str = DEVICE) -> SpeckModel:
-    """Discretise, place and configure a folded real network with sinabs.
+def samna_json(configuration: Any) -> str | None:
+    """The text that samna itself writes and its ``from_json`` reads; None for a configuration of the stand-in."""
+    return None if isinstance(configuration, SpeckConfiguration) else str(configuration.to_json())
+
+
+def discretised(network: Network) -> Discretised:
+    """Discretise a folded real network with sinabs, for its forward alone.
+
+    Limits of memory, of maps and of the number of cores do not matter here: a network whose layers must be split
+    over cores has the same spikes before it is split.
 
     Args:
-        network: real, a chain of conv or dense layers, spiking layers and sum pools.
-        device: ``speck2fdevkit`` or ``speck2edevkit``: whose configuration sinabs fills in.
+        network: real; conv or dense layers, spiking layers and sum pools, in a chain or with residual sums.
 
     Raises:
-        UnsupportedError: with every rule that the network breaks; or, where each layer fits a core but not all of
-            them at once, with the need of every layer and the cores that could take it.
+        UnsupportedError: with everything that sinabs' forward would get wrong.
+    """
+    _refuse([*forward_limits(network), *wiring(network)], "sinabs")
+    return _discretised(network, quantise(network, NUMBERS)[1])
+
+
+def convert(network: Network, device: str = DEVICE, placement: Mapping[str, int] | None = None) -> SpeckModel:
+    """Discretise a folded real network with sinabs, place it, and have sinabs make the configuration.
+
+    Args:
+        network: as for `discretised`.
+        device: ``speck2fdevkit`` or ``speck2edevkit``: whose configuration sinabs fills in.
+        placement: core number by spiking layer; `placement.place` finds the best one by default.
+
+    Raises:
+        UnsupportedError: with every rule that the network or the placement breaks; where the layers have no place
+            as they are, with those that compete and the change that would give them places. Where that change is to
+            split layers over two cores, `discretised` still judges, and `speck_config` writes the configuration.
     """
     chip = device.removesuffix("devkit")
-    _refuse([*violations(network), *not_a_chain(network)], chip)
+    _refuse([*violations(network), *wiring(network)], chip)
     integer, scales = quantise(network, NUMBERS)
     _refuse(violations(integer), chip)
-    said = io.StringIO()
+    cores = place(integer).cores if placement is None else placement
+    _refuse(check_placement(integer, cores), chip)
+    made = _discretised(network, scales)
+    return SpeckModel(
+        made.network,
+        made.layers,
+        scales,
+        made.input_shape,
+        samna_configuration=_configuration(made.network, device, cores),
+        layer2core={name: cores[name] for name in made.layers},
+        notes=tuple(notes(integer)),
+        device=device,
+    )
+
+
+def _discretised(network: Network, scales: tuple[LayerScale, ...]) -> Discretised:
     # sinabs draws a random probe input in torch's default type, and reports by printing
-    with torch.random.fork_rng(devices=[]), _default_dtype(torch.float64), redirect_stdout(said):
-        modules = nn.Sequential(*_modules(network, {scale.layer: scale.scale for scale in scales})).double()
-        try:
-            made = _dynapcnn_network()(modules, input_shape=network.input.shape, batch_size=1, discretize=True)
-            configuration = made.make_config(device=device)
-        except ValueError as error:
-            raise UnsupportedError(
-                "sinabs cannot place the network on the nine cores",
-                where=chip,
-                hint="make a layer smaller that shares its cores with another, or split it by output channels",
-                issues=placement(integer, f"{error} {said.getvalue()}".strip()),
-            ) from error
+    with torch.random.fork_rng(devices=[]), _default_dtype(torch.float64), redirect_stdout(io.StringIO()):
+        modules = _Wired(network, {scale.layer: scale.scale for scale in scales}).double()
+        made = _dynapcnn_network()(modules, input_shape=network.input.shape, batch_size=1, discretize=True)
     # exact sums: float32 holds whole numbers to 2^24 only, and its convolutions may be Winograd's
     made.double()
-    names = [layer.name for layer in network.neurons]
-    cores = {name: int(made.layer2core_map[index]) for index, name in enumerate(names)}
-    return SpeckModel(made, configuration, cores, scales, network.input.shape, tuple(notes(integer)), device)
+    return Discretised(made, tuple(layer.name for layer in network.neurons), scales, network.input.shape)
 
 
-class _WideSpikes:
-    """A sinabs spike function whose spikes are float64; sinabs' own are float32, which no float64 layer takes."""
+def _configuration(made: Any, device: str, cores: Mapping[str, int]) -> Any:
+    by_index = {index: cores[name_of(layer)] for index, layer in made.dynapcnn_layers.items()}
+    said = io.StringIO()
+    try:
+        with redirect_stdout(said):
+            return made.make_config(layer2core_map=by_index, device=device)
+    except ValueError as error:
+        # every rule we know holds; the real samna, whose rules are compiled, has the last word
+        raise UnsupportedError(
+            f"samna refuses the configuration: {said.getvalue().strip() or error}",
+            where=device,
+            hint="a rule of samna that is not public: change the layer it names, and report it",
+        ) from error
 
-    def __init__(self, inner: Any) -> None:
-        self.inner, self.required_states = inner, inner.required_states
+
+class _Spikes:
+    """A sinabs spike function whose spikes are float64; sinabs' own are float32, which no float64 layer takes.
+
+    It carries the name of its layer: sinabs renumbers the layers, and of the copies it makes only this is ours.
+    """
+
+    def __init__(self, inner: Any, name: str) -> None:
+        self.inner, self.name, self.required_states = inner, name, inner.required_states
 
     def apply(self, *state: Any) -> torch.Tensor:
         spikes: torch.Tensor = self.inner.apply(*state).double()
         return spikes
 
 
-def _modules(network: Network, scales: Mapping[str, float]) -> Iterator[nn.Module]:
-    scale, flat = float("nan"), False
-    for layer in network:
-        op = layer.op
-        if isinstance(op, Conv2d):
-            scale = scales[layer.name]
-            yield _with_values(_conv(op), op)
-        elif isinstance(op, Dense):
-            scale = scales[layer.name]
-            if not flat:  # a Flatten that changes nothing makes a cycle for sinabs' tracer
-                yield nn.Flatten()
-            flat = True
-            yield _with_values(nn.Linear(op.weight.shape[1], op.weight.shape[0], bias=op.bias is not None), op)
-        elif isinstance(op, Neuron):
-            yield _spiking(op, scale)
-        elif isinstance(op, SumPool2d) and op.kernel != (1, 1):
-            yield sl.SumPool2d(op.kernel)
+def name_of(layer: Any) -> str:
+    """Our name for the spiking part of one of sinabs' ``dynapcnn_layers``."""
+    return str(layer.spk_layer.spike_fn.name)
 
 
-def _conv(op: Conv2d) -> nn.Conv2d:
-    f, c, height, width = op.weight.shape
-    return nn.Conv2d(c, f, (height, width), op.stride, op.padding, bias=op.bias is not None)
+class _Wired(nn.Module):
+    """The network as sinabs' modules, wired as it is; a layer that reads two has a ``Merge`` before it."""
+
+    def __init__(self, network: Network, scales: Mapping[str, float]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList()
+        self.steps: list[tuple[str, tuple[str, ...], list[nn.Module]]] = []
+        flat: dict[str, bool] = {INPUT: False}
+        for layer in network:
+            first = layer.inputs[0]
+            modules: list[nn.Module] = [sl.Merge()] if len(layer.inputs) > 1 else []
+            if isinstance(layer.op, Dense) and not flat[first]:
+                # a Flatten that changes nothing makes a cycle for sinabs' tracer
+                modules.append(nn.Flatten())
+            if isinstance(layer.op, Neuron):
+                modules.append(_spiking(layer.op, scales[first], layer.name))
+            elif isinstance(layer.op, Conv2d | Dense):
+                modules.append(_weights(layer.op))
+            elif isinstance(layer.op, SumPool2d) and layer.op.kernel != (1, 1):
+                modules.append(sl.SumPool2d(layer.op.kernel))
+            flat[layer.name] = isinstance(layer.op, Dense) or (flat[first] and not isinstance(layer.op, Conv2d))
+            self.parts.extend(modules)
+            self.steps.append((layer.name, layer.inputs, modules))
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        values = {INPUT: frames}
+        for name, inputs, modules in self.steps:
+            read: Sequence[torch.Tensor] = [values[source] for source in inputs]
+            for module in modules:
+                read = [module(*read)]
+            values[name] = read[0]
+        return values[self.steps[-1][0]]
 
 
-def _with_values(module: nn.Conv2d | nn.Linear, op: Conv2d | Dense) -> nn.Module:
+def _weights(op: Conv2d | Dense) -> nn.Module:
+    module: nn.Conv2d | nn.Linear
+    if isinstance(op, Conv2d):
+        f, c, height, width = op.weight.shape
+        module = nn.Conv2d(c, f, (height, width), op.stride, op.padding, bias=op.bias is not None)
+    else:
+        module = nn.Linear(op.weight.shape[1], op.weight.shape[0], bias=op.bias is not None)
     module.weight.data = torch.tensor(op.weight)
     if op.bias is not None and module.bias is not None:
         module.bias.data = torch.tensor(op.bias)
     return module
 
 
-def _spiking(neuron: Neuron, scale: float) -> nn.Module:
+def _spiking(neuron: Neuron, scale: float, name: str) -> nn.Module:
     kinds = {None: MultiSpike, 1: SingleSpike}
+    # never without a lower bound: sinabs then takes -32768 for a real value, its scale becomes 1 and small weights
+    # vanish
+    low = (NUMBERS.v_min or 0) / scale
     layer: nn.Module = sl.IAFSqueeze(
         num_timesteps=1,
         # sinabs makes float32 of plain numbers
-        spike_threshold=torch.tensor(float(neuron.threshold), dtype=torch.float64),
-        spike_fn=_WideSpikes(kinds.get(neuron.max_spikes) or MaxSpike(neuron.max_spikes)),
+        spike_threshold=torch.tensor(_threshold(neuron, scale), dtype=torch.float64),
+        spike_fn=_Spikes(kinds.get(neuron.max_spikes) or MaxSpike(neuron.max_spikes), name),
         reset_fn=MembraneReset() if neuron.reset is Reset.ZERO else MembraneSubtract(),
-        # never None: sinabs then takes -32768 for a real value, its scale becomes 1 and small weights vanish
-        min_v_mem=torch.tensor((NUMBERS.v_min or 0) / scale, dtype=torch.float64),
+        min_v_mem=torch.tensor(low if neuron.v_min is None else max(low, neuron.v_min), dtype=torch.float64),
     )
     return layer
+
+
+def _threshold(neuron: Neuron, scale: float) -> float:
+    """The real threshold; for a neuron that fires above it only, the one that sinabs rounds to a unit more."""
+    theta = float(neuron.threshold)
+    return (float(np.rint(theta * scale)) + 1) / scale if raised(neuron) else theta
 
 
 def _dynapcnn_network() -> Callable[..., Any]:

@@ -1,196 +1,62 @@
 # SPDX-License-Identifier: Apache-2.0
-"""sinabs' own discretised network and ours: equal in every field, spike and state, or refused with a reason."""
+"""The conversion: sinabs' configuration equals our integers field by field, on our cores, or is refused by name.
+
+That sinabs' forward has the same spikes and states is shown in `test_speck_parity`.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import sinabs.layers as sl
 import torch
-from torch import nn
 
 from spikefold.errors import NetworkError, UnsupportedError
 from spikefold.export import to_speck
-from spikefold.export.network import InputSpec, Layer, Network
+from spikefold.export.network import InputSpec, Layer, Network, Op
 from spikefold.export.neuron import Leak, Neuron, Reset
-from spikefold.export.ops import Conv2d, Dense, SumPool2d
+from spikefold.export.ops import Concat, Conv2d, SumPool2d
 from spikefold.export.passes.quantise import quantise
 from spikefold.export.speck_check import differences
 from spikefold.export.speck_runner import run
-from spikefold.export.to_speck import SpeckModel, convert
+from spikefold.export.to_speck import SpeckModel, convert, discretised, name_of, samna_json
 from spikefold.hardware import reference
+from spikefold.hardware.placement import check_placement, place
 from spikefold.hardware.samna_standin import SpeckConfiguration, as_values, fill
 from spikefold.hardware.speck import NUMBERS
 
 ONE = Neuron(np.array(1.0))
+INPUT = InputSpec((2, 8, 8), 1000, 2)
 
 
-def _network(ops: list[object], shape: tuple[int, int, int] = (2, 12, 10), steps: int = 6) -> Network:
+def _network(ops: list[Op], shape: tuple[int, int, int] = (2, 12, 10), steps: int = 6) -> Network:
     layers = tuple(Layer(f"{type(op).__name__.lower()}{i}", op) for i, op in enumerate(ops))
     return Network(InputSpec(shape, 1000, steps), layers, 1)
 
 
-def _weights(*shape: int, mean: float = 0.06, spread: float = 0.2, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng([seed, *shape]).normal(mean, spread, shape)
+def _weights(*shape: int) -> np.ndarray:
+    return np.random.default_rng([0, *shape]).normal(0.06, 0.2, shape)
 
 
 def _conv(f: int, c: int, k: int, **options: object) -> Conv2d:
     return Conv2d(_weights(f, c, k, k), **options)
 
 
-def _neuron(reset: Reset, max_spikes: int | None) -> Neuron:
-    return Neuron(np.array(0.8), reset=reset, max_spikes=max_spikes)
+def _mixed() -> Network:
+    """Biases, padding and strides that differ in y and x, and a pool that drops a row."""
+    first = _conv(4, 2, 3, bias=_weights(4) - 0.06, padding=(1, 2), stride=(1, 2))
+    return _network([first, ONE, SumPool2d((2, 2)), _conv(5, 4, 3, padding=(0, 1), stride=(2, 1)), ONE], (2, 12, 5))
 
 
-def _frames(network: Network, clips: int = 3, rate: float = 0.6, seed: int = 1) -> np.ndarray:
-    return np.random.default_rng(seed).poisson(rate, (network.input.steps, clips, *network.input.shape))
-
-
-def _mixed(neuron: Neuron = ONE, shape: tuple[int, int, int] = (2, 12, 10)) -> Network:
-    """Biases, padding and strides that differ in y and x, a pool that drops a row, two dense layers."""
-    bias = _weights(4, mean=0, spread=0.1)
-    ops = [
-        _conv(4, 2, 3, bias=bias, padding=(1, 2), stride=(1, 2)), neuron, SumPool2d((2, 2)),
-        _conv(5, 4, 3, padding=(0, 1), stride=(2, 1)), neuron,
-    ]  # fmt: skip
-    network = _network(ops, shape)
-    features = int(np.prod(network.shapes[network.layers[-1].name]))
-    side = network.shapes[network.layers[-1].name][1:]
-    if side[0] != side[1]:
-        return network
-    return _network([*ops, Dense(_weights(8, features)), neuron, Dense(_weights(4, 8)), neuron], shape)
-
-
-def _compare(network: Network, frames: np.ndarray) -> dict[str, int]:
-    """Convert, check, run both ways; spikes of each layer."""
-    model = convert(network)
-    integer, _ = quantise(network, NUMBERS)
-    assert differences(model, integer) == []
-    ours, theirs = reference.run(integer, frames, potentials=True), run(model, frames, potentials=True)
-    assert list(ours.layers) == list(theirs.layers)
-    for name, layer in ours.layers.items():
-        assert layer.raster.shape == theirs.layers[name].raster.shape
-        assert theirs.layers[name].raster.dtype == np.uint16
-        assert int((layer.raster != theirs.layers[name].raster).sum()) == 0, name
-        assert int((layer.potentials != theirs.layers[name].potentials).sum()) == 0, name
-    return {name: layer.spikes for name, layer in ours.layers.items()}
-
-
-@pytest.mark.parametrize("max_spikes", [1, 3, None])
-@pytest.mark.parametrize("reset", [Reset.ZERO, Reset.SUBTRACT])
-@pytest.mark.parametrize(("shape", "spiking"), [((2, 12, 10), 2), ((2, 12, 5), 4)])
-def test_sinabs_equals_the_reference_in_every_spike_and_state(
-    reset: Reset, max_spikes: int | None, shape: tuple[int, int, int], spiking: int
-) -> None:
-    network = _mixed(_neuron(reset, max_spikes), shape)
-    spikes = _compare(network, _frames(network))
-    assert len(spikes) == spiking
-    assert all(count > 0 for count in spikes.values()), spikes
-
-
-def test_resets_and_spike_rules_make_a_difference_that_the_comparison_would_see() -> None:
-    runs = set()
-    for reset in (Reset.ZERO, Reset.SUBTRACT):
-        for most in (1, 3, None):
-            network = _mixed(_neuron(reset, most))
-            runs.add(tuple(_compare(network, _frames(network, rate=2.0)).values()))
-    assert len(runs) == 6
-
-
-@pytest.mark.parametrize("bound", ["weight", "bias", "threshold"])
-def test_the_common_scale_is_the_same_whatever_binds_it(bound: str) -> None:
-    bias = np.array([0.9, -0.2, 0.1, 0.0]) * {"weight": 0.3, "bias": 3.0, "threshold": 0.3}[bound]
-    theta, rate = (400.0, 200.0) if bound == "threshold" else (1.0, 1.0)
-    network = _network(
-        [_conv(4, 2, 3, bias=bias), Neuron(np.array(theta)), Dense(_weights(3, 320)), ONE], (2, 12, 10)
-    )
-    square = _network([_conv(4, 2, 3, bias=bias), Neuron(np.array(theta)), Dense(_weights(3, 400)), ONE], (2, 12, 12))
-    assert quantise(square, NUMBERS)[1][0].bound_by == bound
-    assert all(count > 0 for count in _compare(square, _frames(square, rate=rate)).values())
-    with pytest.raises(UnsupportedError, match="10x8"):
-        convert(network)  # a dense layer on a map that is not square
-
-
-def test_a_threshold_keeps_what_float32_would_lose() -> None:
-    weight = np.full((1, 2, 1, 1), 127.0)
-    network = _network([Conv2d(weight), Neuron(np.array(200.5 + 1e-7)), Conv2d(weight[:, :1]), ONE])
-    assert _compare(network, _frames(network, rate=3.0))["neuron1"] > 0
-    assert convert(network).configuration()["cnn_layers"][0]["threshold_high"] == 201
-
-
-def test_the_lower_bound_is_reached_and_held_alike() -> None:
-    weight = _weights(4, 2, 5, 5, mean=0.5)
-    weight[0] = -1.0
-    network = _network([Conv2d(weight), ONE, _conv(3, 4, 3), ONE])
-    frames = _frames(network, rate=3.0)
-    assert all(count > 0 for count in _compare(network, frames).values())
-    model = convert(network)
-    states = run(model, frames, potentials=True).layers["neuron1"].potentials
-    assert states.min() == NUMBERS.v_min == -16384
-    assert int((states[:, :, 0] == NUMBERS.v_min).sum()) > 100
-    assert states.max() < convert(network).configuration()["cnn_layers"][0]["threshold_high"]
-
-
-def test_random_networks_agree() -> None:
-    nets = spikes = states = silent = 0
-    for seed in range(60):
-        rng = np.random.default_rng(seed)
-        network = _random(rng)
-        found = _compare(network, _frames(network, clips=2, seed=seed))
-        nets, spikes = nets + 1, spikes + sum(found.values())
-        silent += sum(count == 0 for count in found.values())
-        states += sum(int(np.prod(network.shapes[name])) * 12 for name in found)
-    assert nets == 60
-    assert spikes > 50_000
-    assert states > 200_000
-    assert silent < 20
-
-
-def _random(rng: np.random.Generator) -> Network:
-    shape = first = tuple(int(side) for side in (rng.integers(1, 4), rng.integers(8, 18), rng.integers(8, 18)))
-    ops: list[object] = []
-    for _ in range(int(rng.integers(1, 4))):
-        k, f = int(rng.integers(1, 4)), int(rng.integers(1, 6))
-        weight = rng.normal(rng.uniform(-0.05, 0.2), 0.3, (f, shape[0], k, k)) * 10 ** rng.uniform(-0.5, 1)
-        bias = rng.normal(0, 0.2, f) if rng.random() < 0.4 else None
-        stride, padding = (tuple(int(n) for n in rng.integers(*limits, 2)) for limits in ((1, 3), (0, 3)))
-        ops += [Conv2d(weight, bias, stride, padding), _random_neuron(rng)]
-        shape = ops[-2].output_shape(shape)
-        if min(shape[1:]) < 4:
-            break
-        if rng.random() < 0.5:
-            ops.append(SumPool2d((2, 2)))
-            shape = ops[-1].output_shape(shape)
-    if shape[1] == shape[2]:
-        ops += [Dense(rng.normal(0.1, 0.3, (6, int(np.prod(shape))))), _random_neuron(rng)]
-    if isinstance(ops[-1], SumPool2d):
-        ops.pop()
-    return _network(ops, first)
-
-
-def _random_neuron(rng: np.random.Generator) -> Neuron:
-    reset = (Reset.ZERO, Reset.SUBTRACT)[rng.integers(2)]
-    return Neuron(np.array(rng.choice([0.5, 1.0, 1.7])), reset=reset, max_spikes=(1, 3, None)[rng.integers(3)])
-
-
-@pytest.mark.parametrize("shape", [(4, 1, 1), (2, 6, 6)])
-def test_a_dense_layer_may_be_the_first(shape: tuple[int, int, int]) -> None:
-    ops = [Dense(_weights(6, int(np.prod(shape)), mean=0.3)), ONE, Dense(_weights(4, 6, mean=0.3)), ONE]
-    network = _network(ops, shape)
-    assert all(count > 0 for count in _compare(network, _frames(network)).values())
-
-
-def test_nine_layers_fill_nine_cores() -> None:
-    ops = [op for i in range(9) for op in (Conv2d(_weights(2, 2, 3, 3, mean=0.25, seed=i), padding=(1, 1)), ONE)]
-    network = _network(ops, (2, 8, 8))
-    spikes = _compare(network, _frames(network))
-    assert len(spikes) == 9
-    assert all(count > 0 for count in spikes.values())
-    assert sorted(convert(network).layer2core.values()) == list(range(9))
+def _core(model: SpeckModel, layer: str) -> dict[str, Any]:
+    core: dict[str, Any] = model.configuration()["cnn_layers"][model.layer2core[layer]]
+    return core
 
 
 # --- differences ----------------------------------------------------------------------------------
@@ -198,7 +64,7 @@ def test_nine_layers_fill_nine_cores() -> None:
 
 @pytest.fixture(scope="module")
 def pair() -> tuple[SpeckModel, Network]:
-    network = _mixed(shape=(2, 12, 5))
+    network = _mixed()
     return convert(network), quantise(network, NUMBERS)[0]
 
 
@@ -251,8 +117,51 @@ def test_a_pool_of_another_size_and_a_core_too_many_are_found() -> None:
     model = convert(pooled(2))
     found = differences(model, quantise(pooled(4), NUMBERS)[0])
     assert "destinations" in {issue.rule.rsplit(": ")[-1] for issue in found}
-    model.samna_configuration.cnn_layers[8].weights = [[[[1]]]]
+    free = next(core for core in range(9) if core not in model.layer2core.values())
+    model.samna_configuration.cnn_layers[free].weights = [[[[1]]]]
     assert [i.rule.rsplit(": ")[-1] for i in differences(model, quantise(pooled(2), NUMBERS)[0])] == ["cores in use"]
+
+
+# --- placement: ours, made by sinabs --------------------------------------------------------------
+
+
+def test_the_cores_are_those_of_our_placement() -> None:
+    network = _network([op for i in range(3) for op in (_conv(2, 2, 3), ONE)], (2, 20, 20))
+    model, integer = convert(network), quantise(network, NUMBERS)[0]
+    assert dict(model.layer2core) == dict(place(integer).cores)
+    used = [number for number, core in enumerate(model.configuration()["cnn_layers"]) if core["weights"]]
+    assert used == sorted(model.layer2core.values())
+    # sinabs' own search takes others, legal too: so it was ours that was used
+    theirs = discretised(network).network
+    theirs.make_config(device="speck2fdevkit")
+    found = {name_of(layer): theirs.layer2core_map[index] for index, layer in theirs.dynapcnn_layers.items()}
+    assert found != dict(model.layer2core)
+    assert check_placement(integer, found) == []
+
+
+def test_a_placement_may_be_given_and_is_checked() -> None:
+    network = _mixed()
+    model = convert(network, placement={"neuron4": 2, "neuron1": 5})
+    assert list(model.layer2core.items()) == [("neuron1", 5), ("neuron4", 2)]
+    assert differences(model, quantise(network, NUMBERS)[0]) == []
+    sent = _core(model, "neuron1")["destinations"][0]
+    assert (sent["layer"], sent["enable"], sent["pooling"]) == (2, True, 2)
+    with pytest.raises(UnsupportedError) as caught:
+        convert(network, placement={"neuron1": 5, "neuron4": 5, "other": 3})
+    assert {(issue.where, issue.got) for issue in caught.value.issues} == {
+        ("other", "a core"), ("neuron4", "core 5, taken by neuron1"),
+    }  # fmt: skip
+
+
+def test_a_failed_placement_names_the_layers_that_compete() -> None:
+    # four layers of 64 Ki neurons, three cores with so many
+    ops = [op for _ in range(4) for op in (Conv2d(np.ones((16, 16, 1, 1))), ONE)]
+    with pytest.raises(UnsupportedError, match="no placement") as caught:
+        convert(_network(ops, (16, 64, 64), steps=1))
+    assert [issue.where for issue in caught.value.issues] == ["conv2d0, conv2d2, conv2d4, conv2d6"]
+    assert "3 that could take them: core 0" in caught.value.issues[0].limit
+    assert "output channels" in caught.value.issues[0].hint
+    assert len(convert(_network(ops[:6], (16, 64, 64), steps=1)).layer2core) == 3
 
 
 # --- refusals -------------------------------------------------------------------------------------
@@ -265,30 +174,69 @@ def test_everything_unsupported_is_named_at_once(monkeypatch: pytest.MonkeyPatch
         Conv2d(_weights(4, 4, 3, 3), dilation=(2, 2)), Neuron(np.array(1.0), leak=Leak(0.5)),
         Conv2d(_weights(4, 4, 3, 2), stride=(3, 1), padding=(8, 8)), ONE,
     ]  # fmt: skip
+    network = _network(ops, (2, 32, 32))
     with pytest.raises(UnsupportedError) as caught:
-        convert(_network(ops, (2, 32, 32)))
+        convert(network)
     assert {issue.where for issue in caught.value.issues} == {"conv2d0", "conv2d2", "neuron3", "conv2d4"}
     assert len(caught.value.issues) == 6
-
-
-def test_branches_are_refused() -> None:
-    layers = (
-        Layer("a", _conv(2, 2, 1)), Layer("na", ONE), Layer("b", _conv(2, 2, 1)), Layer("nb", ONE),
-        Layer("c", _conv(2, 2, 1), inputs=("na", "nb")), Layer("nc", ONE),
-    )  # fmt: skip
-    with pytest.raises(UnsupportedError, match="chain"):
-        convert(Network(InputSpec((2, 4, 4), 1000, 2), layers, 1))
-
-
-def test_a_failed_placement_says_what_every_layer_needs() -> None:
-    # four layers of 64 Ki neurons, three cores with so many
-    ops = [op for _ in range(4) for op in (Conv2d(np.ones((16, 16, 1, 1))), ONE)]
+    # stride and padding are the chip's limits, not those of sinabs' forward
     with pytest.raises(UnsupportedError) as caught:
-        convert(_network(ops, (16, 64, 64), steps=1))
-    assert len(caught.value.issues) == 4
-    assert {issue.got for issue in caught.value.issues} == {"kernel 256, neuron 65536, bias 0 words"}
-    assert {issue.limit for issue in caught.value.issues} == {"cores [0, 1, 2]"}
-    assert len(convert(_network(ops[:6], (16, 64, 64), steps=1)).layer2core) == 3
+        discretised(network)
+    assert sorted(issue.where for issue in caught.value.issues) == ["conv2d0", "conv2d2", "conv2d4", "neuron3"]
+
+
+def _wired(*layers: tuple[str, Op, tuple[str, ...]]) -> Network:
+    return Network(INPUT, tuple(Layer(*layer) for layer in layers), 1)
+
+
+POINT, POOL = _conv(2, 2, 1), SumPool2d((2, 2))
+A = (("a", POINT, ()), ("na", ONE, ("a",)))
+B = (("b", POINT, ("na",)), ("nb", ONE, ("b",)))
+
+
+@pytest.mark.parametrize(
+    ("network", "where"),
+    [
+        (_wired(*A, ("b", POINT, ("input",)), ("nb", ONE, ("b",)), ("c", POINT, ("na", "nb")), ("nc", ONE, ("c",))),
+         ["input"]),
+        (_wired(*A, *B, ("c", POINT, ("nb",)), ("nc", ONE, ("c",)), ("d", POINT, ("na", "nb", "nc")),
+                ("nd", ONE, ("d",))), ["d"]),
+        (_wired(*A, ("b", POINT, ("na", "na")), ("nb", ONE, ("b",))), ["b"]),
+        (_wired(*A, *B, ("p", POOL, ("na", "nb")), ("c", POINT, ("p",)), ("nc", ONE, ("c",))), ["p", "na"]),
+        (_wired(*A, *B, ("c", POINT, ("na",)), ("nc", ONE, ("c",))), ["nb"]),
+        (_wired(*A, ("p", POOL, ("na",)), ("b", _conv(2, 2, 2, stride=(2, 2)), ("na",)), ("nb", ONE, ("b",)),
+                ("c", POINT, ("p", "nb")), ("nc", ONE, ("c",))), ["na"]),
+        (_wired(*A, ("p", POOL, ("na",)), ("q", POOL, ("p",)), ("b", _conv(2, 2, 2, stride=(2, 2)), ("p",)),
+                ("nb", ONE, ("b",)), ("c", POINT, ("q", "nb")), ("nc", ONE, ("c",))), ["p"]),
+    ],
+    ids=["two read the input", "a sum of three", "twice itself", "a pooled sum", "a dead end", "one of two pooled",
+         "a pool within a shared pool"],
+)  # fmt: skip
+def test_a_wiring_that_sinabs_cannot_follow_is_refused(network: Network, where: list[str]) -> None:
+    for refused in (convert, discretised):
+        with pytest.raises(UnsupportedError) as caught:
+            refused(network)
+        assert [issue.where for issue in caught.value.issues if "sinabs 3.1" in issue.hint] == where
+
+
+def test_layers_side_by_side_are_refused_for_sinabs_has_no_feature_shift() -> None:
+    network = _wired(*A, *B, ("both", Concat(), ("na", "nb")), ("c", _conv(2, 4, 1), ("both",)), ("nc", ONE, ("c",)))
+    for refused in (convert, discretised):
+        with pytest.raises(UnsupportedError, match="sinabs cannot shift features"):
+            refused(network)
+
+
+def test_what_samna_itself_refuses_is_said_in_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    discretised(_mixed())  # loads sinabs' part
+    from sinabs.backend.dynapcnn.config_builder import ConfigBuilder
+
+    def refuse(cls: type, configuration: object) -> bool:
+        sys.stdout.write("core 7: a rule of its own")  # sinabs prints samna's message
+        return False
+
+    monkeypatch.setattr(ConfigBuilder, "validate_configuration", classmethod(refuse))
+    with pytest.raises(UnsupportedError, match="samna refuses the configuration: core 7: a rule of its own"):
+        convert(_mixed())
 
 
 def test_frames_of_another_shape_are_refused(pair: tuple[SpeckModel, Network]) -> None:
@@ -303,7 +251,7 @@ def test_every_run_starts_from_zero_and_leaves_the_model_alone(pair: tuple[Speck
     model, network = pair
     before = model.configuration()
     for clips in (3, 1, 4):
-        frames = _frames(network, clips=clips)
+        frames = np.random.default_rng(1).poisson(0.6, (6, clips, *network.input.shape))
         ours, theirs = reference.run(network, frames), run(model, frames)
         assert ours.spikes > 0
         assert all(np.array_equal(ours.layers[n].raster, theirs.layers[n].raster) for n in ours.layers)
@@ -314,7 +262,7 @@ def test_every_run_starts_from_zero_and_leaves_the_model_alone(pair: tuple[Speck
 
 def test_the_document_holds_the_configuration_and_loads(pair: tuple[SpeckModel, Network], tmp_path: Path) -> None:
     model, _ = pair
-    model.write(tmp_path / "net.json")
+    assert model.write(tmp_path / "net.json") == (tmp_path / "net.json",)
     assert [path.name for path in tmp_path.iterdir()] == ["net.json"]
     document = json.loads((tmp_path / "net.json").read_text())
     assert document["format"] == "spikefold-speck-1"
@@ -322,69 +270,63 @@ def test_the_document_holds_the_configuration_and_loads(pair: tuple[SpeckModel, 
     loaded = SpeckConfiguration()
     fill(loaded, document["configuration"])
     assert as_values(loaded) == model.configuration()
-    assert loaded.cnn_layers[0].threshold_low == -16384
-    assert loaded.cnn_layers[0].leak_enable is True
+    core = loaded.cnn_layers[model.layer2core["neuron1"]]
+    assert (core.threshold_low, core.leak_enable) == (-16384, True)
 
 
-def test_notes_name_what_the_chip_does_otherwise(pair: tuple[SpeckModel, Network]) -> None:
-    notes = "\n".join(pair[0].notes)
+class _Real(SpeckConfiguration):
+    """As the real samna's class: it reads the text that it writes, whose layout nobody else knows."""
+
+    def to_json(self) -> str:
+        return "samna's own: " + json.dumps(as_values(self, SpeckConfiguration))[::-1]
+
+    @classmethod
+    def from_json(cls, text: str) -> _Real:
+        made = cls()
+        fill(made, json.loads(text.removeprefix("samna's own: ")[::-1]))
+        return made
+
+
+class _Compiled:
+    """One that is no class of ours, as samna's are."""
+
+    def __init__(self, inner: _Real) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def test_samnas_own_text_is_written_where_samna_made_the_configuration(
+    pair: tuple[SpeckModel, Network], tmp_path: Path
+) -> None:
+    model, _ = pair
+    assert samna_json(model.samna_configuration) is None
+    inner = _Real()
+    fill(inner, model.configuration())
+    written = replace(model, samna_configuration=_Compiled(inner)).write(tmp_path / "config.json")
+    assert (
+        [path.name for path in written]
+        == ["config.json", "samna.json"]
+        == sorted(path.name for path in tmp_path.iterdir())
+    )
+    assert as_values(_Real.from_json(written[1].read_text()), SpeckConfiguration) == model.configuration()
+    assert json.loads(written[0].read_text())["configuration"] == model.configuration()
+
+
+def test_notes_name_what_the_chip_does_otherwise() -> None:
+    network = _network([_conv(4, 2, 3, bias=_weights(4)), Neuron(np.array(1.0), max_spikes=1)])
+    notes = "\n".join(convert(network).notes)
     assert "conv2d0: the chip adds biases on each tick" in notes
     assert "cannot cap spikes a step" in notes
     loose = convert(_network([Conv2d(np.full((1, 2, 1, 1), 3.0)), Neuron(np.array(1.0), max_spikes=None)]))
     assert loose.notes == ("conv2d0: a weight is 3.02 thresholds, yet the chip fires at most once for an event",)
 
 
-def test_torch_is_left_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("make", [convert, discretised])
+def test_torch_is_left_as_it_was(make: Callable[[Network], object], capsys: pytest.CaptureFixture[str]) -> None:
     state, dtype = torch.get_rng_state(), torch.get_default_dtype()
-    convert(_mixed())
+    make(_mixed())
     assert torch.equal(state, torch.get_rng_state())
     assert torch.get_default_dtype() is dtype
     assert capsys.readouterr().out == ""
-
-
-# --- faults of sinabs 3.1.3 that this path goes round ---------------------------------------------
-
-
-def _sinabs(weight: np.ndarray, **options: object) -> object:
-    conv = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2:], bias=False)
-    conv.weight.data = torch.tensor(weight, dtype=torch.float32)
-    network = to_speck._dynapcnn_network()
-    layers = nn.Sequential(conv, sl.IAFSqueeze(num_timesteps=1, **options))
-    return network(layers, input_shape=(2, 12, 10), batch_size=1, discretize=True)
-
-
-def test_fault_no_lower_bound_erases_small_weights() -> None:
-    weight = np.clip(_weights(4, 2, 3, 3), -0.4, 0.4)
-    theirs = _sinabs(weight, min_v_mem=None).dynapcnn_layers[0].conv_layer.weight
-    assert int((theirs != 0).sum()) == 0
-    ours = convert(_network([Conv2d(weight), ONE]))
-    assert np.abs(ours.configuration()["cnn_layers"][0]["weights"]).max() >= 127
-
-
-def test_fault_float32_rounds_otherwise() -> None:
-    # 0.5 units above a whole number, but for what float32 loses
-    weight = np.full((1, 2, 1, 1), 127.0)
-    weight[0, 1] = 2.5 - 1e-9
-    single = _sinabs(weight, min_v_mem=-1.0).dynapcnn_layers[0].conv_layer.weight
-    ours = convert(_network([Conv2d(weight + 0.0), ONE])).configuration()["cnn_layers"][0]["weights"]
-    weight[0, 1] = 3.5 - 1e-9
-    single_up = _sinabs(weight, min_v_mem=-1.0).dynapcnn_layers[0].conv_layer.weight
-    ours_up = convert(_network([Conv2d(weight), ONE])).configuration()["cnn_layers"][0]["weights"]
-    assert (single[0, 1].item(), ours[0][1]) == (2.0, [[2]])
-    assert (single_up[0, 1].item(), ours_up[0][1]) == (4.0, [[3]])
-
-
-def test_fault_an_undeployed_network_cannot_be_reset() -> None:
-    with pytest.raises(AttributeError):
-        _sinabs(_weights(4, 2, 3, 3), min_v_mem=-1.0).reset_states()
-
-
-def test_fault_groups_pass_silently_in_sinabs_and_not_here() -> None:
-    conv = nn.Conv2d(2, 4, 3, groups=2)
-    layers = nn.Sequential(conv, sl.IAFSqueeze(num_timesteps=1, min_v_mem=-1.0))
-    made = to_speck._dynapcnn_network()(layers, input_shape=(2, 8, 8), batch_size=1, discretize=True)
-    assert made.dynapcnn_layers[0].conv_layer.weight.shape == (4, 1, 3, 3)
-    with pytest.raises(ValueError, match="not valid"):
-        made.make_config(device="speck2fdevkit")  # the stand-in's own rules catch it
-    with pytest.raises(UnsupportedError, match="groups 2"):
-        convert(_network([Conv2d(_weights(4, 1, 3, 3), groups=2), ONE]))
