@@ -85,6 +85,8 @@ def _describe(network: Network) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         fields: dict[str, Any] = {}
         for field in dataclasses.fields(layer.op):
             value = getattr(layer.op, field.name)
+            if field.name == "current" and value is None:
+                continue  # left out, so that networks without one read and hash as before there was any
             if isinstance(value, np.ndarray):
                 key = f"{layer.name}.{field.name}"
                 # safetensors writes the memory as it lies, whatever the strides say
@@ -114,7 +116,7 @@ def _layer(entry: dict[str, Any], tensors: dict[str, np.ndarray]) -> Layer:
     for name, value in entry["fields"].items():
         if isinstance(value, dict) and "tensor" in value:
             fields[name] = tensors[value["tensor"]]
-        elif name == "leak" and value is not None:
+        elif name in ("leak", "current") and value is not None:
             fields[name] = Leak(**value)
         elif name in _ENUMS:
             fields[name] = _ENUMS[name](value)

@@ -4,15 +4,17 @@
 One step of one neuron, with ``v`` the state kept from the step before and ``x`` the summed input (the bias of
 the layer before it included)::
 
-    v  <- leak(v)            order LEAK_FIRST: before the input is added; INPUT_FIRST: leak(v + x) instead
-    v  <- v + x * 2**state_shift
+    u  <- x * 2**state_shift, and what the current keeps of the last u where there is a current
+    v  <- leak(v)            order LEAK_FIRST: before the input is added; INPUT_FIRST: leak(v + u) instead
+    v  <- v + u
     v  <- overflow(v)        only where state_bits is given
     n  <- how many thresholds fit under v (fire GE: v >= k*theta, GT: v > k*theta), at most max_spikes
     v  <- reset(v, n)        ZERO: 0 where n > 0;  SUBTRACT: v - n*theta;  VALUE: reset_value where n > 0
     v  <- max(v, v_min)      where v_min is given
 
 with ``theta = threshold * 2**state_shift``. The integer leak is ``trunc(v * keep / 2**shift)``, rounded toward
-zero; the real one is ``v * keep``.
+zero; the real one is ``v * keep``; a current is kept by the same rule, and a spike leaves it as it is. A current
+that ``state_bits`` cannot hold is counted as overflow and left, whatever ``overflow`` says of the state.
 """
 
 from __future__ import annotations
@@ -91,6 +93,7 @@ class Neuron:
         state_shift: the state is kept in units of ``2**-state_shift`` input units (Loihi: 6).
         state_bits: width of the state; None for unbounded.
         overflow: what happens outside that width.
+        current: what a synaptic current keeps from one step to the next; None for input that acts in one step only.
     """
 
     threshold: np.ndarray
@@ -104,6 +107,7 @@ class Neuron:
     state_shift: int = 0
     state_bits: int | None = None
     overflow: Overflow = Overflow.FORBID
+    current: Leak | None = None
 
     def __post_init__(self) -> None:
         threshold = np.array(self.threshold)
@@ -126,10 +130,11 @@ class Neuron:
 
     @property
     def is_integer(self) -> bool:
-        """Whether threshold, bound, reset value and leak are all whole numbers."""
+        """Whether threshold, bound, reset value, leak and current are all whole numbers."""
         whole = [self.reset_value, self.v_min if self.v_min is not None else 0.0]
-        leak_whole = self.leak is None or self.leak.shift > 0 or self.leak.keep in (0, 1)
-        return np.issubdtype(self.threshold.dtype, np.integer) and leak_whole and all(v == int(v) for v in whole)
+        leaks = [leak for leak in (self.leak, self.current) if leak is not None]
+        leaks_whole = all(leak.shift > 0 or leak.keep in (0, 1) for leak in leaks)
+        return np.issubdtype(self.threshold.dtype, np.integer) and leaks_whole and all(v == int(v) for v in whole)
 
     def output_shape(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """Neurons keep the shape ``(C, H, W)``; a threshold that does not fit it is refused."""

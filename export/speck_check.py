@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hold sinabs' configuration against our own quantised network, field by field: two ways, one answer."""
+"""Hold sinabs' configuration against our own, field by field: two ways, one answer."""
 
 from __future__ import annotations
 
@@ -10,74 +10,62 @@ import numpy as np
 
 from spikefold.errors import Issue
 from spikefold.export.network import Network
-from spikefold.export.neuron import Reset
+from spikefold.export.speck_config import filled
 from spikefold.export.to_speck import SpeckModel
-from spikefold.hardware.speck_cores import CoreLayer, core_layers
+from spikefold.hardware.samna_standin import as_values
+from spikefold.hardware.speck_cores import core_layers
 
 RULE = "sinabs' configuration equals our quantised network"
+_WORDS = {
+    "return_to_zero": "reset to zero", "threshold_high": "threshold", "threshold_low": "lower bound",
+    "neurons_initial_value": "initial state", "monitor_enable": "monitored",
+}  # fmt: skip
 
 
 def differences(model: SpeckModel, network: Network) -> list[Issue]:
-    """Every field in which the two differ; empty where they are the same network.
+    """Every field of the configuration in which the two differ; empty where they are the same network.
 
-    Compared for each layer: shapes, kernel, stride, padding, weights, biases, leak, reset, both thresholds, initial
-    state, destinations with their pooling, monitoring. A core in use that no layer of ours has is a difference too.
+    Ours is `speck_config.filled` for the same cores. All of both documents is compared: each core in use by its
+    layer's name, the other cores, and the sensor's layer. Destinations may come in any order.
 
     Args:
         model: from `convert`.
         network: the integer network from `passes.quantise`.
     """
-    cores, used = core_layers(network), model.configuration()["cnn_layers"]
-    ours = [core.neuron_name for core in cores]
-    if ours != list(model.layer2core) or not ours:
-        return [_issue("network", "layers", list(model.layer2core), ours)]
-    extra = [number for number, core in enumerate(used) if core["weights"]]
-    issues = [
-        _issue(core.name, field, theirs, mine)
-        for core in cores
-        for field, theirs, mine in _fields(core, used[model.layer2core[core.neuron_name]], model, cores)
-        if not _same(theirs, mine)
-    ]
-    if sorted(extra) != sorted(model.layer2core.values()):
-        issues.append(_issue("network", "cores in use", extra, sorted(model.layer2core.values())))
-    return issues
+    names = {core.neuron_name: core.name for core in core_layers(network)}
+    if list(names) != list(model.layer2core) or not names:
+        return [_issue("network", "layers", list(model.layer2core), list(names))]
+    theirs, ours = model.configuration(), as_values(filled(network, model.layer2core))
+    users = {core: names[neurons] for neurons, core in model.layer2core.items()}
+    used = [number for number, core in enumerate(theirs["cnn_layers"]) if core["weights"]]
+    issues = [] if used == sorted(users) else [_issue("network", "cores in use", used, sorted(users))]
+    for number, pair in enumerate(zip(theirs["cnn_layers"], ours["cnn_layers"], strict=True)):
+        if number in users or number not in used:
+            issues += _unequal(users.get(number, f"core {number}"), *pair)
+    return issues + _unequal("sensor layer", theirs["dvs_layer"], ours["dvs_layer"])
 
 
-def _fields(
-    core: CoreLayer, theirs: Mapping[str, Any], model: SpeckModel, cores: tuple[CoreLayer, ...]
-) -> Iterator[tuple[str, Any, Any]]:
-    dims, neuron = theirs["dimensions"], core.neuron
-    features, height, width = core.neuron_shape
-    bias = np.zeros(features, np.int64) if core.bias is None else core.bias
-    yield "input shape", _extent(dims["input_shape"]), core.input_shape
-    yield "output shape", _extent(dims["output_shape"]), core.neuron_shape
-    yield "kernel size", (dims["kernel_size"],) * 2, core.weight.shape[2:]
-    yield "stride", _pair(dims["stride"]), core.stride
-    yield "padding", _pair(dims["padding"]), core.padding
-    # the chip's kernels and states are [..][x][y]
-    yield "weights", np.swapaxes(np.array(theirs["weights"]), 2, 3), core.weight
-    yield "biases", theirs["biases"], bias
-    yield "leak enable", theirs["leak_enable"], bool(bias.any())
-    yield "reset to zero", theirs["return_to_zero"], neuron.reset is Reset.ZERO
-    yield "threshold", theirs["threshold_high"], neuron.threshold
-    yield "lower bound", theirs["threshold_low"], neuron.v_min
-    yield "initial state", theirs["neurons_initial_value"], np.zeros((features, width, height))
-    by_name = {other.name: model.layer2core[other.neuron_name] for other in cores}
-    sent = [(to["layer"], to["pooling"]) for to in theirs["destinations"] if to["enable"]]
-    yield "destinations", sorted(sent), sorted((by_name[name], pool[0]) for name, pool in core.destinations)
-    yield "monitored", theirs["monitor_enable"], core is cores[-1]
+def _unequal(where: str, theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> list[Issue]:
+    fields = zip(_fields(theirs), _fields(mine), strict=True)
+    return [_issue(where, field, one, other) for (field, one), (_, other) in fields if not _same(one, other)]
 
 
-def _extent(extent: Mapping[str, Any]) -> tuple[int, int, int]:
-    return extent["feature_count"], extent["size"]["y"], extent["size"]["x"]
-
-
-def _pair(pair: Mapping[str, int]) -> tuple[int, int]:
-    return pair["y"], pair["x"]
+def _fields(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Field by field in words, the geometry each by itself."""
+    for name, value in values.items():
+        if name == "dimensions":
+            yield from _fields(value)
+        elif name == "destinations":
+            yield "destinations", sorted(tuple(to.items()) for to in value if to["enable"])
+        else:
+            yield _WORDS.get(name, name.replace("_", " ")), value
 
 
 def _same(theirs: Any, mine: Any) -> bool:
-    return np.array_equal(np.asarray(theirs), np.asarray(mine))
+    if isinstance(theirs, list) and isinstance(mine, list):
+        a, b = np.array(theirs, object), np.array(mine, object)
+        return a.shape == b.shape and np.array_equal(a, b)
+    return bool(theirs == mine)
 
 
 def _issue(where: str, field: str, theirs: Any, mine: Any) -> Issue:

@@ -3,24 +3,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from spikefold.errors import MismatchError
+from spikefold.errors import MismatchError, UnsupportedError
 from spikefold.export.network import Network
 from spikefold.hardware.parity import Runner
 from spikefold.hardware.trace import Trace
 
+CONFIGURATION = "config.json"
+
 
 @dataclass(frozen=True)
 class Lowered:
-    """The files written, by name, and what their user must know."""
+    """What became of a network for a chip.
+
+    Attributes:
+        files: those written, by name.
+        notes: what their user must know.
+        placement: core number by spiking layer; empty where the vendor's own tool places.
+    """
 
     files: tuple[str, ...]
     notes: list[str]
+    placement: dict[str, int] = field(default_factory=dict)
+
+
+def require(chip: str) -> None:
+    """Nothing, if files can be written for this chip.
+
+    Raises:
+        UnsupportedError: none of the vendor's tools at hand writes them; `spikefold fit` still answers for it.
+    """
+    if chip not in _LOWER:
+        raise UnsupportedError(f"nothing here writes files for {chip}", where=chip,
+                               hint=f"export to {', '.join(_LOWER)}; `spikefold fit` answers for it")  # fmt: skip
 
 
 def lower(chip: str, folded: Network, integer: Network, folder: Path) -> Lowered:
@@ -36,6 +56,7 @@ def lower(chip: str, folded: Network, integer: Network, folder: Path) -> Lowered
         UnsupportedError: the chip or its tool cannot carry the network; everything is named.
         MismatchError: the vendor's own conversion and ours do not give the same integers.
     """
+    require(chip)
     return _LOWER[chip](folded, integer, folder)
 
 
@@ -45,22 +66,38 @@ def judge(chip: str, folded: Network, integer: Network) -> Runner:
 
 
 def _lower_speck(chip: str, folded: Network, integer: Network, folder: Path) -> Lowered:
-    from spikefold.export import to_speck
+    from spikefold.export import speck_config, to_speck
     from spikefold.export.speck_check import differences
+    from spikefold.export.speck_notes import notes
+    from spikefold.hardware.placement import place
+    from spikefold.hardware.speck_split import split_to_fit, splits
 
-    model = to_speck.convert(folded, f"{chip}devkit")
-    issues = differences(model, integer)
-    if issues:
-        raise MismatchError("sinabs' conversion and ours differ", where=chip, issues=issues,
-                            hint="a bug, or another release of sinabs: report it with the run folder")  # fmt: skip
-    model.write(folder / "config.json")
-    return Lowered(("config.json",), list(model.notes))
+    device = f"{chip}devkit"
+    on_cores = split_to_fit(integer)
+    if on_cores is integer:
+        model = to_speck.convert(folded, device)
+        issues = differences(model, integer)
+        if issues:
+            hint = "a bug, or another release of sinabs: report it with the run folder"
+            raise MismatchError("sinabs' conversion and ours differ", where=chip, issues=issues, hint=hint)
+        files = model.write(folder / CONFIGURATION)
+        return Lowered(tuple(file.name for file in files), list(model.notes), dict(model.layer2core))
+    parts = ", ".join(f"{name} as {' + '.join(map(str, split))}" for name, split in splits(integer).items())
+    said = [
+        f"layers on two cores, by output channels: {parts}; sinabs cannot write that, this configuration is ours",
+        *notes(on_cores),
+    ]
+    cores = dict(place(on_cores).cores)
+    values = speck_config.configuration(on_cores, cores, device)
+    speck_config.write(folder / CONFIGURATION, values, cores, integer.input.shape, said, device)
+    return Lowered((CONFIGURATION,), said, cores)
 
 
-def _judge_speck(chip: str, folded: Network, integer: Network) -> Runner:
+def _judge_speck(folded: Network, integer: Network) -> Runner:
     from spikefold.export import speck_runner, to_speck
 
-    model = to_speck.convert(folded, f"{chip}devkit")
+    # without cores: a layer that is split over two has the same spikes before it is
+    model = to_speck.discretised(folded)
 
     def run(frames: np.ndarray, *, potentials: bool = False) -> Trace:
         return speck_runner.run(model, frames, potentials=potentials)
@@ -91,4 +128,4 @@ def _judge_loihi(folded: Network, integer: Network) -> Runner:
 
 _SPECKS = ("speck2f", "speck2e")
 _LOWER = {chip: partial(_lower_speck, chip) for chip in _SPECKS} | {"loihi2": _lower_loihi}
-_JUDGE = {chip: partial(_judge_speck, chip) for chip in _SPECKS} | {"loihi2": _judge_loihi}
+_JUDGE = dict.fromkeys(_SPECKS, _judge_speck) | {"loihi2": _judge_loihi}

@@ -3,12 +3,14 @@
 
 Lowering, exact for every network without `violations` (a ``.net`` file counts in half weights)::
 
-    weight 2q   bias 2b   iDecay 4096   vDecay 4096 - keep   vThMant 2*theta      leaky neurons, v > theta
-                                                             vThMant 2*theta - 1  neurons without leak, v >= theta
+    weight 2q    bias 2b    iDecay 4096 - keep of the current    vDecay 4096 - keep of the leak
+    vThMant 2*theta        neurons that fire at v > theta: all leaky ones
+    vThMant 2*theta - 1    neurons without leak and current, v >= theta
 
-netx fires at ``v > 64 * vThMant``. Without a leak the state is a multiple of 128 (or one above, once it saturated),
-so ``v > 128*theta - 64`` is ``v >= 128*theta``. ``steps`` is stored as ``simulation/tSample``, which netx ignores.
-Format and semantics: lava-dl 0.6.0 ``lib/dl/netx/{hdf5,utils}.py``, lava-nc 0.10.0 ``proc/lif/models.py``.
+A layer that counts in the file's half weights already (``state_shift`` 6, as `from_net` reads some) is written as it
+is. netx fires at ``v > 64 * vThMant``. Without a leak the state is a multiple of 128 (or one above, once it
+saturated), so ``v > 128*theta - 64`` is ``v >= 128*theta``. ``steps`` is stored as ``simulation/tSample``, which netx
+ignores. Format and semantics: lava-dl 0.6.0 ``lib/dl/netx/{hdf5,utils}.py``, lava-nc 0.10.0 ``proc/lif/models.py``.
 """
 
 from __future__ import annotations
@@ -18,12 +20,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from spikefold.errors import UnsupportedError
+from spikefold.errors import Issue, UnsupportedError
 from spikefold.export.network import INPUT, Network
 from spikefold.export.neuron import Fire, Neuron
 from spikefold.export.ops import Conv2d, Dense
 from spikefold.files import replacing
-from spikefold.hardware.loihi_rules import violations
+from spikefold.hardware.loihi_rules import FILE_SHIFT, violations
 
 __all__ = ["violations", "write_net", "write_script"]
 DECAY_ONE = 4096
@@ -41,6 +43,9 @@ def write_net(network: Network, path: Path | str, *, max_count: int | None = Non
         UnsupportedError: with every rule that the network breaks.
     """
     issues = violations(network, max_count=max_count)
+    if not network.is_integer:
+        hint = "quantise it for Loihi 2 first"
+        issues.insert(0, Issue("whole numbers", "network", "real numbers", "integers", hint))
     if issues:
         raise UnsupportedError("Loihi 2 cannot carry this network exactly", issues=issues)
     return _write_unchecked(network, Path(path))
@@ -65,9 +70,9 @@ def _fill(file: h5py.File, network: Network) -> None:
         if isinstance(op, Dense) and not flat:
             entries.append({"type": "flatten", "shape": (op.weight.shape[1],)})
             flat = True
-        entries.append(
-            _layer(op, network.shapes[layer.name]) | {f"neuron/{k}": v for k, v in _neuron(neuron).items()}
-        )
+        unit = 2 ** (neuron.state_shift - FILE_SHIFT)
+        cells = {f"neuron/{key}": value for key, value in _neuron(neuron, unit).items()}
+        entries.append(_layer(op, network.shapes[layer.name], unit) | cells)
     for index, entry in enumerate(entries):
         for key, value in entry.items():
             # fixed-length ascii of one element, as slayer writes it; everything else is whole numbers
@@ -77,21 +82,22 @@ def _fill(file: h5py.File, network: Network) -> None:
     file.create_dataset("simulation/tSample", data=network.input.steps)
 
 
-def _layer(op: Conv2d | Dense, shape: tuple[int, int, int]) -> dict[str, object]:
-    entry: dict[str, object] = {"weight": 2 * op.weight}
+def _layer(op: Conv2d | Dense, shape: tuple[int, int, int], unit: int) -> dict[str, object]:
+    entry: dict[str, object] = {"weight": unit * op.weight}
     if op.bias is not None:
-        entry["bias"] = 2 * op.bias
+        entry["bias"] = unit * op.bias
     if isinstance(op, Dense):
         return entry | {"type": "dense", "shape": (shape[0],)}
     geometry = {"stride": op.stride, "padding": op.padding, "dilation": op.dilation, "groups": op.groups}
     return entry | {"type": "conv", "shape": shape} | geometry
 
 
-def _neuron(neuron: Neuron) -> dict[str, object]:
+def _neuron(neuron: Neuron, unit: int) -> dict[str, object]:
     theta = int(neuron.threshold.flat[0])
     keep = DECAY_ONE if neuron.leak is None else int(neuron.leak.keep)
-    threshold = 2 * theta - 1 if neuron.fire is Fire.GE else 2 * theta
-    return {"type": "CUBA", "iDecay": DECAY_ONE, "vDecay": DECAY_ONE - keep, "vThMant": threshold}
+    lasts = 0 if neuron.current is None else int(neuron.current.keep)
+    threshold = unit * theta - 1 if neuron.fire is Fire.GE else unit * theta
+    return {"type": "CUBA", "iDecay": DECAY_ONE - lasts, "vDecay": DECAY_ONE - keep, "vThMant": threshold}
 
 
 _SCRIPT = '''\

@@ -12,7 +12,6 @@ the lower bound is the chip's, so that its common scale and its rounding are tho
 from __future__ import annotations
 
 import io
-import json
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -31,13 +30,13 @@ from spikefold.export.network import INPUT, Network
 from spikefold.export.neuron import Neuron, Reset
 from spikefold.export.ops import Conv2d, Dense, Shape, SumPool2d
 from spikefold.export.passes.quantise import LayerScale, quantise, raised
+from spikefold.export.speck_config import write
 from spikefold.export.speck_notes import forward_limits, notes, wiring
 from spikefold.files import replacing
 from spikefold.hardware.placement import check_placement, place
 from spikefold.hardware.samna_standin import SpeckConfiguration, as_values, standin
 from spikefold.hardware.speck import NUMBERS, violations
 
-FORMAT = "spikefold-speck-1"
 DEVICE = "speck2fdevkit"
 SAMNA_FILE = "samna.json"
 
@@ -85,31 +84,21 @@ class SpeckModel(Discretised):
         return as_values(self.samna_configuration, SpeckConfiguration)
 
     def write(self, path: Path) -> tuple[Path, ...]:
-        """Write the JSON document ``{format, device, input_shape, layer2core, notes, configuration}``.
+        """Write `speck_config.write`'s document.
 
-        It is made offline, its ``configuration`` under the names of samna's attributes. Where the real samna is
-        installed, ``fill(samna.speck2f.configuration.SpeckConfiguration(), document["configuration"])`` loads it.
         Made where the real samna is installed, samna's own text lies beside it as ``samna.json``, for its
         ``from_json``; that layout is samna's and not public.
 
         Returns:
             The files written, each in one step.
         """
-        document = {
-            "format": FORMAT,
-            "device": self.device,
-            "input_shape": list(self.input_shape),
-            "layer2core": dict(self.layer2core),
-            "notes": list(self.notes),
-            "configuration": self.configuration(),
-        }
-        texts = {path: json.dumps(document)}
-        if (own := samna_json(self.samna_configuration)) is not None:
-            texts[path.with_name(SAMNA_FILE)] = own
-        for file, text in texts.items():
-            with replacing(file) as scratch:
-                scratch.write_text(text, encoding="utf-8")
-        return tuple(texts)
+        write(path, self.configuration(), self.layer2core, self.input_shape, self.notes, self.device)
+        if (own := samna_json(self.samna_configuration)) is None:
+            return (path,)
+        beside = path.with_name(SAMNA_FILE)
+        with replacing(beside) as scratch:
+            scratch.write_text(own, encoding="utf-8")
+        return path, beside
 
 
 def samna_json(configuration: Any) -> str | None:

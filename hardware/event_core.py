@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One Speck core fed event by event: its state, the update by one event, and the tick of the slow clock.
+"""One Speck core fed event by event: its state, its events, the tick of the slow clock, and its decimator.
 
 Addresses are whole numbers in the order y, x, channel, the channel fastest: ``(y * width + x) * channels + channel``.
-The state lies in the same order, so that all features of one position are updated as one vector.
+The state lies in the same order, so that an event reaches whole rows of it.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numba import njit
 
 from spikefold.errors import UnsupportedError
 from spikefold.export.neuron import Reset
+from spikefold.hardware.event_kernel import LARGEST, drain, taps_of
 from spikefold.hardware.speck_cores import CoreLayer
 
-LARGEST = 2**31 - 1
-"""Of the 32-bit numbers in which the simulator keeps a state."""
+_ROOM = 2**14
+"""Spikes that the compiled loop hands over at once, at least those of one event."""
+Events = tuple[np.ndarray, np.ndarray]
+"""Addresses, and for each the input event of the bin that it stems from; both ``(events,)`` int64."""
+NO_EVENTS: Events = (np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 @dataclass(eq=False)
@@ -27,14 +30,16 @@ class Core:
     Attributes:
         layer: what it computes; plain convolution, one whole threshold, no leak.
         rank: place of each neuron address among the spikes of one event, ``(neurons,)``; None for ascending ones.
-        v: state ``(fH, fW, f)`` int32.
+        decimator: passes one spike of so many; 1 for every one.
+        v: state by neuron address, ``(neurons,)`` int32.
         low: lowest state seen before the lower bound was applied.
         high: highest state seen before a reset.
         overflow: how many updates left the state outside ``state_bits``.
     """
 
     layer: CoreLayer
-    rank: np.ndarray | None
+    rank: np.ndarray | None = None
+    decimator: int = 1
     v: np.ndarray = field(init=False)
     low: int = 0
     high: int = 0
@@ -42,35 +47,54 @@ class Core:
 
     def __post_init__(self) -> None:
         layer = self.layer
-        self._weight = np.ascontiguousarray(layer.weight.transpose(1, 2, 3, 0), np.int32)
-        self._bias = np.zeros(1, np.int32) if layer.bias is None else layer.bias.astype(np.int32)
+        self._taps = taps_of(layer)
+        positions = layer.neuron_shape[1] * layer.neuron_shape[2]
+        self._bias = None if layer.bias is None else np.tile(layer.bias.astype(np.int32), positions)
         self._largest_weight = int(np.abs(layer.weight).max())
         bits, v_min = layer.neuron.state_bits, layer.neuron.v_min
+        self._theta, self._to_zero = int(layer.neuron.threshold), layer.neuron.reset is Reset.ZERO
         self._v_min = -LARGEST if v_min is None else int(v_min)
         self._most = LARGEST if bits is None else 2 ** (bits - 1) - 1
         self._least = -self._most - 1
+        self._room = np.empty((2, max(_ROOM, int(np.prod(layer.neuron_shape)))), np.int64)
         self.clear()
 
     def clear(self) -> None:
-        """Zero state, as before a clip."""
-        f, height, width = self.layer.neuron_shape
-        self.v = np.zeros((height, width, f), np.int32)
+        """Zero state and decimator, as before a clip."""
+        self.v = np.zeros(int(np.prod(self.layer.neuron_shape)), np.int32)
+        self._sent = 0
 
-    def tick(self) -> None:
-        """One tick of the slow clock: the bias is added, then the lower bound; nothing fires.
+    def tick(self, cause: int | None) -> Events:
+        """One tick of the slow clock: the bias is added, neurons fire or not, then the lower bound.
+
+        Args:
+            cause: what its spikes stem from, or None if it cannot fire.
+
+        Returns:
+            The spikes that leave, in order of emission.
 
         Raises:
             UnsupportedError: the state could leave 32 bits.
         """
-        if self.layer.bias is None:
-            return
+        if self._bias is None:
+            return NO_EVENTS
         self._check_room(int(np.abs(self._bias).max()))
         self.v += self._bias
-        self.low, self.high = min(self.low, int(self.v.min())), max(self.high, int(self.v.max()))
-        self.overflow += int(((self.v < self._least) | (self.v > self._most)).sum())
-        np.maximum(self.v, self._v_min, out=self.v)
+        lowest, highest = int(self.v.min()), int(self.v.max())
+        self.low, self.high = min(self.low, lowest), max(self.high, highest)
+        if lowest < self._least or highest > self._most:
+            self.overflow += int(((self.v < self._least) | (self.v > self._most)).sum())
+        spikes = NO_EVENTS
+        if cause is not None and highest >= self._theta:
+            fired = np.flatnonzero(self.v >= self._theta)
+            self.v[fired] = 0 if self._to_zero else self.v[fired] - self._theta
+            fired = fired if self.rank is None else fired[self.rank[fired].argsort()]
+            spikes = self._leaving(fired, np.full(len(fired), cause))
+        if lowest < self._v_min:
+            np.maximum(self.v, self._v_min, out=self.v)
+        return spikes
 
-    def drain(self, events: np.ndarray, causes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    def drain(self, events: np.ndarray, causes: np.ndarray) -> tuple[Events, int]:
         """Process a queue, one event after the other.
 
         Args:
@@ -78,23 +102,39 @@ class Core:
             causes: for each the input event of the bin that it stems from, ``(events,)`` int64.
 
         Returns:
-            Neuron addresses of the spikes in order of emission, their causes, spikes a neuron ``(fH, fW, f)``, and
-            the synaptic operations.
+            The spikes that leave in order of emission, and the synaptic operations.
 
         Raises:
             UnsupportedError: the state could leave 32 bits.
         """
+        if not len(events):
+            return NO_EVENTS, 0
         self._check_room(len(events) * self._largest_weight)
-        counts = np.zeros(self.v.shape, np.int64)
-        layer, neuron = self.layer, self.layer.neuron
-        unsorted = self.rank is None
-        rank = np.zeros(1, np.int64) if self.rank is None else self.rank
-        spikes, whence, operations, low, high, overflow = _drain(
-            events, causes, self._weight, self.v, counts, layer.input_shape[2], layer.stride, layer.padding,
-            int(neuron.threshold), neuron.reset is Reset.ZERO, self._v_min, self._least, self._most, unsorted, rank,
-        )  # fmt: skip
-        self.low, self.high, self.overflow = min(self.low, low), max(self.high, high), self.overflow + overflow
-        return spikes, whence, counts, operations
+        channels, _, width = self.layer.input_shape
+        taps, found = self._taps, []
+        done = operations = 0
+        while done < len(events):
+            done, sent, reached, self.low, self.high, overflow = drain(
+                events, done, channels, width, taps.rows, taps.columns, taps.weights, taps.row, taps.kernel_height,
+                taps.stride, self.v, taps.neuron_row, self._theta, self._to_zero, self._v_min, self._least,
+                self._most, self.low, self.high, *self._room,
+            )  # fmt: skip
+            found.append(self._room[:, :sent].copy())
+            operations += reached
+            self.overflow += overflow
+        spikes, whence = found[0] if len(found) == 1 else np.concatenate(found, axis=1)
+        if self.rank is not None:
+            spikes = spikes[np.lexsort((self.rank[spikes], whence))]
+        return self._leaving(spikes, causes[whence]), operations
+
+    def _leaving(self, spikes: np.ndarray, causes: np.ndarray) -> Events:
+        """What the decimator passes."""
+        if self.decimator == 1:
+            return spikes, causes
+        numbers = np.arange(self._sent + 1, self._sent + len(spikes) + 1)
+        self._sent += len(spikes)
+        passing = numbers % self.decimator == 0
+        return spikes[passing], causes[passing]
 
     def _check_room(self, change: int) -> None:
         if max(-self.low, self.high) + change > LARGEST:
@@ -103,84 +143,3 @@ class Core:
                 where=self.layer.neuron_name,
                 hint="simulate shorter clips or shorter time steps",
             )
-
-
-@njit(cache=False)
-def _drain(
-    events: np.ndarray, causes: np.ndarray, weight: np.ndarray, v: np.ndarray, counts: np.ndarray, in_width: int,
-    stride: tuple[int, int], padding: tuple[int, int], theta: int, to_zero: bool, v_min: int, least: int, most: int,
-    unsorted: bool, rank: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, int, int, int, int]:  # fmt: skip
-    channels, k_height, k_width, features = weight.shape
-    height, width = v.shape[0], v.shape[1]
-    spikes, whence = np.empty(1024, np.int64), np.empty(1024, np.int64)
-    sent, operations, overflow, low, high = 0, 0, 0, 0, 0
-    for index in range(len(events)):
-        place, channel = events[index] // channels, events[index] % channels
-        y, x = place // in_width + padding[0], place % in_width + padding[1]
-        # output row o reads kernel row y - o * stride, which must lie in [0, k_height)
-        top, left = max(0, -((k_height - 1 - y) // stride[0])), max(0, -((k_width - 1 - x) // stride[1]))
-        bottom, right = min(height - 1, y // stride[0]), min(width - 1, x // stride[1])
-        reached = max(0, bottom - top + 1) * max(0, right - left + 1) * features
-        operations += reached
-        first = sent
-        if sent + reached > len(spikes):
-            spikes, whence = _grown(spikes, sent, 2 * (sent + reached)), _grown(whence, sent, 2 * (sent + reached))
-        for o_y in range(top, bottom + 1):
-            for o_x in range(left, right + 1):
-                state = v[o_y, o_x]
-                column = weight[channel, y - o_y * stride[0], x - o_x * stride[1]]
-                lowest, highest = _add(state, column)
-                low, high = min(low, lowest), max(high, highest)
-                if lowest < max(v_min, least) or highest > most:
-                    overflow += _bound(state, v_min, least, most)
-                if highest >= theta:
-                    base = (o_y * width + o_x) * features
-                    sent = _fire(state, theta, to_zero, counts[o_y, o_x], base, spikes, sent)
-        whence[first:sent] = causes[index]
-        if not unsorted and sent - first > 1:
-            block = spikes[first:sent].copy()
-            spikes[first:sent] = block[np.argsort(rank[block])]
-    return spikes[:sent].copy(), whence[:sent].copy(), operations, low, high, overflow
-
-
-@njit(cache=False)
-def _add(state: np.ndarray, column: np.ndarray) -> tuple[int, int]:
-    """Add weights to the states of one position; the lowest and highest then. 32 bits only, so that it vectorises."""
-    lowest, highest = np.int32(LARGEST), np.int32(-LARGEST)
-    for f in range(len(state)):
-        value = np.int32(state[f] + column[f])
-        lowest, highest = min(lowest, value), max(highest, value)
-        state[f] = value
-    return int(lowest), int(highest)
-
-
-@njit(cache=False)
-def _bound(state: np.ndarray, v_min: int, least: int, most: int) -> int:
-    """Apply the lower bound, which no firing neuron is below; how many states were outside their width."""
-    overflow = 0
-    for f in range(len(state)):
-        overflow += state[f] < least or state[f] > most
-        state[f] = max(state[f], v_min)
-    return overflow
-
-
-@njit(cache=False)
-def _fire(
-    state: np.ndarray, theta: int, to_zero: bool, counts: np.ndarray, base: int, spikes: np.ndarray, sent: int
-) -> int:
-    """One spike of each neuron at the threshold, and its reset; how many spikes have been sent then."""
-    for f in range(len(state)):
-        if state[f] >= theta:
-            state[f] = 0 if to_zero else state[f] - theta
-            counts[f] += 1
-            spikes[sent] = base + f
-            sent += 1
-    return sent
-
-
-@njit(cache=False)
-def _grown(array: np.ndarray, used: int, room: int) -> np.ndarray:
-    larger = np.empty(room, np.int64)
-    larger[:used] = array[:used]
-    return larger

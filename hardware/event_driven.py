@@ -14,104 +14,49 @@ is counted as overflow and kept, for what the chip does with it is not public.
 **Pooling** is by address: a spike goes to ``(f, y // p, x // p)``, one event, nothing is summed; those of an
 incomplete window at the border are dropped.
 
-**Bias**: the chip adds it at each tick of a slow clock. Here that clock ticks once a bin, at its start, at its end,
-or never (`Tick`). A tick applies v_min and does not fire; a state it lifted to the threshold waits for an event.
-Whether a tick can fire on the chip is not known.
+**Bias**: added by ticks of a slow clock, once a bin here (`event_options`).
 
-**Order of arrival.** Within a bin, the events of a frame come in the order of addresses y, x, channel, an input with
-n events n times in a row; or shuffled, ``numpy.random.default_rng([seed, clip, step]).permutation`` of that list,
-clips counted within the run. The next event enters when the chip has finished all that the one before it caused.
-Each core takes its events first in, first out: an event's spikes queue behind what is there, in the order of their
-emission; of several sources that one input event made fire, the first among the layer's inputs comes first. In a
-chain any other policy that keeps each queue in order gives the same spikes, for a core sees the same sequence.
+**Order of arrival.** The next event enters when the chip has finished all that the one before it caused. Each core
+takes its events first in, first out: an event's spikes queue behind what is there, in the order of their emission; of
+several sources that one input event made fire, the first among the layer's inputs comes first (of a `Concat`, its own
+inputs in their order). In a chain any other policy that keeps each queue in order gives the same spikes, for a core
+sees the same sequence.
 
-**Order of emission** within one event is not public (`Emission`): ascending neuron address y, x, feature;
-descending; or a fixed sweep of each core drawn from the seed: the neuron of address a has place
-``default_rng([seed, core]).permutation(neurons)[a]``, cores numbered in network order from 0. It cannot change
-the first core. In a chain it changes no spike count of a bin behind it either where there is no bias, no weight is
-negative or above its threshold, and all resets subtract.
+**A layer split over two cores** by output channels (`Concat`) gives the split layer's spikes exactly, where no
+decimator is behind it. What reads them sees part by part what one input event made fire, not in the order of the
+whole layer. So behind it the spikes are those of the unsplit network where order changes nothing (`event_options`,
+emission), or where the split layer is the first core, dense, and emits in ascending order.
 
-Not modelled: the output decimator, drops under congestion, time within a bin, an event lost after a reset.
+**Time** orders the events and decides their bin; no core computes with it. A bin is there for what is recorded and
+for the slow clock.
+
+What the documents of the chip leave open is in `Options`: orders, ticks, decimators, a lost first event. Not
+modelled: drops under congestion.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Callable
 
 import numpy as np
 
-from spikefold.errors import DataError, Issue, UnsupportedError
+from spikefold.errors import ConfigError, DataError, Issue, UnsupportedError, nearest
 from spikefold.export.network import INPUT, Network
 from spikefold.export.neuron import Fire, Overflow
-from spikefold.hardware import speck
-from spikefold.hardware.event_core import LARGEST, Core
+from spikefold.hardware import speck_rules
+from spikefold.hardware.dvs_layer import DvsLayer, entering
+from spikefold.hardware.event_core import Core
+from spikefold.hardware.event_kernel import LARGEST
+from spikefold.hardware.event_options import Arrival, Emission, Options, Tick
 from spikefold.hardware.event_queue import Queue, sources_of
+from spikefold.hardware.event_run import CoreLoad, EventRun
 from spikefold.hardware.reference import check_frames
 from spikefold.hardware.speck_cores import CoreLayer, core_layers
 from spikefold.hardware.trace import Trace
 
 RUNNER = "event-driven"
-
-
-class Emission(StrEnum):
-    """Order in which the spikes of one event leave a core."""
-
-    RASTER = "raster"
-    REVERSE = "reverse"
-    SEEDED = "seeded"
-
-
-class Arrival(StrEnum):
-    """Order in which the events of a frame enter."""
-
-    RASTER = "raster"
-    SEEDED = "seeded"
-
-
-class Tick(StrEnum):
-    """When in a bin the slow clock adds the bias."""
-
-    START = "start"
-    END = "end"
-    NEVER = "never"
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the chip's public documents leave open; see the module's docstring."""
-
-    emission: Emission = Emission.RASTER
-    arrival: Arrival = Arrival.RASTER
-    tick: Tick = Tick.END
-    seed: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class CoreLoad:
-    """The work of one core.
-
-    Attributes:
-        name: its weight layer.
-        events: incoming events a bin and clip, ``(T, N)`` int64.
-        operations: synaptic operations, one for each neuron that an event reaches, ``(T, N)`` int64.
-    """
-
-    name: str
-    events: np.ndarray
-    operations: np.ndarray
-
-    def peak_per_second(self, dt_us: int) -> float:
-        """Synaptic operations per second of the busiest bin, ``dt_us`` microseconds long."""
-        return float(self.operations.max(initial=0)) * 1e6 / dt_us
-
-
-@dataclass(frozen=True, eq=False)
-class EventRun:
-    """A run: its spikes, and the load of each core in network order."""
-
-    trace: Trace
-    loads: tuple[CoreLoad, ...]
+Enter = Callable[[int, int], np.ndarray]
+"""Addresses of the events of a bin and clip, in order of arrival, ``(events,)`` int64."""
 
 
 def run(network: Network, frames: np.ndarray, options: Options | None = None, *, potentials: bool = False) -> Trace:
@@ -131,12 +76,13 @@ def simulate(
         potentials: record the state of every neuron at the end of every bin too, int64.
 
     Returns:
-        Spike counts a bin ``(T, N, C, H, W)`` uint16, range of the states between events (before reset and lower
-        bound), overflowing updates; and the load of each core.
+        Spikes that left each neuron a bin ``(T, N, C, H, W)`` uint16, range of the states between events (before
+        reset and lower bound), overflowing updates; and the load of each core.
 
     Raises:
         NetworkError: the frames do not have the network's input shape.
         DataError: counts that are not whole or below 0.
+        ConfigError: a decimator for a layer that is no core.
         UnsupportedError: with everything in the network that such a core cannot do; a state that may leave 32 bits;
             more than 65535 spikes of one neuron in one bin.
     """
@@ -147,25 +93,90 @@ def simulate(
         raise DataError("frames hold counts that are not whole numbers", hint="give event counts, not rates")
     if frames.min(initial=0) < 0:
         raise DataError(f"frames hold a count of {frames.min()}", hint="give event counts, 0 or more")
-    clips = frames.shape[:2]
-    queues = [
-        Queue(Core(layer, _rank(layer, number, options)), sources_of(network, layer.name), clips, potentials)
-        for number, layer in enumerate(core_layers(network))
-    ]
-    ticks = (options.tick is Tick.START, options.tick is Tick.END)
-    for clip in range(frames.shape[1]):
-        for one in queues:
-            one.core.clear()
-        for step in range(frames.shape[0]):
-            events = _input_events(frames[step, clip], clip, step, options)
+    steps, clips = frames.shape[:2]
+
+    def enter(step: int, clip: int) -> np.ndarray:
+        return _frame_events(frames[step, clip], clip, step, options)
+
+    return _simulated(network, (steps, clips), enter, options, potentials)
+
+
+def simulate_events(
+    network: Network, events: np.ndarray, layer: DvsLayer, *, dt_us: int, steps: int | None = None,
+    options: Options | None = None, potentials: bool = False,
+) -> EventRun:  # fmt: skip
+    """Simulate one recording from zero state, event by event as the sensor sent them.
+
+    Args:
+        network: as for `simulate`.
+        events: structured array of t (microseconds), x, y, p; time decides the order, equal times the list.
+        layer: what the chip does to the sensor's events.
+        dt_us: length of a bin in microseconds, for what is recorded and for the slow clock.
+        steps: bins T of the clip, later events are left out; None for as many as the last event that enters needs.
+        options: as for `simulate`; the order of arrival in them has no meaning here.
+        potentials: as for `simulate`.
+
+    Returns:
+        As `simulate`, N = 1.
+
+    Raises:
+        NetworkError: the network does not read the layer's map.
+        DataError: no such events; an event outside the sensor or before time 0.
+        ConfigError: a bin or clip without length; a decimator for a layer that is no core.
+        UnsupportedError: as `simulate`.
+    """
+    options = options or Options()
+    if dt_us < 1 or (steps is not None and steps < 1):
+        raise ConfigError(f"{steps} bins of {dt_us} us: whole numbers above 0 only")
+    refuse_unsupported(network)
+    addresses, times = entering(layer, network, events)
+    if steps is None:
+        steps = int(times[-1]) // dt_us + 1 if len(times) else 1
+    ends = np.searchsorted(times, np.arange(steps + 1) * dt_us)
+
+    def enter(step: int, clip: int) -> np.ndarray:
+        return addresses[ends[step] : ends[step + 1]]
+
+    return _simulated(network, (steps, 1), enter, options, potentials)
+
+
+def _simulated(
+    network: Network, clips: tuple[int, int], enter: Enter, options: Options, potentials: bool
+) -> EventRun:
+    queues = _queues(network, clips, options, potentials)
+    for clip in range(clips[1]):
+        for queue in queues:
+            queue.begin()
+        for step in range(clips[0]):
+            events = enter(step, clip)
             sent = {INPUT: (events, np.arange(len(events)))}
-            for one in queues:
-                sent[one.core.layer.neuron_name] = one.process(step, clip, sent, ticks)
-    layers = {one.core.layer.neuron_name: one.trace() for one in queues}
+            tick = {Tick.START: -1, Tick.END: len(events), Tick.NEVER: None}[options.tick]
+            for queue in queues:
+                sent[queue.core.layer.neuron_name] = queue.process(step, clip, sent, tick, options.tick_fires)
+    layers = {queue.core.layer.neuron_name: queue.trace() for queue in queues}
     return EventRun(
         Trace(RUNNER, {layer.name: layers[layer.name] for layer in network.neurons}),
-        tuple(CoreLoad(one.core.layer.name, one.events, one.operations) for one in queues),
+        tuple(CoreLoad(queue.core.layer.name, queue.events, queue.operations) for queue in queues),
     )
+
+
+def _queues(network: Network, clips: tuple[int, int], options: Options, potentials: bool) -> list[Queue]:
+    layers = core_layers(network)
+    names = [layer.name for layer in layers]
+    issues = [
+        Issue("a decimator belongs to a core", name, "no weight layer of that name", "a core's", nearest(name, names))
+        for name in options.decimators
+        if name not in names
+    ]
+    if issues:
+        raise ConfigError("a decimator is given for a layer that is no core", issues=issues)
+    return [
+        Queue(
+            Core(layer, _rank(layer, number, options), options.decimators.get(layer.name, 1)),
+            sources_of(network, layer.name), clips, lose_first=options.lose_first, potentials=potentials,
+        )
+        for number, layer in enumerate(layers)
+    ]  # fmt: skip
 
 
 def refuse_unsupported(network: Network) -> None:
@@ -176,12 +187,12 @@ def refuse_unsupported(network: Network) -> None:
             are no core of Speck; groups or dilation; a neuron that fires above its threshold only, or whose state has
             a unit of its own, wraps or saturates; numbers beyond 30 bits.
     """
-    issues = speck.operations(network)
+    issues = speck_rules.operations(network)
     if not network.is_integer:
         issues.append(Issue("whole numbers", "network", "a real network", "an integer one", "quantise it for Speck"))
     for core in core_layers(network):
-        issues += speck.plain_convolution(core, network.is_integer) + speck.neuron_kind(core, network.is_integer)
-        issues += _unlike_speck(core)
+        issues += speck_rules.plain_convolution(core, network.is_integer)
+        issues += speck_rules.neuron_kind(core, network.is_integer) + _unlike_speck(core)
     if issues:
         raise UnsupportedError("the event-driven simulator cannot run this network", issues=issues)
 
@@ -210,7 +221,7 @@ def _rank(layer: CoreLayer, number: int, options: Options) -> np.ndarray | None:
             return np.random.default_rng([options.seed, number]).permutation(neurons)
 
 
-def _input_events(frame: np.ndarray, clip: int, step: int, options: Options) -> np.ndarray:
+def _frame_events(frame: np.ndarray, clip: int, step: int, options: Options) -> np.ndarray:
     """Addresses of a frame's ``(C, H, W)`` events in the order they enter, int64."""
     counts = frame.transpose(1, 2, 0).ravel().astype(np.int64)
     events = np.repeat(np.arange(len(counts)), counts)

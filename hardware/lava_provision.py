@@ -109,6 +109,8 @@ def pip_install(interpreter: str, into: Path) -> None:
         if done.returncode == 0:
             return
         said += done.stdout[-_TAIL_CHARS:] + done.stderr[-_TAIL_CHARS:]
+        if done.returncode < 0:
+            said += f"\nit was killed by signal {-done.returncode}"
         if "No module named pip" not in said:
             break
     raise EnvironmentLacksError(

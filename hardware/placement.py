@@ -4,9 +4,9 @@
 Every layer needs a core of its own whose kernel, neuron and bias memories all hold it (`speck_cores`). `place` finds
 such an assignment whenever one exists:
 
-1. Augmenting paths (Kuhn's maximum bipartite matching) decide whether there is one. Where a layer cannot be added,
-   the layers reached from it are a Hall set: k + 1 layers that only k cores could take. None in it is superfluous:
-   leave out any of them, and the others have places. The error names it.
+1. `split_plan` decides whether there is one, from how many cores of each kind are left. Where there is none, layers
+   are left out as long as there is still none: what remains is k + 1 layers that only k cores could take (Hall), none
+   of them superfluous. The error names them.
 2. A table over all subsets of cores, 2^9 at most, picks the best legal one: first the least peak of load per core,
    then the least memory left unused in the cores taken, so that large memories stay free, then the lowest numbers.
 
@@ -28,9 +28,10 @@ from spikefold.errors import ConfigError, Issue, UnsupportedError, nearest
 from spikefold.export.network import Layer, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import Conv2d, Dense
-from spikefold.hardware.speck import memory as memory_rule
-from spikefold.hardware.speck import operations, plain_convolution
-from spikefold.hardware.speck_cores import CORES, CoreLayer, Memory, core_layers, memory_needed
+from spikefold.hardware.no_place import no_place
+from spikefold.hardware.speck_cores import CORES, Memory, core_layers
+from spikefold.hardware.speck_rules import operations, plain_convolution
+from spikefold.hardware.split_plan import Demand, demands, plan, shortage, whole
 
 RULE = "Each layer has a core of its own, whose memories hold it"
 KERNEL_BITS, NEURON_BITS, BIAS_BITS = 8, 16, 16
@@ -62,7 +63,8 @@ def place(
     """The best legal placement of the network.
 
     Args:
-        network: real or integer; weight layers, their spiking layers and sum pools.
+        network: real or integer; weight layers, their spiking layers, sum pools and concats of spikes. It is placed
+            as it is; `speck_split.split_to_fit` splits layers that are too wide.
         loads: synaptic operations by spiking layer, per clip or second as you like; 0 where a layer is missing.
         cores: memory of each core.
         speeds: relative speed of each core, all alike by default.
@@ -78,11 +80,17 @@ def place(
     issues = operations(network) + [issue for layer in layers for issue in plain_convolution(layer, False)]
     if issues:
         raise UnsupportedError("layers that make no core cannot be placed", where="placement", issues=issues)
-    needs = [layer.memory for layer in layers]
-    if competing := _hall_set(needs, cores):
+    wanted = demands(network, layers)
+    if competing := shortage(whole(wanted), cores):
+        issue = no_place(RULE, competing, cores)
+        divided = _divided(wanted, cores)
         raise UnsupportedError(
-            "no placement on the cores exists", where="placement", issues=[_competition(layers, competing, cores)]
+            "no placement on the cores exists",
+            where="placement",
+            hint=f"split by output channels: {divided} (`split_to_fit`)" if divided else "",
+            issues=[issue],
         )
+    needs = [layer.memory for layer in layers]
     times = [[loads.get(layer.neuron_name, 0.0) / speed for speed in speeds] for layer in layers]
     chosen = _best(needs, times, cores)
     names = [layer.neuron_name for layer in layers]
@@ -90,6 +98,16 @@ def place(
         dict(zip(names, chosen, strict=True)),
         sum(_bits(cores[core]) - _bits(need) for core, need in zip(chosen, needs, strict=True)),
         max((row[core] for row, core in zip(times, chosen, strict=True)), default=0.0),
+    )
+
+
+def _divided(wanted: Sequence[Demand], cores: Sequence[Memory]) -> str:
+    """The layers that would have to be split, with the channels of their parts."""
+    found = plan(wanted, cores) or ()
+    return ", ".join(
+        f"{one.name} into {' and '.join(map(str, parts))}"
+        for one, parts in zip(wanted, found, strict=False)
+        if len(parts) > 1
     )
 
 
@@ -101,28 +119,6 @@ def _check_numbers(loads: Mapping[str, float], speeds: Sequence[float], names: S
             raise ConfigError(f"{name}: a load of {load}", where="loads", hint="count synaptic operations, 0 or more")
     if len(speeds) != count or not all(isfinite(speed) and speed > 0 for speed in speeds):
         raise ConfigError(f"speeds {speeds}", where="speeds", hint=f"give {count} numbers above 0, one for each core")
-
-
-def _hall_set(needs: Sequence[Memory], cores: Sequence[Memory]) -> list[int]:
-    """Layers (by index) that have one core fewer than they are, no layer too many; empty where all find a place."""
-    fitting = [[core for core, have in enumerate(cores) if have.holds(need)] for need in needs]
-    taken: dict[int, int] = {}
-
-    def augment(layer: int, seen: set[int]) -> bool:
-        for core in fitting[layer]:
-            if core not in seen:
-                seen.add(core)
-                if core not in taken or augment(taken[core], seen):
-                    taken[core] = layer
-                    return True
-        return False
-
-    # a layer that fits no core at all is a set of one
-    for layer in sorted(range(len(needs)), key=lambda index: len(fitting[index])):
-        seen: set[int] = set()
-        if not augment(layer, seen):
-            return sorted({layer} | {taken[core] for core in seen})
-    return []
 
 
 def _best(needs: Sequence[Memory], times: Sequence[Sequence[float]], cores: Sequence[Memory]) -> tuple[int, ...]:
@@ -159,52 +155,6 @@ def _cheapest(
 
 def _bits(memory: Memory) -> int:
     return memory.kernel * KERNEL_BITS + memory.neuron * NEURON_BITS + memory.bias * BIAS_BITS
-
-
-def _competition(layers: Sequence[CoreLayer], competing: Sequence[int], cores: Sequence[Memory]) -> Issue:
-    members = [layers[index] for index in competing]
-    able = [core for core, have in enumerate(cores) if any(have.holds(layer.memory) for layer in members)]
-    used = f"{len(members)} layers: " if len(members) > 1 else ""
-    used += "; ".join(f"{layer.name} needs {layer.memory}" for layer in members)
-    allowed = "; ".join(f"core {core} has {cores[core]}" for core in able)
-    limit = f"{len(able)} that could take them: {allowed}" if able else "no core holds it"
-    hint = _smallest_change(members, cores) or _fallback(members, cores)
-    return Issue(RULE, ", ".join(layer.name for layer in members), used, limit, hint)
-
-
-def _smallest_change(members: Sequence[CoreLayer], cores: Sequence[Memory]) -> str:
-    """The fewest output channels, relative to what there were, to take from one layer that gives all a place."""
-    found: list[tuple[float, int, int, CoreLayer]] = []
-    for position, layer in enumerate(members):
-        count = layer.weight.shape[0]
-        low, high = 0, count - 1  # the most channels with which all have a place; fewer never hurt
-        while low < high and layer.destinations:  # the channels of the last layer are the classes
-            middle = (low + high + 1) // 2
-            low, high = (low, middle - 1) if _hall_set(_narrowed(members, layer, middle), cores) else (middle, high)
-        if low:
-            found.append((1 - low / count, position, low, layer))
-    if not found:
-        return ""
-    _, _, most, layer = min(found, key=lambda item: item[:2])
-    return f"{most} instead of {layer.weight.shape[0]} output channels of {layer.name} would give all of them a place"
-
-
-def _narrowed(members: Sequence[CoreLayer], layer: CoreLayer, channels: int) -> list[Memory]:
-    """Needs with fewer output channels of one layer; its readers' kernels shrink with it."""
-    readers, needs = [name for name, _ in layer.destinations], []
-    for member in members:
-        f, c, *kernel = member.weight.shape
-        shape = (channels if member is layer else f, channels if member.name in readers else c, *kernel)
-        needs.append(memory_needed(shape, member.neuron_shape[1:], member.bias is not None))
-    return needs
-
-
-def _fallback(members: Sequence[CoreLayer], cores: Sequence[Memory]) -> str:
-    if len(members) > len(cores):
-        return f"leave out {len(members) - len(cores)} layers"
-    if len(members) == 1 and tuple(cores) == CORES and (issues := memory_rule(members[0], True)):
-        return issues[0].hint
-    return f"stride or pool before {members[0].name}"
 
 
 def check_placement(

@@ -125,6 +125,7 @@ class _Log:
 
     neuron: Neuron
     v: np.ndarray
+    u: np.ndarray
     raster: list[np.ndarray] = field(default_factory=list)
     states: list[np.ndarray] = field(default_factory=list)
     low: float = 0
@@ -135,12 +136,14 @@ class _Log:
     def of(cls, network: Network, layer: Layer, batch: int, dtype: type) -> _Log:
         if not isinstance(layer.op, Neuron):
             raise NetworkError(f"{layer.name} is not spiking")
-        return cls(layer.op, np.zeros((batch, *network.shapes[layer.name]), dtype))
+        shape = batch, *network.shapes[layer.name]
+        return cls(layer.op, np.zeros(shape, dtype), np.zeros(shape, dtype))
 
     def step(self, x: np.ndarray, *, keep: bool) -> np.ndarray:
-        charged, lost = charge(self.neuron, self.v, x)
+        self.u, wide = drive(self.neuron, self.u, x)
+        charged, lost = add(self.neuron, self.v, self.u)
         self.low, self.high = min(self.low, charged.min().item()), max(self.high, charged.max().item())
-        self.overflow += lost
+        self.overflow += wide + lost
         spikes, self.v = fire(self.neuron, charged)
         self.raster.append(spikes.astype(np.uint16))
         if keep:
@@ -153,8 +156,27 @@ class _Log:
 
 
 def charge(neuron: Neuron, v: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, int]:
-    """Leak and input of one step: the state before firing, and how many neurons overflowed."""
+    """Leak and input of one step: the state before firing, and how many neurons overflowed.
+
+    Raises:
+        NetworkError: the neuron has a current, which is a second state; see `drive`.
+    """
+    if neuron.current is not None:
+        raise NetworkError("neurons with a synaptic current have two states", hint="use drive and add, one by one")
+    return add(neuron, v, drive(neuron, v, x)[0])
+
+
+def drive(neuron: Neuron, u: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, int]:
+    """The current ``u`` after one step's input, in the unit of the state, and how many of them are too wide."""
     x = x * 2**neuron.state_shift
+    if neuron.current is None:
+        return x, 0
+    u = leak(neuron.current, u) + x
+    return u, 0 if neuron.state_bits is None else _outside(u, 2 ** (neuron.state_bits - 1) - 1)
+
+
+def add(neuron: Neuron, v: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, int]:
+    """Leak and driven input of one step: the state before firing, and how many neurons overflowed."""
     v = leak(neuron.leak, v + x) if neuron.order is Order.INPUT_FIRST else leak(neuron.leak, v) + x
     if neuron.state_bits is None:
         return v, 0
@@ -167,7 +189,11 @@ def charge(neuron: Neuron, v: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, in
             held = (v + largest + 1) % (2 * largest + 2) - largest - 1
             return held, int((held != v).sum())
         case Overflow.FORBID:
-            return v, int(((v > largest) | (v < -largest - 1)).sum())
+            return v, _outside(v, largest)
+
+
+def _outside(v: np.ndarray, largest: int) -> int:
+    return int(((v > largest) | (v < -largest - 1)).sum())
 
 
 def leak(rule: Leak | None, v: np.ndarray) -> np.ndarray:

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from spikefold.errors import ConfigError, nearest
 from spikefold.hardware.chip import Chip
-from spikefold.hardware.loihi import LOIHI2
-from spikefold.hardware.speck import SPECK2E, SPECK2F
+from spikefold.hardware.loihi import LOIHI1, LOIHI2
+from spikefold.hardware.speck import DYNAPCNN, SPECK2E, SPECK2F
 
-CHIPS = {chip.name: chip for chip in (SPECK2F, SPECK2E, LOIHI2)}
+CHIPS = {chip.name: chip for chip in (SPECK2F, SPECK2E, DYNAPCNN, LOIHI2, LOIHI1)}
 
 
 def chip_named(name: str) -> Chip:

@@ -10,12 +10,25 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 SamnaStatus = Literal["absent", "stub", "real", "unknown"]
 _STUB_MARKS = ("PYPI_SAMNA", "install_real_samna")
 _NATIVE = (".so", ".pyd", ".dylib")
+
+
+_WHY_NOT: Mapping[SamnaStatus, str] = {
+    "absent": "samna is not installed",
+    "stub": "samna is the stub of the package registry, whose import runs pip, so it is left alone",
+    "unknown": "what is installed as samna is neither the vendor's package nor the known stub, so it is left alone",
+}
+
+
+def why_not() -> str | None:
+    """Why the real samna cannot be imported, in one clause; None where it can."""
+    return _WHY_NOT.get(samna_status())
 
 
 def samna_status() -> SamnaStatus:

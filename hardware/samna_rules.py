@@ -24,7 +24,7 @@ def validate_configuration(configuration: Any) -> tuple[bool, str]:
         f"core {number}: {problem}"
         for number, core in enumerate(configuration.cnn_layers)
         if _used(core)
-        for problem in (*_limits(core), *_contents(core, number), *_destinations(configuration, core))
+        for problem in (*_limits(core), *_contents(core, number), *_routes(configuration, core, number))
     ]
     return not problems, "\n".join(problems)
 
@@ -75,6 +75,11 @@ def _contents(core: Any, number: int) -> Iterator[str]:
         yield f"needs {need}, the core has {CORES[number]}"
 
 
+def _routes(configuration: Any, core: Any, number: int) -> Iterator[str]:
+    yield from _destinations(configuration, core)
+    yield from _unsent(configuration, number)
+
+
 def _destinations(configuration: Any, core: Any) -> Iterator[str]:
     size, features = core.dimensions.output_shape.size, core.dimensions.output_shape.feature_count
     for target in core.destinations:
@@ -89,6 +94,23 @@ def _destinations(configuration: Any, core: Any) -> Iterator[str]:
             yield f"destination {target.layer} is no used core"
             continue
         reads = configuration.cnn_layers[target.layer].dimensions.input_shape
-        sent = (features, size.x // target.pooling, size.y // target.pooling)
-        if sent != (reads.feature_count, reads.size.x, reads.size.y):
-            yield f"sends {sent} to core {target.layer}, which reads another shape"
+        sent, end = (size.x // target.pooling, size.y // target.pooling), features + target.feature_shift
+        if sent != (reads.size.x, reads.size.y) or target.feature_shift < 0 or end > reads.feature_count:
+            yield (
+                f"sends features {target.feature_shift}..{end - 1} of {sent[1]}x{sent[0]} to core {target.layer}, "
+                "which reads another shape"
+            )
+
+
+def _unsent(configuration: Any, number: int) -> Iterator[str]:
+    """Features that a core reads and none of its sources sends; a core without a source is fed from outside."""
+    sent = [
+        range(target.feature_shift, target.feature_shift + core.dimensions.output_shape.feature_count)
+        for core in configuration.cnn_layers
+        if _used(core)
+        for target in core.destinations
+        if target.enable and target.layer == number
+    ]
+    missing = set(range(configuration.cnn_layers[number].dimensions.input_shape.feature_count)).difference(*sent)
+    if sent and missing:
+        yield f"no source sends features {sorted(missing)}"

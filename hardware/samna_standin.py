@@ -126,16 +126,22 @@ class Dimensions(Struct):
 
 
 class Destination(Struct):
-    """Where a core sends its spikes: core number (12 is the readout), and the side of the sum pool."""
+    """Where the sensor's layer sends its events: core number, and the side of the sum pool."""
 
     fields: ClassVar = {"layer": _INT, "enable": _FLAG, "pooling": _ONE}
+
+
+class CoreDestination(Destination):
+    """Where a core sends its spikes (12 is the readout), and what it adds to their feature numbers on the way."""
+
+    fields: ClassVar = {**Destination.fields, "feature_shift": _INT}
 
 
 class CnnLayerConfig(Struct):
     """One core. ``weights`` is ``[f][c][x][y]``, ``neurons_initial_value`` ``[f][x][y]``."""
 
     fields: ClassVar = {
-        "dimensions": _made(Dimensions), "destinations": _row(Destination, 2), "weights": _LIST, "biases": _LIST,
+        "dimensions": _made(Dimensions), "destinations": _row(CoreDestination, 2), "weights": _LIST, "biases": _LIST,
         "leak_enable": _FLAG, "leak_internal_slow_clk_enable": _FLAG, "return_to_zero": _FLAG,
         "threshold_high": _INT, "threshold_low": _INT, "monitor_enable": _FLAG, "neurons_initial_value": _LIST,
         "input_congestion_balancer_enable": _FLAG, "output_decimator_enable": _FLAG,

@@ -1,25 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Speck2f and Speck2e (SynSense): nine convolution cores, integrate-and-fire neurons, 8-bit weights, 16-bit states.
+"""Speck2f, Speck2e and the DYNAP-CNN devkit (SynSense): nine convolution cores, integrate-and-fire neurons.
 
-Numbers and limits: "Speck Dev Kit Datasheet" (Aug 2023) 2.4 and 3.2.4, and sinabs 3.1.3 ``chips/dynapcnn.py``. sinabs
-leaves most of them to samna's ``validate_configuration``; here each is a function whose docstring is the rule, used
-for the check and for the message. The rules hold for real networks too, but for the ranges of integers.
+Weights of 8 bits, states of 16. Its limits are in `speck_rules`, its cores in `speck_cores`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
-
 from spikefold.errors import Issue
-from spikefold.export.network import INPUT, Network
-from spikefold.export.neuron import Neuron, Overflow, Reset
+from spikefold.export.network import Network
+from spikefold.export.neuron import Overflow
 from spikefold.export.numbers import NumberFormat
-from spikefold.export.ops import Conv2d, Dense, Pair, SumPool2d
 from spikefold.hardware.chip import Chip, Table, rules_of
-from spikefold.hardware.speck_cores import CORES, CoreLayer, core_layers, cores_for, memory_needed
+from spikefold.hardware.speck_cores import CORES, core_layers
+from spikefold.hardware.speck_resources import resources
+from spikefold.hardware.speck_rules import (
+    CORE_RULES,
+    NETWORK_RULES,
+    RESETS,
+    core_count,
+    destinations,
+    features,
+    input_destinations,
+    input_map,
+    integer_ranges,
+    neuron_kind,
+    neuron_map,
+    operations,
+    padding,
+    placement,
+    plain_convolution,
+    pooling,
+    square_kernel,
+    stride,
+)
+
+__all__ = [
+    "CORE_RULES", "DYNAPCNN", "MEMORY", "NETWORK_RULES", "NUMBERS", "SPECK2E", "SPECK2F", "core_count",
+    "destinations", "features", "input_destinations", "input_map", "integer_ranges", "neuron_kind", "neuron_map",
+    "operations", "padding", "placement", "plain_convolution", "pooling", "square_kernel", "stride", "violations",
+]  # fmt: skip
 
 NUMBERS = NumberFormat(
     weight_bits=8,
@@ -28,189 +49,20 @@ NUMBERS = NumberFormat(
     threshold_max=2**15 - 1,
     state_bits=16,
     overflow=Overflow.FORBID,
-    resets=frozenset({Reset.ZERO, Reset.SUBTRACT}),
+    resets=RESETS,
     # threshold_low must not be 0 (datasheet 3.2.4.6.3). Half of the range: far below any useful state, and with
     # a factor of two to spare so that it never decides sinabs' common scale.
     v_min=-(2**14),
     multi_spike=True,
 )
 
-INPUT_SIDE, NEURON_SIDE, FEATURES, KERNEL_SIDE, PADDING = 128, 64, 1024, 16, 7
-STRIDES, POOLS = (1, 2, 4, 8), (1, 2, 4)
-
 
 def violations(network: Network) -> list[Issue]:
-    """Every limit that the network breaks."""
+    """Every limit that the network breaks as `speck_split.split_to_fit` would place it, by its own layers' names."""
     cores = core_layers(network)
     return [issue for check in NETWORK_RULES for issue in check(network)] + [
         issue for core in cores for check in CORE_RULES for issue in check(core, network.is_integer)
     ]
-
-
-def operations(network: Network) -> list[Issue]:
-    """A core is one conv or dense layer, its spiking layer, and sum pools behind it."""
-    issues, where_ok = [], {core.neuron_name for core in core_layers(network)}
-    for layer in network:
-        op, reads = layer.op, layer.inputs[0]
-        if isinstance(op, Conv2d | Dense):
-            after = network.consumers(layer.name)
-            wrong = len(after) != 1 or not isinstance(after[0].op, Neuron)
-            got, hint = f"{[la.name for la in after]} after it", "fold pooling, batch norm and gates first"
-        elif isinstance(op, Neuron):
-            wrong = layer.name not in where_ok or len(layer.inputs) != 1
-            got, hint = f"a spiking layer that reads {list(layer.inputs)}", "put one conv or dense layer before it"
-        elif isinstance(op, SumPool2d):
-            wrong = reads == INPUT
-            got, hint = "a pool on the input", "pool the recording when it is binned, or in the sensor's own layer"
-        else:
-            wrong, got, hint = True, type(op).__name__, "fold it first"
-        if wrong:
-            issues.append(_issue(operations, layer.name, got, "conv or dense, spiking, sum pool", hint))
-    return issues
-
-
-def core_count(network: Network) -> list[Issue]:
-    """A network has at most nine weight layers, one for each core."""
-    count = sum(isinstance(layer.op, Conv2d | Dense) for layer in network)
-    hint = f"leave out {count - len(CORES)} layers"
-    return [_issue(core_count, "network", str(count), str(len(CORES)), hint)] if count > len(CORES) else []
-
-
-def square_kernel(core: CoreLayer, integer: bool) -> list[Issue]:
-    """A kernel is square, and 1 to 16 wide; a dense layer's kernel is its whole input map."""
-    height, width = core.weight.shape[2:]
-    side = max(height, width)
-    if height == width and side <= KERNEL_SIDE:
-        return []
-    hint = f"pool or stride before it: {KERNEL_SIDE} at most" if side > KERNEL_SIDE else f"pad it to {side}x{side}"
-    return [_issue(square_kernel, core.name, f"{height}x{width}", f"{KERNEL_SIDE}x{KERNEL_SIDE}, square", hint)]
-
-
-def stride(core: CoreLayer, integer: bool) -> list[Issue]:
-    """A stride is 1, 2, 4 or 8 along each axis."""
-    nearest = min(STRIDES, key=lambda side: abs(side - max(core.stride)))
-    bad = any(side not in STRIDES for side in core.stride)
-    return [_issue(stride, core.name, _x(core.stride), "1, 2, 4 or 8", f"use {nearest}")] if bad else []
-
-
-def padding(core: CoreLayer, integer: bool) -> list[Issue]:
-    """A padding is 0 to 7 zeros along each axis."""
-    bad = max(core.padding) > PADDING
-    return [_issue(padding, core.name, _x(core.padding), str(PADDING), f"pad by {PADDING}")] if bad else []
-
-
-def plain_convolution(core: CoreLayer, integer: bool) -> list[Issue]:
-    """A convolution has no dilation and no groups; sinabs would take both and write wrong kernels."""
-    got = f"dilation {_x(core.dilation)}, groups {core.groups}"
-    hint = "write the dilated or grouped kernel out with zeros"
-    bad = core.dilation != (1, 1) or core.groups != 1
-    return [_issue(plain_convolution, core.name, got, "dilation 1x1, groups 1", hint)] if bad else []
-
-
-def features(core: CoreLayer, integer: bool) -> list[Issue]:
-    """A core has at most 1024 features in and out."""
-    got = {"in": core.input_shape[0], "out": core.neuron_shape[0]}
-    return [
-        _issue(features, core.name, f"{count} {side}", str(FEATURES), f"use {FEATURES} channels")
-        for side, count in got.items()
-        if count > FEATURES
-    ]
-
-
-def input_map(core: CoreLayer, integer: bool) -> list[Issue]:
-    """A core reads a map of at most 128x128."""
-    got = (core.input_shape[1], core.input_shape[2])
-    factor = -(-max(got) // INPUT_SIDE)
-    hint = f"downsample by {factor} before it"
-    return [_issue(input_map, core.name, _x(got), "128x128", hint)] if max(got) > INPUT_SIDE else []
-
-
-def neuron_map(core: CoreLayer, integer: bool) -> list[Issue]:
-    """A core has at most 64x64 neurons for each feature."""
-    got = (core.neuron_shape[1], core.neuron_shape[2])
-    factor = next((s for s in STRIDES if max(got) <= s * NEURON_SIDE), STRIDES[-1])
-    hint = f"use {factor} times the stride"
-    return [_issue(neuron_map, core.name, _x(got), "64x64", hint)] if max(got) > NEURON_SIDE else []
-
-
-def pooling(core: CoreLayer, integer: bool) -> list[Issue]:
-    """The pools behind a core multiply to 1x1, 2x2 or 4x4."""
-    hint = "stride the convolution instead"
-    bad = [pool for _, pool in core.destinations if pool[0] != pool[1] or pool[0] not in POOLS]
-    return [_issue(pooling, core.neuron_name, _x(pool), "1x1, 2x2 or 4x4", hint) for pool in bad]
-
-
-def destinations(core: CoreLayer, integer: bool) -> list[Issue]:
-    """A core sends its spikes to at most two others."""
-    names, hint = [name for name, _ in core.destinations], "merge the branches, or repeat this layer on another core"
-    return [_issue(destinations, core.neuron_name, f"{len(names)}: {names}", "2", hint)] if len(names) > 2 else []
-
-
-def neuron_kind(core: CoreLayer, integer: bool) -> list[Issue]:
-    """A neuron has no leak, one threshold for its whole core, and resets to zero or by subtraction."""
-    neuron, issues = core.neuron, []
-    if neuron.leak is not None:
-        issues.append(("leak " + str(neuron.leak.keep), "none", "train integrate-and-fire neurons for this chip"))
-    if neuron.threshold.ndim:
-        issues.append((f"thresholds {neuron.threshold.shape}", "one", "fold per-channel factors into the weights"))
-    if neuron.reset not in NUMBERS.resets:
-        issues.append((f"reset {neuron.reset.value}", "zero or subtract", "train with reset to zero"))
-    return [_issue(neuron_kind, core.neuron_name, *found) for found in issues]
-
-
-def memory(core: CoreLayer, integer: bool) -> list[Issue]:
-    """Some core holds the layer's kernel, neuron and bias memory at once."""
-    need, count = core.memory, core.weight.shape[0]
-    if cores_for(need):
-        return []
-
-    def fits(fewer: int) -> bool:
-        shape = (fewer, *core.weight.shape[1:])
-        return bool(cores_for(memory_needed(shape, core.neuron_shape[1:], core.bias is not None)))
-
-    most = next((fewer for fewer in range(count - 1, 0, -1) if fits(fewer)), 0)
-    hint = f"{most} instead of {count} output channels would fit" if most else "stride or pool before it"
-    if 2 * most >= count:
-        hint += f", or two cores with {-(-count // 2)} each"
-    allowed = "; ".join(sorted({str(have) for have in CORES}))
-    return [_issue(memory, core.name, str(need), allowed, hint)]
-
-
-def integer_ranges(core: CoreLayer, integer: bool) -> list[Issue]:
-    """Weights are 8 bit, biases and thresholds 16, and the lower bound is below 0 (a known fault of the chip)."""
-    if not integer:
-        return []
-    half, neuron = 2**15, core.neuron
-    bias = np.zeros(1, np.int64) if core.bias is None else core.bias
-    low = -half if neuron.v_min is None else neuron.v_min
-    checks = (
-        ("weight", core.weight, -128, 127),
-        ("bias", bias, -half, half - 1),
-        ("threshold", neuron.threshold, 1, half - 1),
-        ("lower bound", np.asarray(low), -half, -1),
-    )
-    return [
-        _issue(
-            integer_ranges, core.name, f"{what} {values.min():g}..{values.max():g}", f"{least}..{most}", "quantise it"
-        )
-        for what, values, least, most in checks
-        if values.min() < least or values.max() > most
-    ]
-
-
-NETWORK_RULES = (operations, core_count)
-CORE_RULES = (
-    square_kernel, stride, padding, plain_convolution, features, input_map, neuron_map, pooling, destinations,
-    neuron_kind, memory, integer_ranges,
-)  # fmt: skip
-
-
-def _issue(rule: Callable[..., list[Issue]], where: str, got: str, limit: str, hint: str) -> Issue:
-    return Issue((rule.__doc__ or rule.__name__).rstrip("."), where, got, limit, hint)
-
-
-def _x(pair: Pair) -> str:
-    return f"{pair[0]}x{pair[1]}"
 
 
 MEMORY = Table(
@@ -228,6 +80,9 @@ SPECK2F = Chip(
     gate_forms=("channel", "mask"),
     rules=rules_of(*NETWORK_RULES, *CORE_RULES),
     memory=MEMORY,
+    resources=resources,
 )
 # the same cores and limits (datasheet 3.2.4.1; one table in sinabs); sinabs fills in another class of samna's
 SPECK2E = replace(SPECK2F, name="speck2e", title="SynSense Speck2e")
+# the chip before Speck, with the same table in sinabs 2.0.3; no release of sinabs since 3.0 writes its files
+DYNAPCNN = replace(SPECK2F, name="dynapcnndevkit", title="SynSense DYNAP-CNN devkit")

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a Speck core holds: one conv (or dense) layer, its neurons, and a sum pool per destination.
+"""What a Speck core holds: one conv (or dense) layer, its neurons, and a sum pool and feature shift per destination.
 
 Memory, in words, after the datasheet 3.2.4.1 (the same table as sinabs 3.1.3 ``chips/dynapcnn.py``)::
 
     kernel = c * 2^(ceil log2(kx * ky) + ceil log2(f))      8-bit words
     neuron = f * 2^(ceil log2(fy) + ceil log2(fx))          16-bit words
     bias   = f, or 0 without a bias                         16-bit words
+
+Two cores can lie side by side for their readers, as `Concat` has it: each destination adds a shift of its own to the
+feature numbers ("channel-shift" in sinabs' ``available_network_arch.md``, ``feature_shift`` in samna).
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import numpy as np
 
 from spikefold.export.network import Layer, Network
 from spikefold.export.neuron import Neuron
-from spikefold.export.ops import Conv2d, Dense, Pair, Shape, SumPool2d
+from spikefold.export.ops import Concat, Conv2d, Dense, Pair, Shape, SumPool2d
 
 _KI = 1024
 
@@ -45,6 +48,15 @@ CORES = tuple(
 """The nine cores by number."""
 
 
+@dataclass(frozen=True)
+class Destination:
+    """Where spikes go: the weight layer that reads them, the pool ``(pH, pW)`` and the feature shift on the way."""
+
+    layer: str
+    pool: Pair = (1, 1)
+    shift: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class CoreLayer:
     """What one core is asked to do.
@@ -56,7 +68,7 @@ class CoreLayer:
         bias: ``(f,)`` or None.
         input_shape: ``(c, H, W)`` that the core reads.
         neuron_shape: ``(f, fH, fW)``.
-        destinations: the weight layers that read the spikes, each with its pooling ``(pH, pW)``.
+        destinations: who reads the spikes; a reader that adds them up twice is there twice.
     """
 
     name: str
@@ -70,7 +82,7 @@ class CoreLayer:
     neuron: Neuron
     input_shape: Shape
     neuron_shape: Shape
-    destinations: tuple[tuple[str, Pair], ...]
+    destinations: tuple[Destination, ...]
 
     @property
     def memory(self) -> Memory:
@@ -88,9 +100,12 @@ def memory_needed(weight: tuple[int, ...], neuron_map: tuple[int, ...], bias: bo
     )
 
 
-def cores_for(need: Memory) -> list[int]:
-    """The numbers of the cores that could hold it."""
-    return [number for number, core in enumerate(CORES) if core.holds(need)]
+def most_features(channels: int, kernel: int, neuron_map: tuple[int, ...], bias: bool, core: Memory) -> int:
+    """How many output features a core holds of a layer with ``channels`` inputs and ``kernel`` positions; maybe 0."""
+    rows = core.kernel // (channels << _address_bits(kernel))
+    by_kernel = 1 << (rows.bit_length() - 1) if rows else 0
+    by_neuron = core.neuron >> sum(_address_bits(side) for side in neuron_map)
+    return min(by_kernel, by_neuron, core.bias if bias else by_neuron)
 
 
 def _address_bits(count: int) -> int:
@@ -115,17 +130,25 @@ def _core_layer(network: Network, layer: Layer, spiking: Layer, neuron: Neuron) 
         weight, bias, geometry = op.weight.reshape(-1, *shape), op.bias, ((1, 1), (0, 0), (1, 1), 1)
     else:
         raise TypeError(f"{layer.name} has no weights")
-    destinations = tuple(_destinations(network, spiking.name, (1, 1)))
+    destinations = tuple(destinations_of(network, spiking.name))
     neuron_shape = network.shapes[spiking.name]
     return CoreLayer(layer.name, spiking.name, weight, bias, *geometry, neuron, shape, neuron_shape, destinations)
 
 
-def _destinations(network: Network, name: str, pool: Pair) -> list[tuple[str, Pair]]:
-    found: list[tuple[str, Pair]] = []
+def destinations_of(network: Network, name: str, pool: Pair = (1, 1), shift: int = 0) -> list[Destination]:
+    """Who reads a layer or the input, behind any sum pools and concats; pools multiply, shifts add up."""
+    found: list[Destination] = []
     for layer in network.consumers(name):
-        if isinstance(layer.op, SumPool2d):
-            both = (pool[0] * layer.op.kernel[0], pool[1] * layer.op.kernel[1])
-            found += _destinations(network, layer.name, both)
+        if isinstance(layer.op, Concat):
+            before = np.cumsum([0] + [network.shapes[part][0] for part in layer.inputs]).tolist()
+            ways = [
+                (pool, shift + first) for part, first in zip(layer.inputs, before[:-1], strict=True) if part == name
+            ]
+        elif isinstance(layer.op, SumPool2d):
+            ways = [((pool[0] * layer.op.kernel[0], pool[1] * layer.op.kernel[1]), shift)] * layer.inputs.count(name)
         else:
-            found.append((layer.name, pool))
+            found += [Destination(layer.name, pool, shift)] * layer.inputs.count(name)
+            continue
+        for way in ways:
+            found += destinations_of(network, layer.name, *way)
     return found

@@ -87,6 +87,7 @@ def write_chip(made: ChipNetwork, folder: Path) -> dict[str, Any]:
     return {
         "title": made.chip.title, "identity": identity(made.integer), "notes": lowered.notes,
         "scales": [scale.to_json() for scale in made.scales], "clipped": [entry.to_json() for entry in made.clipped],
+        "placement": lowered.placement,
         "artefacts": [f"{name}/{file}" for file in ("network.json", "network.safetensors", *lowered.files)],
     }  # fmt: skip
 

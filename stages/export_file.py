@@ -30,6 +30,7 @@ from spikefold.export.network import Network
 from spikefold.export.nir.options import NirOptions
 from spikefold.export.passes.fold import FOLDS
 from spikefold.export.passes.uniform_thresholds import uniform_thresholds
+from spikefold.export.targets import require
 from spikefold.files import replacing_folder
 from spikefold.hardware import clocked
 from spikefold.hardware.accuracy import accuracy
@@ -73,6 +74,8 @@ def export_file(
     targets = [chip_named(name) for name in dict.fromkeys(chips)]
     if not targets:
         raise ConfigError("no chip to export to", where="--chip")
+    for chip in targets:
+        require(chip.name)
     _check_folder(out)
     network = read(path, options)
     if clips is not None:

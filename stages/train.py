@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from spikefold.energy.budget import load_profile
+from spikefold.export.targets import require
 from spikefold.hardware.registry import chip_named
 from spikefold.session import NETWORK, TRAIN, TWIN, Session, keep_config, write_json
 from spikefold.train.models import final_map
@@ -16,7 +17,7 @@ def train_stage(session: Session) -> None:
     """Train, and write the checkpoints and the epochs."""
     config = session.config
     for name in config.chips.names:
-        chip_named(name)  # an unknown chip or profile must not be found out after the training
+        require(chip_named(name).name)  # a chip without files must not be found out after the training
     load_profile(config.energy_profile)
     final_map(config.model, session.binning.shape[1:])
     clips = session.clips("train")

@@ -35,14 +35,15 @@ FLOORS = [
 ONLY_IN = {
     "torch": (
         "train/",
+        "stages/inspect.py",
         "export/from_torch.py",
         "hardware/clocked.py",
         "export/to_speck.py",
         "export/speck_runner.py",
     ),
-    "spikingjelly": ("train/", "export/from_torch.py"),
+    "spikingjelly": ("train/", "stages/inspect.py", "export/from_torch.py"),
     "sinabs": ("export/to_speck.py",),
-    "samna": (),
+    "samna": ("hardware/samna_device.py",),
     "lava": ("hardware/lava_worker.py",),
     # from_nir needs no `nir`: it reads the file itself, see export/nir/hdf5.py
     "nir": ("export/to_nir.py",),

@@ -162,7 +162,7 @@ def test_every_setting_changes_the_identity() -> None:
                 {"reset": Reset.VALUE, "reset_value": 2.0}, {"leak": None}, {"leak": Leak(3001, 12)},
                 {"leak": Leak(3000, 13)}, {"v_min": None}, {"v_min": -41}, {"max_spikes": None}, {"max_spikes": 2},
                 {"order": Order.INPUT_FIRST}, {"state_shift": 5}, {"state_bits": None}, {"state_bits": 21},
-                {"overflow": Overflow.WRAP},
+                {"overflow": Overflow.WRAP}, {"current": Leak(3000, 12)}, {"current": Leak(3001, 12)},
             )
         ),
         replace(network, layers=tuple(replace(la, inputs=("a",)) if la.name == "n" else la for la in network)),
@@ -183,6 +183,24 @@ def test_the_same_numbers_in_another_shape_or_type_are_another_network() -> None
 
     assert identity(conv(2, 3)) != identity(conv(3, 2))
     assert identity(neuron()) != identity(neuron(1, 1, 1))
+
+
+def test_a_current_is_kept_and_a_network_without_one_is_as_it_was_before_there_was_any(tmp_path: Path) -> None:
+    network = integer_network()
+    neuron = network["n"].op
+    assert isinstance(neuron, Neuron)
+    lasting = _with(network, "n", replace(neuron, current=Leak(3000, 12)))
+    for name, saved in (("plain", network), ("lasting", lasting)):
+        save_network(saved, tmp_path / name)
+        found = load_network(tmp_path / name)
+        assert identity(found) == identity(saved)
+        assert ("current" in json.loads((tmp_path / f"{name}.json").read_text())["layers"][2]["fields"]) == (
+            name != "plain"
+        )
+        assert found["n"].op.current == saved["n"].op.current  # type: ignore[union-attr]
+    frames = np.random.default_rng(0).poisson(0.5, (5, 2, 2, 8, 7))
+    one, two = (reference.run(found, frames) for found in (network, load_network(tmp_path / "lasting")))
+    assert 0 < one.spikes != two.spikes
 
 
 # ---- damage -----------------------------------------------------------------------------------------------------
@@ -241,6 +259,8 @@ EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
     "leak above 1": lambda d: _layer(d, "sn1")["fields"]["leak"].update(keep=1.5),
     "leak NaN": lambda d: _layer(d, "sn1")["fields"]["leak"].update(keep=float("nan")),
     "leak a number": lambda d: _layer(d, "sn1")["fields"].update(leak=0.5),
+    "current above 1": lambda d: _layer(d, "sn1")["fields"].update(current={"keep": 1.5, "shift": 0}),
+    "current a number": lambda d: _layer(d, "sn1")["fields"].update(current=0.5),
     "no name": lambda d: _layer(d, "fc").pop("name"),
     "a name twice": lambda d: _layer(d, "fc").update(name="sn1"),
     "unknown input": lambda d: _layer(d, "fc").update(inputs=["nowhere"]),

@@ -17,9 +17,12 @@ from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Fire, Leak, Neuron, Order, Overflow, Reset
 from spikefold.export.ops import Conv2d, Dense, SumPool2d
 from spikefold.export.to_loihi import violations, write_net, write_script
+from spikefold.hardware.loihi_rules import RULES
 
 IF = Neuron(np.array(7), state_shift=7, state_bits=24, overflow=Overflow.SATURATE)
 LIF = replace(IF, fire=Fire.GT, leak=Leak(1000, 12))
+HALF = replace(LIF, state_shift=6)
+"""Counts in the file's half weights."""
 
 
 def conv(out: int = 2, channels: int = 1, **options: object) -> Conv2d:
@@ -37,8 +40,12 @@ def dense_net(weight: list[list[int]], bias: list[int] | None = None, neuron: Ne
     return chain(op, neuron, shape=(len(weight[0]), 1, 1))
 
 
+NAMES = {str(rule.__doc__).partition("\n")[0].replace("``", "").rstrip("."): rule.__name__ for rule in RULES}
+
+
 def rules(network: Network, **options: int) -> list[str]:
-    return [issue.rule for issue in violations(network, **options)]
+    """The functions whose docstrings the violations quote."""
+    return [NAMES[issue.rule] for issue in violations(network, **options)]
 
 
 def full_net() -> Network:
@@ -92,27 +99,21 @@ def test_everything_wrong_is_named_at_once_and_nothing_written(tmp_path):
     network = dense_net([[300, 1]], [3000], replace(wrong, order=Order.INPUT_FIRST, leak=Leak(3, 4), fire=Fire.GE))
     with pytest.raises(UnsupportedError) as caught:
         write_net(network, tmp_path / "a.net")
-    assert [issue.rule for issue in caught.value.issues] == [
-        "weight",
-        "bias",
-        "threshold",
-        "reset",
-        "spikes a step",
-        "lower bound of the state",
-        "leak",
-        "order",
-        "fire",
-        "state shift, bits, overflow",
-    ]
+    assert [NAMES[issue.rule] for issue in caught.value.issues] == [
+        "weights_of_eight_bits", "biases_of_twelve_bits",
+        "threshold_of_sixteen_bits", "reset_to_zero", "one_spike_a_step", "no_lower_bound", "leak_before_input",
+        "leak_of_twelve_bits", "fires_above_its_threshold", "state_of_24_bits",
+    ]  # fmt: skip
+    assert all(issue.got and issue.limit and issue.hint and issue.got != issue.limit for issue in caught.value.issues)
     assert os.listdir(tmp_path) == []
 
 
 def test_shapes_of_network_that_netx_cannot_read():
-    assert rules(chain(SumPool2d((2, 2)), conv(), IF, shape=(1, 4, 6))) == ["operation"]
-    assert rules(chain(conv(), IF, IF)) == ["weights and neurons alternate"]
-    assert rules(chain(conv(), conv(1, 2), IF)) == ["weights and neurons alternate"]
+    assert rules(chain(SumPool2d((2, 2)), conv(), IF, shape=(1, 4, 6))) == ["operations"]
+    assert rules(chain(conv(), IF, IF)) == ["weights_and_neurons_alternate"]
+    assert rules(chain(conv(), conv(1, 2), IF)) == ["weights_and_neurons_alternate"]
     after_dense = chain(Dense(np.ones((4, 20), np.int64)), IF, Conv2d(np.ones((1, 4, 1, 1), np.int64)), IF)
-    assert rules(after_dense) == ["conv before dense"]
+    assert rules(after_dense) == ["convolutions_first"]
 
 
 def test_branches_are_refused():
@@ -126,12 +127,17 @@ def test_branches_are_refused():
         Layer("u", IF),
     )
     network = Network(InputSpec((1, 2, 2), 1000, 3), layers, classes=1)
-    assert rules(network) == ["one chain"]
+    assert rules(network) == ["one_chain"]
 
 
-def test_real_network_is_refused():
-    network = chain(Conv2d(np.ones((1, 1, 2, 2))), Neuron(np.array(1.0)))
-    assert rules(network) == ["whole numbers"]
+def test_real_network_is_refused_and_its_shapes_and_neurons_are_judged(tmp_path):
+    network = chain(Conv2d(np.full((1, 1, 2, 2), 900.5)), Neuron(np.array(1.0)))
+    assert rules(network) == []
+    with pytest.raises(UnsupportedError, match="whole numbers"):
+        write_net(network, tmp_path / "a.net")
+    wrong = Neuron(np.array([1.0, 2.0]).reshape(2, 1, 1), reset=Reset.SUBTRACT, max_spikes=None)
+    pooled = chain(SumPool2d((2, 2)), Conv2d(np.ones((2, 1, 1, 1))), wrong)
+    assert rules(pooled) == ["operations", "one_threshold_a_layer", "reset_to_zero", "one_spike_a_step"]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +156,9 @@ def test_real_network_is_refused():
     ],
 )
 def test_dense_matrices_that_netx_would_change(weight, refused):
-    assert rules(dense_net(weight)) == (["dense weights"] if refused else [])
+    found = rules(dense_net(weight))
+    expected = "no_lowest_power_of_two" if np.any(weight) else "a_dense_weight_other_than_zero"
+    assert found == ([expected] if refused else [])
 
 
 def netx_weight(written: np.ndarray) -> np.ndarray:
@@ -180,18 +188,32 @@ def test_rule_for_dense_matrices_is_exactly_where_netx_changes_one():
         if not weight.any():
             continue
         changed = not np.array_equal(netx_weight(2 * weight), 2 * weight)
-        assert (rules(dense_net(weight.tolist())) == ["dense weights"]) == changed, weight
+        assert (rules(dense_net(weight.tolist())) == ["no_lowest_power_of_two"]) == changed, weight
         refused += changed
     assert refused > 20
+
+
+def test_rule_for_half_weights_leaves_nothing_that_netx_changes():
+    rng, kept, refused = np.random.default_rng(6), 0, 0
+    for _ in range(3000):
+        ends = np.sort(rng.integers(-256, 256, 2))
+        weight = rng.integers(ends[0], ends[1] + 1, (2, 3)) // 2 ** rng.integers(0, 5) * 2 ** rng.integers(0, 5)
+        found = rules(dense_net(weight.tolist(), neuron=HALF))
+        if not found:
+            np.testing.assert_array_equal(netx_weight(weight), weight)
+            kept += 1
+        refused += bool(found)
+    assert kept > 500
+    assert refused > 500
 
 
 def test_sum_of_weights_counts_the_sign_the_bias_and_the_highest_count():
     wide = [[127] * 516]
     assert rules(dense_net(wide, [3])) == []
-    assert rules(dense_net(wide, [4])) == ["sum of weights"]
+    assert rules(dense_net(wide, [4])) == ["sum_of_weights"]
     assert rules(dense_net([[127, -127] * 516])) == []
     assert rules(dense_net([[100, -1]]), max_count=655) == []
-    assert rules(dense_net([[100, -1]]), max_count=656) == ["sum of weights"]
+    assert rules(dense_net([[100, -1]]), max_count=656) == ["sum_of_weights"]
 
 
 def test_sum_of_later_layers_is_not_scaled_by_the_input():
@@ -200,10 +222,79 @@ def test_sum_of_later_layers_is_not_scaled_by_the_input():
 
 
 def test_limits_are_inclusive():
-    edge = replace(IF, threshold=np.array(2**16 - 1))
+    edge = replace(IF, threshold=np.array(2**16))
     assert rules(dense_net([[-128, 127]], [-2048], edge)) == []
     assert rules(dense_net([[-128, 127]], [2047], replace(edge, threshold=np.array(1)))) == []
-    assert rules(dense_net([[-129, 127]], [2048])) == ["weight", "bias"]
+    assert rules(dense_net([[-129, 127]], [2048])) == ["weights_of_eight_bits", "biases_of_twelve_bits"]
+
+
+def test_threshold_fits_seventeen_bits_of_the_file(tmp_path):
+    at_ties, above = (replace(IF, threshold=np.array(2**16 + extra)) for extra in (0, 1))
+    path = write_net(dense_net([[1]], neuron=at_ties), tmp_path / "a.net")
+    with h5py.File(path) as file:
+        assert file["layer/1/neuron/vThMant"][()] == 2**17 - 1
+    assert rules(dense_net([[1]], neuron=above)) == ["threshold_of_sixteen_bits"]
+    assert rules(dense_net([[1]], neuron=replace(at_ties, fire=Fire.GT))) == ["threshold_of_sixteen_bits"]
+    half = replace(HALF, threshold=np.array(2**17 - 1))
+    assert rules(dense_net([[1]], neuron=half)) == []
+    assert rules(dense_net([[1]], neuron=replace(half, threshold=np.array(2**17)))) == ["threshold_of_sixteen_bits"]
+
+
+@pytest.mark.parametrize(
+    ("weight", "bias", "expected"),
+    [
+        ([[-256, 254]], [-4096], []),
+        ([[-256, 254]], [4096], ["biases_of_twelve_bits"]),
+        ([[0, 255]], [4095], []),
+        ([[-255, -1]], None, []),
+        ([[-255, 1]], None, ["weights_of_eight_bits"]),
+        ([[0, 257]], None, ["weights_of_eight_bits"]),
+        ([[-258, 2]], None, ["weights_of_eight_bits"]),
+        ([[254] * 516], [7], []),
+        ([[254] * 516], [8], ["sum_of_weights"]),
+    ],
+)
+def test_half_weights_have_the_widths_of_the_file(weight, bias, expected, tmp_path):
+    network = dense_net(weight, bias, HALF)
+    assert rules(network) == expected
+    if not expected:
+        with h5py.File(write_net(network, tmp_path / "a.net")) as file:
+            assert file["layer/1/weight"][()].tolist() == weight
+            assert bias is None or file["layer/1/bias"][()].tolist() == bias
+            assert file["layer/1/neuron/vThMant"][()] == 7
+
+
+def test_half_weights_fire_above_their_threshold_only():
+    assert rules(dense_net([[3]], neuron=replace(HALF, leak=None, fire=Fire.GE))) == ["fires_above_its_threshold"]
+    assert rules(dense_net([[3]], neuron=replace(HALF, leak=None))) == []
+
+
+def test_a_current_is_written_and_must_not_wrap_within_a_clip(tmp_path):
+    lasting = replace(LIF, current=Leak(3072, 12))
+    with h5py.File(write_net(dense_net([[5, 3]], neuron=lasting), tmp_path / "a.net")) as file:
+        assert file["layer/1/neuron/iDecay"][()] == 1024
+    # it keeps three quarters: one step adds up to 1 + 3/4 + 9/16 = 2.3125 times as much in three
+    assert rules(dense_net([[100] * 283], neuron=lasting)) == []
+    assert rules(dense_net([[100] * 284], neuron=lasting)) == ["sum_of_weights"]
+    assert rules(dense_net([[100] * 284], neuron=LIF)) == []
+    assert rules(dense_net([[5]], [0], lasting)) == []
+    assert rules(dense_net([[5]], [1], lasting)) == ["no_bias_in_a_lasting_current"]
+    assert rules(dense_net([[5]], [1], replace(LIF, current=Leak(0, 12)))) == []
+    assert rules(dense_net([[5]], neuron=replace(LIF, current=Leak(1, 2)))) == ["leak_of_twelve_bits"]
+    assert rules(dense_net([[5]], neuron=replace(IF, current=Leak(9, 12)))) == ["fires_above_its_threshold"]
+
+
+def test_layers_too_wide_for_any_core():
+    deep = chain(Conv2d(np.ones((4096, 1, 1, 1), np.int64)), IF)
+    assert rules(deep) == ["channels_of_a_core"]
+    (issue,) = violations(deep)
+    assert (issue.where, issue.got, issue.limit) == ("conv2d0", "4096", "4095")
+    wide = dense_net([[1] * 12001])
+    (issue,) = violations(wide)
+    assert (issue.where, issue.got, issue.limit) == ("dense0", "12001", "12000")
+    assert rules(dense_net([[1] * 12000])) == []
+    real = chain(Dense(np.ones((1, 12001))), Neuron(np.array(1.0)), shape=(12001, 1, 1))
+    assert rules(real) == ["inputs_of_a_dense_layer"]
 
 
 def test_uniform_threshold_array_is_one_threshold(tmp_path):
@@ -211,7 +302,7 @@ def test_uniform_threshold_array_is_one_threshold(tmp_path):
     path = write_net(dense_net([[1], [2]], neuron=even), tmp_path / "a.net")
     with h5py.File(path) as file:
         assert file["layer/1/neuron/vThMant"][()] == 17
-    assert rules(dense_net([[1], [2]], neuron=uneven)) == ["one threshold a layer"]
+    assert rules(dense_net([[1], [2]], neuron=uneven)) == ["one_threshold_a_layer"]
 
 
 def test_script_is_python_and_names_its_file(tmp_path):

@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shutil
 import subprocess
 import sys
 import threading
+import zipfile
 
 import pytest
 
 from spikefold.errors import EnvironmentLacksError
-from spikefold.hardware import lava_golden, lava_provision
+from spikefold.hardware import lava_golden, lava_process, lava_provision
 from spikefold.hardware.lava_provision import pip_install, provision
 
 
@@ -97,6 +99,25 @@ def test_partial_download_does_not_pass_the_golden_network(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_worker_killed_during_the_check(tmp_path, monkeypatch):
+    script = tmp_path / "worker.py"
+    script.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    monkeypatch.setattr(lava_process, "WORKER", script)
+    with pytest.raises(EnvironmentLacksError, match="killed by signal 9"):
+        provision(cache=tmp_path / "cache", install=fake)
+    assert os.listdir(tmp_path / "cache") == []
+
+
+def test_disk_that_is_full_at_the_end(tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(lava_golden, "check", full)
+    with pytest.raises(EnvironmentLacksError, match="No space left"):
+        provision(cache=tmp_path, install=fake)
+    assert os.listdir(tmp_path) == []
+
+
 def test_cache_that_cannot_be_written(tmp_path, checks):
     (tmp_path / "file").write_text("")
     with pytest.raises(EnvironmentLacksError, match="SPIKEFOLD_CACHE"):
@@ -117,6 +138,32 @@ def test_what_a_killed_run_left_is_removed_and_a_living_one_spared(tmp_path, che
     os.utime(tmp_path / names[3], (0, 0))
     provision(cache=tmp_path, install=fake)
     assert sorted(os.listdir(tmp_path)) == sorted([path.name, names[1], names[2]])
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from spikefold.hardware.lava_provision import provision
+
+def install(interpreter, into):
+    (into / "lava").mkdir()
+    print("here", flush=True)
+    time.sleep(60)
+
+provision(cache=Path(sys.argv[1]), install=install)
+"""
+
+
+def test_program_killed_while_it_installs(tmp_path, checks):
+    program = subprocess.Popen([sys.executable, "-c", SLOW, str(tmp_path)], stdout=subprocess.PIPE)
+    assert program.stdout is not None
+    assert program.stdout.readline() == b"here\n"
+    program.kill()
+    program.communicate()
+    (half,) = os.listdir(tmp_path)
+    assert ".tmp-" in half  # a hidden name, which nothing takes for an installation
+    path = provision(cache=tmp_path, install=fake)
+    assert os.listdir(tmp_path) == [path.name]
 
 
 def test_damaged_installation_is_made_anew(tmp_path, checks):
@@ -151,6 +198,32 @@ def test_pip_failure_shows_the_end_of_its_words(tmp_path, monkeypatch):
     monkeypatch.setattr(lava_provision, "REQUIREMENTS", "lava-nc @ file:///nowhere.whl --hash=sha256:00\n")
     with pytest.raises(EnvironmentLacksError, match=r"nowhere(.|\n)*package index"):
         pip_install(sys.executable, tmp_path)
+
+
+def test_download_with_other_bytes_is_refused(tmp_path, checks, monkeypatch):
+    """The real pip, and a wheel that was cut on its way: the hash of the whole one is what we ask for."""
+    wheel = tmp_path / "spikefold_tiny-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("lava/__init__.py", "")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    wheel.write_bytes(wheel.read_bytes()[:-9])
+    wanted = f"spikefold-tiny @ {wheel.as_uri()} --hash=sha256:{digest}\n"
+    monkeypatch.setattr(lava_provision, "REQUIREMENTS", wanted)
+    cache = tmp_path / "cache"
+    with pytest.raises(EnvironmentLacksError, match=r"(?i)hash"):
+        provision(cache=cache)
+    assert os.listdir(cache) == []
+    assert not checks
+
+
+def test_pip_that_is_killed(tmp_path, checks):
+    pip = tmp_path / "python"
+    pip.write_text("#!/bin/sh\nkill -9 $$\n")
+    pip.chmod(0o755)
+    cache = tmp_path / "cache"
+    with pytest.raises(EnvironmentLacksError, match="killed by signal 9"):
+        provision(cache=cache, install=lambda _, into: pip_install(str(pip), into))
+    assert os.listdir(cache) == []
 
 
 def test_interpreter_that_does_not_run(tmp_path):

@@ -185,18 +185,25 @@ def test_three_layers_compete_for_two_cores() -> None:
     (issue,) = caught.value.issues
     assert issue.where == "l0, l2, l4"
     assert issue.got.startswith("3 layers: l0 needs kernel 65536, neuron 1024, bias 0 words; l2 needs")
-    assert issue.limit == (
-        "2 that could take them: core 5 has kernel 65536, neuron 16384, bias 1024 words; "
-        "core 6 has kernel 65536, neuron 16384, bias 1024 words"
-    )
+    assert issue.limit == "2 that could take them: core 5, 6: kernel 65536, neuron 16384, bias 1024 words"
     assert issue.hint == "128 instead of 256 output channels of l0 would give all of them a place"
     assert caught.value.exit_code == 3
+    assert caught.value.hint == "split by output channels: l0 into 128 and 128 (`split_to_fit`)"
     # the change is enough, and one channel more is not
     fixed = _chain(256, 128, 256, 256, 4, side=2)
     assert check_placement(fixed, place(fixed).cores) == []
     assert place(fixed).cores["l1"] in (3, 4, 5, 6)
     with pytest.raises(UnsupportedError):
         place(_chain(256, 129, 256, 256, 4, side=2))
+
+
+def test_the_classes_are_taken_away_last() -> None:
+    # one output fewer would do, but it would be a class
+    with pytest.raises(UnsupportedError) as caught:
+        place(_chain(256, 256, 256, 129, side=2))
+    assert caught.value.issues[0].where == "l0, l2, l4"
+    assert caught.value.issues[0].hint.startswith("128 instead of 256 output channels of l0")
+    assert len(place(_chain(256, 256, 256, 128, side=2)).cores) == 3
 
 
 def test_a_layer_moves_where_another_needs_its_core() -> None:
@@ -224,11 +231,13 @@ def test_a_layer_that_fits_no_core_stands_alone() -> None:
     with pytest.raises(UnsupportedError) as caught:
         place(_chain(1, 17, 1, side=64))
     (issue,) = caught.value.issues
-    assert (issue.where, issue.limit) == ("l0", "no core holds it")
-    assert issue.hint == "16 instead of 17 output channels of l0 would give all of them a place"
+    assert (issue.where, issue.limit[:17]) == ("l0", "no core holds it:")
+    assert issue.hint == "16 instead of 17 output channels of l0 would fit"
+    assert caught.value.hint == "split by output channels: l0 into 8 and 9 (`split_to_fit`)"
     with pytest.raises(UnsupportedError) as caught:
         place(_chain(1, 17, side=64))  # the channels of the last layer are the classes
-    assert caught.value.issues[0].hint.startswith("16 instead of 17 output channels would fit, or two cores")
+    assert caught.value.issues[0].hint == "16 instead of 17 output channels of l0 would fit"
+    assert caught.value.hint == ""
 
 
 def test_ten_layers_have_nine_cores() -> None:
@@ -297,3 +306,36 @@ def test_an_integer_network_is_placed_as_the_real_one() -> None:
         for layer in real
     ]  # fmt: skip
     assert place(replace(real, layers=tuple(whole))) == place(real)
+
+
+def _dynap_cnn_net_a() -> Network:
+    """The nine-layer network of sinabs' ``tests/test_dynapcnn/test_large_net.py``, its mean pools as sums."""
+    half = SumPool2d((2, 2))
+    layers = [
+        (16, 2, 2, {"stride": (2, 2)}, False), (16, 16, 3, {}, True), (32, 16, 3, {}, True), (32, 32, 3, {}, True),
+        (64, 32, 3, {}, True), (64, 64, 3, {}, True), (256, 64, 2, {}, False), (128, 256, 1, {}, False),
+        (1, 128, 1, {}, False),
+    ]  # fmt: skip
+    ops: Ops = []
+    for f, c, k, options, pooled in layers:
+        padding = (1, 1) if k == 3 else (0, 0)
+        ops += [_conv(f, c, k, padding=padding, **options), FIRE, *([half] if pooled else [])]
+    return _net(ops, (2, 128, 128))
+
+
+def test_the_large_network_of_sinabs_is_placed() -> None:
+    network = _dynap_cnn_net_a()
+    names = [layer.neuron_name for layer in core_layers(network)]
+    assert [network.shapes[name] for name in names] == [
+        (16, 64, 64), (16, 64, 64), (32, 32, 32), (32, 16, 16), (64, 8, 8), (64, 4, 4), (256, 1, 1), (128, 1, 1),
+        (1, 1, 1),
+    ]  # fmt: skip
+    found = place(network).cores
+    assert check_placement(network, found) == []
+    assert sorted(found.values()) == list(range(9))
+    # sinabs' tests: this order is valid, the order of the layers is not
+    assert check_placement(network, dict(zip(names, [0, 1, 2, 7, 4, 5, 6, 3, 8], strict=True))) == []
+    wrong = check_placement(network, dict(zip(names, range(9), strict=True)))
+    assert [(issue.where, issue.got, issue.limit) for issue in wrong] == [
+        (names[7], "kernel address bits 15", "14 on core 7")
+    ]

@@ -32,6 +32,7 @@ class Golden:
 
 
 LEAKY = {"leak": Leak(1, 1)}  # keeps half, toward zero
+LASTING = {"current": Leak(1, 1)}
 MANY = {"max_spikes": None}
 SUBTRACT = {"reset": Reset.SUBTRACT}
 GOLDENS = {
@@ -95,6 +96,22 @@ GOLDENS = {
     "the edges of a forbidding state are no overflow": Golden(
         [8, 0], [0, 0], [-8, -8], weight=-1, overflow=0, neuron={"state_bits": 4, "overflow": Overflow.FORBID}
     ),
+    "a current goes on after its input": Golden([4, 0, 0, 0], [0] * 4, [4, 6, 7, 7], threshold=9, neuron=LASTING),
+    "a current rounds up below 0": Golden([7, 0, 0], [0] * 3, [-7, -10, -11], weight=-1, threshold=9, neuron=LASTING),
+    "a spike leaves the current": Golden([6, 0, 0], [1, 0, 0], [0, 3, 4], threshold=5, neuron=LASTING),
+    "a bias charges the current": Golden([0, 0, 0], [0, 0, 1], [2, 5, 0], bias=2, threshold=6, neuron=LASTING),
+    "current and leak": Golden([8, 0, 0], [0, 0, 0], [8, 8, 6], threshold=9, neuron=LASTING | LEAKY),
+    "current and leak, after the input": Golden(
+        [8, 0, 0], [0, 0, 0], [4, 4, 3], threshold=9, neuron=LASTING | LEAKY | {"order": Order.INPUT_FIRST}
+    ),
+    "a current that keeps nothing": Golden([2, 0, 1], [0, 0, 1], [2, 2, 0], neuron={"current": Leak(0, 4)}),
+    "a current that keeps everything": Golden([1, 0, 0], [0, 0, 1], [1, 2, 0], neuron={"current": Leak(16, 4)}),
+    "a current too wide is counted and left": Golden(
+        [9, 0, 0], [0, 0, 0], [-7, -7, -7], weight=-1, overflow=4, threshold=7,
+        neuron=LASTING | {"state_bits": 4, "overflow": Overflow.SATURATE},
+    ),
+    "finer currents": Golden([1, 0, 0], [0, 0, 1], [4, 7, 0], threshold=2,
+                             neuron=LASTING | {"state_shift": 2, "fire": Fire.GE, "current": Leak(3, 2)}),
     "finer states: input and threshold scale": Golden(
         [1, 0, 2, 0, 1], [0, 0, 1, 0, 0], [4, 2, 0, 0, 4], threshold=2,
         neuron={"state_shift": 2, "leak": Leak(1, 1), "fire": Fire.GT},

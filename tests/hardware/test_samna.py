@@ -19,7 +19,7 @@ from spikefold.export.neuron import Neuron
 from spikefold.export.ops import Conv2d, SumPool2d
 from spikefold.export.to_speck import convert
 from spikefold.hardware import samna_probe, samna_standin
-from spikefold.hardware.samna_probe import samna_status
+from spikefold.hardware.samna_probe import samna_status, why_not
 from spikefold.hardware.samna_rules import validate_configuration
 from spikefold.hardware.samna_standin import Destination, SpeckConfiguration, as_values, standin
 
@@ -57,14 +57,16 @@ def nothing_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_the_four_answers(nothing_installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mark = nothing_installed / "mark"
     monkeypatch.setenv("STUB_MARK", str(mark))
-    assert samna_status() == "absent"
+    assert (samna_status(), why_not()) == ("absent", "samna is not installed")
     _package(nothing_installed, "samna", STUB)
     assert samna_status() == "stub"
+    assert "whose import runs pip" in str(why_not())
     (nothing_installed / "samna" / "__init__.py").write_text("raise RuntimeError('ran')")
     assert samna_status() == "unknown"
+    assert "neither" in str(why_not())
     _package(nothing_installed, "samnagui", "")
     importlib.invalidate_caches()
-    assert samna_status() == "real"
+    assert (samna_status(), why_not()) == ("real", None)
     assert not mark.exists()
     assert "samna" not in sys.modules
 
@@ -166,7 +168,7 @@ def test_the_classes_are_strict() -> None:
         core.destinations = [Destination()]
     with pytest.raises(TypeError):
         core.dimensions = 3
-    assert as_values(core)["destinations"][1] == {"layer": 0, "enable": False, "pooling": 4}
+    assert as_values(core)["destinations"][1] == {"layer": 0, "enable": False, "pooling": 4, "feature_shift": 0}
     assert '"kernel_size": 0' in core.to_json()
 
 
@@ -181,7 +183,8 @@ def _made() -> Any:
         fire,
     )
     layers = tuple(Layer(f"l{i}", op) for i, op in enumerate(ops))
-    return convert(Network(InputSpec((2, 10, 8), 1000, 1), layers, 1)).samna_configuration
+    network = Network(InputSpec((2, 10, 8), 1000, 1), layers, 1)
+    return convert(network, placement={"l1": 0, "l4": 1}).samna_configuration
 
 
 def _core(name: str, value: Any) -> Callable[[Any], None]:

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How many neurocores of Loihi 2 a network takes: an estimate, for Intel's own partitioner is not public.
+
+Fitted to the compile logs that Intel left in lava-dl's notebooks (``tutorials/lava/lib/dl/netx``): it gives the 74
+cores of PilotNet LIF layer by layer, and every ``SynMem`` violation that the logs print on the way.
+
+Convolution: all channels of a pixel stay together, and the map is cut along W only; a tile is the largest power of
+two of columns with fewer than 4096 neurons. Where one column has more, its rows are halved until they fit.
+
+Dense layer: every core reads all inputs, and each input takes ``ceil((n * (bits + 12) + 2) / 64)`` words of 64 bits
+for the core's n neurons. As long as that is more than 12000 words, the neurons are cut again into
+``ceil(words / 12000)`` times as many parts.
+
+An input without neurons takes no core. Where the recording goes through neurons of its own first, as in slayer's
+PilotNet, those neurons are a layer of the network (see ``export/from_net.py``), and are counted as a convolution.
+Memory of axons, and of kernels (shared, hence small), decided no layer in the logs and is not counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from spikefold.export.network import Layer, Network
+from spikefold.export.ops import Conv2d, Dense, Shape
+from spikefold.hardware.chip import Resources, Use
+
+CORES = 120
+"""Of 128; published counts of usable ones are 120 to 128."""
+NEURONS = 4095
+SYNAPTIC_WORDS = 12_000
+"""lava's ``cost_db.registers['SynMem']``."""
+_WIDTHS = (1, 2, 3, 4, 6, 8)
+_WORD_BITS, _ADDRESS_BITS, _HEADER_BITS = 64, 12, 2
+
+
+@dataclass(frozen=True)
+class DenseSplit:
+    """One try at a dense layer: its neurons in ``cores`` parts, each of at most ``neurons`` and ``words``."""
+
+    cores: int
+    neurons: int
+    words: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether a core holds one part."""
+        return self.neurons <= NEURONS and self.words <= SYNAPTIC_WORDS
+
+
+def resources(network: Network) -> Resources:
+    """Cores and chips of an integer network that keeps every rule; an estimate, within a core a dense layer."""
+    layers = tuple(_use(network, layer) for layer in network if isinstance(layer.op, Conv2d | Dense))
+    chips = -(-sum(use.cores for use in layers) // CORES)
+    return Resources(layers, chips, "neurocores", estimate=True, placement={})
+
+
+def _use(network: Network, layer: Layer) -> Use:
+    if not isinstance(layer.op, Dense):
+        columns, rows = conv_tile(network.shapes[layer.name])
+        channels, height, width = network.shapes[layer.name]
+        cores = -(-width // columns) * -(-height // rows)
+        return Use(layer.name, cores, {"neurons": (columns * rows * channels, NEURONS)}, "neurons")
+    tries = dense_splits(layer.op.weight.shape[1], layer.op.weight.shape[0], weight_bits(layer.op.weight))
+    first, last = tries[0], tries[-1]
+    memory = {"neurons": (last.neurons, NEURONS), "synaptic words": (last.words, SYNAPTIC_WORDS)}
+    by_neurons = first.neurons / NEURONS > first.words / SYNAPTIC_WORDS
+    return Use(layer.name, last.cores, memory, "neurons" if by_neurons else "synaptic words")
+
+
+def conv_tile(shape: Shape) -> tuple[int, int]:
+    """Columns and rows of a map ``(C, H, W)`` that one core holds."""
+    channels, height, width = shape
+    columns, rows = 1, height
+    while columns < width and 2 * columns * height * channels <= NEURONS:
+        columns *= 2
+    while rows > 1 and columns * rows * channels > NEURONS:
+        rows = -(-rows // 2)
+    return min(columns, width), rows
+
+
+def dense_splits(inputs: int, outputs: int, bits: int) -> list[DenseSplit]:
+    """The parts that are tried for a dense layer, the last of which fits, or is of one neuron."""
+    tries: list[DenseSplit] = []
+    parts = -(-outputs // NEURONS)
+    while True:
+        neurons = -(-outputs // parts)
+        words = inputs * -(-(neurons * (bits + _ADDRESS_BITS) + _HEADER_BITS) // _WORD_BITS)
+        tries.append(DenseSplit(-(-outputs // neurons), neurons, words))
+        if tries[-1].fits or neurons == 1:
+            return tries
+        parts *= -(-words // SYNAPTIC_WORDS)
+
+
+def weight_bits(weight: np.ndarray) -> int:
+    """Width of the layer's synapses: without the zeros that all weights end in, with a sign where both occur.
+
+    As netx ``optimize_weight_bits``, rounded up to a width that the synapses know.
+    """
+    magnitudes = np.abs(weight)
+    zeros = int(np.bitwise_or.reduce(magnitudes, axis=None))
+    shift = (zeros & -zeros).bit_length() - 1 if zeros else 0
+    low, high = int(weight.min()) >> shift, int(weight.max()) >> shift
+    signed, unsigned = max(high.bit_length(), (-low - 1).bit_length()) + 1, max(high, -low).bit_length()
+    bits = signed if low < 0 < high else unsigned
+    return next((width for width in _WIDTHS if bits <= width), _WIDTHS[-1])
