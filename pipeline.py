@@ -15,6 +15,7 @@ import typer
 from spikefold.commands import about, run
 from spikefold.commands.chips import chips
 from spikefold.commands.export import export
+from spikefold.commands.fit import fit
 from spikefold.commands.inspect import inspect
 from spikefold.errors import SpikefoldError
 
@@ -31,6 +32,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "report": run.report,
     "chips": chips,
     "inspect": inspect,
+    "fit": fit,
     "config": about.config,
     "version": about.version,
 }

@@ -110,6 +110,9 @@ class Chip:
         rules: what ``violations`` checks, in its order.
         memory: one row for each core that a layer can be placed on, None where layers are not placed on cores here.
         resources: what a network that keeps the rules takes of the chip.
+        laid_out: the form in which the chip runs an integer network, spike for spike the same: layers split over
+            cores; None where the network is run as it is.
+        event_driven: whether the chip works event by event, where the clocked engines add up a time step.
     """
 
     name: str
@@ -120,3 +123,5 @@ class Chip:
     rules: tuple[Rule, ...] = ()
     memory: Table | None = None
     resources: Callable[[Network], Resources] | None = None
+    laid_out: Callable[[Network], Network] | None = None
+    event_driven: bool = False

@@ -35,6 +35,7 @@ from spikefold.hardware.speck_rules import (
     square_kernel,
     stride,
 )
+from spikefold.hardware.speck_split import split_to_fit
 
 __all__ = [
     "CORE_RULES", "DYNAPCNN", "MEMORY", "NETWORK_RULES", "NUMBERS", "SPECK2E", "SPECK2F", "core_count",
@@ -81,6 +82,8 @@ SPECK2F = Chip(
     rules=rules_of(*NETWORK_RULES, *CORE_RULES),
     memory=MEMORY,
     resources=resources,
+    laid_out=split_to_fit,
+    event_driven=True,
 )
 # the same cores and limits (datasheet 3.2.4.1; one table in sinabs); sinabs fills in another class of samna's
 SPECK2E = replace(SPECK2F, name="speck2e", title="SynSense Speck2e")

@@ -15,7 +15,7 @@ import numpy as np
 from spikefold.errors import Issue
 from spikefold.export.network import INPUT, Network
 from spikefold.export.neuron import Neuron, Reset
-from spikefold.export.ops import Concat, Conv2d, Dense, Pair, SumPool2d
+from spikefold.export.ops import Concat, Conv2d, Dense, MaxPool2d, Pair, SumPool2d
 from spikefold.hardware.no_place import no_place
 from spikefold.hardware.speck_cores import CORES, CoreLayer, Destination, core_layers, destinations_of
 from spikefold.hardware.split_plan import Demand, demands, shortage
@@ -45,7 +45,8 @@ def operations(network: Network) -> list[Issue]:
             wrong = INPUT in layer.inputs
             got, hint = "a concat with the input", "lay only spikes side by side"
         else:
-            wrong, got, hint = True, type(op).__name__, "fold it first"
+            instead = "stride the convolution, or pool spikes by their sum" if isinstance(op, MaxPool2d) else ""
+            wrong, got, hint = True, type(op).__name__, instead or "fold it first"
         if wrong:
             issues.append(_issue(operations, layer.name, got, "conv or dense, spiking, sum pool, concat", hint))
     return issues
@@ -161,10 +162,12 @@ def destinations(core: CoreLayer, integer: bool) -> list[Issue]:
 
 
 def neuron_kind(core: CoreLayer, integer: bool) -> list[Issue]:
-    """A neuron has no leak, one threshold for its whole core, and resets to zero or by subtraction."""
+    """A neuron has no leak, no lasting current, one threshold a core, and resets to zero or by subtraction."""
     neuron, issues = core.neuron, []
     if neuron.leak is not None:
-        issues.append(("leak " + str(neuron.leak.keep), "none", "train integrate-and-fire neurons for this chip"))
+        issues.append((f"leak {neuron.leak.keep:g}", "none", "train integrate-and-fire neurons for this chip"))
+    if neuron.current is not None:
+        issues.append((f"current decay {neuron.current.keep:g}", "none", "train integrate-and-fire neurons"))
     if neuron.threshold.ndim:
         issues.append((f"thresholds {neuron.threshold.shape}", "one", "fold per-channel factors into the weights"))
     if neuron.reset not in RESETS:

@@ -24,6 +24,8 @@ from spikefold.session import Reporter
 
 SAMPLE_CLIPS = 10
 """Training clips on which the scales are searched."""
+ON_CORES = "on_cores"
+"""The integer network as the chip runs it, where that is another form."""
 _SAMPLE_FRAMES = 64
 
 
@@ -83,12 +85,17 @@ def write_chip(made: ChipNetwork, folder: Path) -> dict[str, Any]:
     folder.mkdir()
     save_network(made.real, folder / "real")
     save_network(made.integer, folder / "network")
+    kept = ["network.json", "network.safetensors"]
+    laid_out = made.chip.laid_out(made.integer) if made.chip.laid_out else made.integer
+    if laid_out is not made.integer:
+        save_network(laid_out, folder / ON_CORES)
+        kept += [f"{ON_CORES}.json", f"{ON_CORES}.safetensors"]
     lowered = lower(name, made.real, made.integer, folder)
     return {
         "title": made.chip.title, "identity": identity(made.integer), "notes": lowered.notes,
         "scales": [scale.to_json() for scale in made.scales], "clipped": [entry.to_json() for entry in made.clipped],
         "placement": lowered.placement,
-        "artefacts": [f"{name}/{file}" for file in ("network.json", "network.safetensors", *lowered.files)],
+        "artefacts": [f"{name}/{file}" for file in (*kept, *lowered.files)],
     }  # fmt: skip
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,18 @@ import numpy as np
 
 from spikefold.export.io import load_network
 from spikefold.export.ops import Gate
-from spikefold.hardware import clocked
+from spikefold.hardware import clocked, event_driven, event_gap
 from spikefold.hardware.accuracy import accuracy, predictions
+from spikefold.hardware.registry import chip_named
 from spikefold.hardware.trace import Trace, save_trace
 from spikefold.session import ADAPT, EXPORT, FOLD, NETWORK, SIMULATE, TRAIN, TWIN, Session, read_json, write_json
+from spikefold.stages.chip_files import ON_CORES
 from spikefold.stages.fold import EXCHANGE
 from spikefold.train import checkpoint, gates
 from spikefold.train.loop import ClipSet
 from spikefold.train.tracing import trace_model
+
+EVENTS = "events"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +36,7 @@ class Rung:
         before: the rung that it came from, or None.
         network: file of the network whose connections it has, relative to the run.
         trace: its spikes on the test set.
+        more: what else is known of it, for the report.
     """
 
     name: str
@@ -39,6 +44,7 @@ class Rung:
     before: str | None
     network: str
     trace: Trace
+    more: dict[str, Any] = field(default_factory=dict)
 
 
 def simulate_stage(session: Session) -> None:
@@ -50,7 +56,7 @@ def simulate_stage(session: Session) -> None:
         for rung in _rungs(session, test):
             save_trace(rung.trace, folder / f"trace.{rung.name}.npz")
             traces[rung.name] = rung.trace
-            results[rung.name] = _facts(rung, test, classes) | _changes(rung, traces, classes)
+            results[rung.name] = _facts(rung, test, classes) | _changes(rung, traces, classes) | rung.more
             found = results[rung.name]
             session.reporter.line(
                 f"{rung.name}: accuracy {found['accuracy']:.3f} on {len(test)} clips, {found['spikes']} spikes"
@@ -99,6 +105,27 @@ def _chip_rungs(session: Session, test: ClipSet, name: str, folds: dict[str, Any
     title = read_json(session.path(EXPORT) / "export.json")["chips"][name]["title"]
     yield _run(session, test, name, f"8-bit integers of {title}, clocked simulation", before,
                f"{EXPORT}/{name}/network")  # fmt: skip
+    if chip_named(name).event_driven:
+        yield _event_rung(session, test, name)
+
+
+def _event_rung(session: Session, test: ClipSet, name: str) -> Rung:
+    """The chip as it works, event by event; how far from clocked steps that is, and how busy its cores are."""
+    laid_out = session.path(EXPORT) / name / ON_CORES
+    file = ON_CORES if laid_out.with_suffix(".json").is_file() else "network"
+    network = load_network(session.path(EXPORT) / name / file)
+    ran = event_driven.simulate(network, test.frames)
+    gap = event_gap.compare(network, test.frames, test.labels)
+    for issue in gap.warnings:
+        session.reporter.line(f"{name}: {issue.where}: {issue.rule}: {issue.got}, {issue.limit}. {issue.hint}")
+    dt_us = network.input.dt_us
+    loads = [
+        {"layer": load.name, "peak_synops_per_s": load.peak_per_second(dt_us),
+         "mean_synops_per_s": float(load.operations.mean()) * 1e6 / dt_us}
+        for load in ran.loads
+    ]  # fmt: skip
+    return Rung(f"{name}.{EVENTS}", "the same integers event by event, as the chip works", name,
+                f"{EXPORT}/{name}/{file}", ran.trace, {"gap": gap.to_json(), "loads": loads})  # fmt: skip
 
 
 def _run(session: Session, test: ClipSet, name: str, what: str, before: str, network: str) -> Rung:

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``spikefold fit``: does a network fit a chip, what does it take, and what is the smallest change that fits?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from spikefold.commands.options import Attention, Classes, Json, Out
+from spikefold.commands.screen import Screen, guarded
+from spikefold.commands.tables import say_json, show
+from spikefold.errors import ConfigError, UnsupportedError
+from spikefold.session import open_session
+
+if TYPE_CHECKING:
+    from spikefold.hardware.chip import Chip
+    from spikefold.hardware.fit import FitReport
+
+_APPLY = "Make it fit: a configuration to train (--arch), or fewer channels in the run's folded network."
+
+
+def fit(
+    model: Annotated[str | None, typer.Argument(help="A run folder, FILE.nir or net:FILE.")] = None,
+    arch: Annotated[str | None, typer.Option(help="Instead: a network by name; `spikefold inspect`.")] = None,
+    chip: Annotated[str, typer.Option(help="`spikefold chips` lists them.")] = "speck2f",
+    attention: Attention = None,
+    classes: Classes = None,
+    apply: Annotated[bool, typer.Option("--apply", help=_APPLY)] = False,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Every rule of the chip that a network breaks, or what it takes of it. Exit code 3 where it does not fit."""
+    with guarded(quiet=as_json) as screen:
+        from spikefold.hardware.registry import chip_named
+
+        if (model is None) == (arch is None):
+            raise ConfigError("name one network", where="fit", hint="a run folder, FILE.nir, net:FILE or --arch NAME")
+        target = chip_named(chip)
+        if apply:
+            content, report = _applied(model, arch, attention, classes, target, out, screen)
+        else:
+            report = _asked(model, arch, attention, classes, target, screen)
+            content = report.to_json()
+        if as_json:
+            say_json(content)
+        else:
+            _tell(report, content)
+        if not report.fits:
+            raise typer.Exit(UnsupportedError.exit_code)
+
+
+def _asked(
+    model: str | None, arch: str | None, attention: str | None, classes: int | None, chip: Chip, screen: Screen
+) -> FitReport:
+    from spikefold.stages import fit as stage
+    from spikefold.train.architectures import architecture
+
+    if arch is not None:
+        return stage.fit_architecture(architecture(arch, classes, attention), chip)
+    name = str(model)
+    if name.startswith("net:"):
+        return stage.fit_net(Path(name.removeprefix("net:")), chip)
+    if name.lower().endswith(".nir"):
+        return stage.fit_file(Path(name), chip)
+    return stage.fit_run(open_session(Path(name), screen), chip)
+
+
+def _applied(
+    model: str | None, arch: str | None, attention: str | None, classes: int | None, chip: Chip, out: Path | None,
+    screen: Screen,
+) -> tuple[dict[str, Any], FitReport]:  # fmt: skip
+    from spikefold.stages import fit as stage
+    from spikefold.train.architectures import architecture
+
+    if arch is not None:
+        file = out or Path(f"{arch}-{chip.name}.toml")
+        proposal = stage.apply_to_architecture(architecture(arch, classes, attention), chip, file)
+        return proposal.to_json() | {"written": str(file)}, proposal.report
+    name = str(model)
+    if name.startswith("net:") or name.lower().endswith(".nir"):
+        hint = "there is no data to fine-tune it on: train a network that fits, see `fit --arch`"
+        raise ConfigError(f"{name} cannot be changed here", where="--apply", hint=hint)
+    narrowed = stage.narrow_run(open_session(Path(name), screen), chip)
+    return narrowed.to_json() | {"written": name}, narrowed.after
+
+
+def _tell(report: FitReport, content: dict[str, Any]) -> None:
+    from spikefold.hardware.chip import Table
+
+    console = Console(highlight=False)
+    for change in content.get("changes", ()):
+        typer.echo(f"{change['what']}: {change['before']} -> {change['after']}, or else")
+        for why in change["why"]:
+            typer.echo(f"    {why}")
+    for layer, (kept, of) in content.get("channels", {}).items():
+        typer.echo(f"{layer}: {kept} of {of} channels kept")
+    if "written" in content:
+        typer.echo(f"written: {content['written']}")
+    if not report.fits:
+        typer.echo(f"{report.network} does not fit {report.chip}: {len(report.violations)} rules broken")
+        for rule in dict.fromkeys(issue.rule for issue in report.violations):
+            typer.echo(f"  {rule}")
+            for issue in [issue for issue in report.violations if issue.rule == rule]:
+                typer.echo(f"    {issue.where}: {issue.got}; allowed: {issue.limit}. To do: {issue.hint}")
+        return
+    typer.echo(f"{report.network} fits {report.chip}")
+    if report.resources is None:
+        return
+    found = report.resources
+    rows = [
+        (use.layer, str(use.cores), use.limited_by,
+         ", ".join(f"{name} {used:,} of {allowed:,}" for name, (used, allowed) in use.memory.items()))
+        for use in found.layers
+    ]  # fmt: skip
+    how = "estimated: the vendor's own placement is not public" if found.estimate else "exact"
+    title = f"{found.cores} cores on {found.chips} chip{'s' * (found.chips != 1)} ({how})"
+    show(Table(title, ("layer", "cores", "limited by", "used of a core"), tuple(rows)), console)
+    for name, core in found.placement.items():
+        typer.echo(f"  {name} on core {core}")

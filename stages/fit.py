@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``spikefold fit``: does an architecture, a run or a ``.nir`` file fit a chip; and, applied, what makes it fit.
+
+For an architecture that is a configuration to train. A trained run is narrowed instead: ``2_fold/CHIP/target`` loses
+its least important channels, `spikefold adapt` fine-tunes what is left. ``fold.json`` says which channels stayed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spikefold.config import to_toml
+from spikefold.errors import ConfigError, DataError, UnsupportedError
+from spikefold.export.from_net import from_net
+from spikefold.export.from_nir import read
+from spikefold.export.io import identity, load_network, save_network
+from spikefold.export.network import Network
+from spikefold.export.nir.options import DEFAULTS, NirOptions
+from spikefold.export.passes.fold import fold
+from spikefold.export.passes.uniform_thresholds import uniform_thresholds
+from spikefold.hardware import clocked
+from spikefold.hardware.chip import Chip
+from spikefold.hardware.fit import FitReport, fit_report
+from spikefold.session import ADAPT, FOLD, NETWORK, TRAIN, Session, read_json, write_json, write_text
+from spikefold.train import checkpoint
+from spikefold.train.architectures import Architecture, network
+from spikefold.train.fit_model import Proposal, base_config, propose
+from spikefold.train.narrow import Narrowed, channel_importance, kept_counts, narrow
+from spikefold.train.target_neuron import Replaced
+
+NARROWED = "narrowed"
+"""Key of ``fold.json``: by chip, what `narrow_run` took away."""
+
+
+def fit_architecture(architecture: Architecture, chip: Chip) -> FitReport:
+    """Whether the folded network of an architecture fits; its weights are random and say nothing."""
+    return fit_report(network(architecture), chip, architecture.name)
+
+
+def fit_file(path: Path, chip: Chip, options: NirOptions = DEFAULTS) -> FitReport:
+    """Whether a network trained elsewhere fits, after the passes that an export applies.
+
+    Raises:
+        DataError: the file is unreadable.
+        UnsupportedError: the file holds what cannot be imported or folded.
+    """
+    return fit_report(uniform_thresholds(fold(read(path, options))), chip, path.name)
+
+
+def fit_net(path: Path, chip: Chip) -> FitReport:
+    """Whether a network from lava-dl's ``.net`` file fits, in its own integers.
+
+    Raises:
+        DataError: the file is unreadable.
+        UnsupportedError: the file holds what cannot be imported.
+    """
+    # how long a clip is does not matter here, and the file may not say it
+    return fit_report(from_net(path, steps=1), chip, path.name)
+
+
+def fit_run(session: Session, chip: Chip) -> FitReport:
+    """Whether a run's network for the chip fits: the adapted one, or the fold's where none is.
+
+    Raises:
+        ConfigError: the run was not folded for this chip.
+        DataError: the run was not folded, or its files are damaged.
+    """
+    target = _target(session, chip)
+    adapted = session.folder / ADAPT / chip.name / "adapted"
+    found = load_network(adapted if adapted.with_suffix(".json").is_file() else target)
+    return fit_report(found, chip, session.folder.name)
+
+
+def apply_to_architecture(architecture: Architecture, chip: Chip, out: Path) -> Proposal:
+    """Write the configuration of the nearest architecture that fits, for ``spikefold run --config``.
+
+    Raises:
+        DataError: something is at ``out`` already.
+        UnsupportedError: nothing near it fits.
+    """
+    if out.exists():
+        raise DataError("something is there, and would be lost", where=str(out), hint="choose another --out")
+    found = propose(architecture, chip)
+    shape = "x".join(map(str, found.architecture.shape))
+    said = [f"architecture {architecture.name}, made to fit {chip.title}; its input is {shape}",
+            *(str(change) for change in found.changes)]  # fmt: skip
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(out, "".join(f"# {line}\n" for line in said) + to_toml(found.config(base_config(architecture))))
+    return found
+
+
+@dataclass(frozen=True)
+class NarrowedRun:
+    """What became of a run.
+
+    Attributes:
+        before: what the chip said to the network of the fold.
+        after: what it says now; the same where that fitted.
+        channels: by spiking layer, channels kept and of how many; empty where the network fitted.
+    """
+
+    before: FitReport
+    after: FitReport
+    channels: dict[str, tuple[int, int]]
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values for a report."""
+        return {"before": self.before.to_json(), "after": self.after.to_json(),
+                "channels": {name: list(kept) for name, kept in self.channels.items()}}  # fmt: skip
+
+
+def narrow_run(session: Session, chip: Chip) -> NarrowedRun:
+    """Narrow a run's folded network until it fits the chip; a network that fits stays as it is.
+
+    What was computed from the fold is stale then and goes, as after ``spikefold fold``. ``spikefold fold`` brings the
+    wide network back.
+
+    Raises:
+        ConfigError: the run was not folded for this chip, or was narrowed before.
+        UnsupportedError: fewer channels alone do not make it fit; with the settings of a network that would.
+    """
+    target = _target(session, chip)
+    wide = load_network(target)
+    before = fit_report(wide, chip, session.folder.name)
+    if before.fits:
+        return NarrowedRun(before, before, {})
+    folds = read_json(session.path(FOLD) / "fold.json")
+    if chip.name in folds.get(NARROWED, {}):
+        raise ConfigError("it was narrowed before", where=str(session.folder), hint="`spikefold fold` undoes that")
+    try:
+        kept_counts(wide, chip)
+    except UnsupportedError as error:
+        raise UnsupportedError(error.what, where=str(session.folder), issues=error.issues or before.violations,
+                               hint=_another(session, chip)) from error  # fmt: skip
+    config = session.config
+    clips = session.clips("train")
+    found = narrow(wide, chip, channel_importance(wide, chip, clips, config.train))
+    frames = clips.first(config.gates.clips).frames
+    folds["replaced"][chip.name] += [asdict(entry) for entry in _replaced(wide, found, frames)]
+    folds.setdefault(NARROWED, {})[chip.name] = {
+        "before": identity(wide), "after": identity(found.network),
+        "kept": {name: np.flatnonzero(kept).tolist() for name, kept in found.kept.items()},
+    }  # fmt: skip
+    with session.writing(FOLD) as folder:
+        shutil.copytree(session.path(FOLD), folder, dirs_exist_ok=True)
+        save_network(found.network, folder / chip.name / "target")
+        write_json(folder / "fold.json", folds)
+    channels = {name: (int(kept.sum()), len(kept)) for name, kept in found.kept.items()}
+    said = ", ".join(f"{name} {kept} of {of}" for name, (kept, of) in channels.items())
+    session.reporter.line(f"narrowed for {chip.name}: channels {said}; next: spikefold adapt {session.folder}")
+    return NarrowedRun(before, fit_report(found.network, chip, session.folder.name), channels)
+
+
+def _target(session: Session, chip: Chip) -> Path:
+    path = session.path(FOLD) / chip.name / "target"
+    if chip.name not in session.config.chips.names or not path.with_suffix(".json").is_file():
+        names = ", ".join(session.config.chips.names)
+        raise ConfigError(f"this run was not folded for {chip.name}, but for {names}", where=str(session.folder),
+                          hint=f"spikefold fold {session.folder} --set 'chips.names=[\"{chip.name}\"]'")  # fmt: skip
+    return path
+
+
+def _replaced(wide: Network, found: Narrowed, frames: np.ndarray) -> list[Replaced]:
+    """The layers that lost channels, as the fold says it: so adaptation starts from afar, and reports show it."""
+    clips = frames.shape[1]
+    spikes = [clocked.run(which, frames).layers for which in (wide, found.network)]
+    return [
+        Replaced(name, f"{len(kept)} channels -> {kept.sum()}", 1.0, *(run[name].spikes / clips for run in spikes))
+        for name, kept in found.kept.items()
+    ]
+
+
+def _another(session: Session, chip: Chip) -> str:
+    """How to train a network that fits, near the one of this run."""
+    trained = checkpoint.load(session.path(TRAIN) / NETWORK)
+    binning = trained.binning
+    architecture = Architecture(
+        session.folder.name, "the network of a run", trained.model.config, binning.shape, binning.steps,
+        binning.dt_us, len(trained.classes), (),
+    )  # fmt: skip
+    try:
+        proposal = propose(architecture, chip)
+    except UnsupportedError:
+        return "no network near it fits either"
+    base: Any = session.resolved()
+    changed: Any = proposal.config(base)
+    sets = [
+        f"--set {section}.{key}={_toml(value)}"
+        for section in ("data", "model")
+        for key, value in getattr(changed, section)
+        if value != getattr(getattr(base, section), key)
+    ]
+    return f"train another: spikefold run --config {session.folder / 'config.toml'} {' '.join(sets)}"
+
+
+def _toml(value: object) -> str:
+    return f"'[{','.join(map(str, value))}]'" if isinstance(value, tuple) else str(value)

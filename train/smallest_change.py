@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The smallest change that makes something fit: an exact search over a few knobs, each turned down in steps.
+
+Uniform-cost search (Dijkstra on the lattice of all settings). The n-th step of one knob costs n times its price, so
+that what has to go is spread over the layers. From a setting that does not fit, only knobs that touch a layer of one
+broken rule are turned: whatever fits further down must have turned one of them, for a rule's answer depends on
+nothing else. So the first setting taken from the queue that fits is a cheapest one, and most of the lattice is never
+looked at. For the same reason a broken rule is remembered for every setting that has these knobs alike.
+
+Steps halve. Afterwards each count is grown back, one knob after the other, to the largest whole number that still
+fits.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from spikefold.errors import Issue, UnsupportedError
+
+MOST_TRIED = 3_000
+"""Settings that are checked before the search gives up."""
+Setting = tuple[Any, ...]
+"""One value a knob."""
+Check = Callable[[Setting], Sequence[Issue] | None]
+"""Which rules a setting breaks; None where neither it nor anything further down makes a network at all."""
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One thing that can be changed.
+
+    Attributes:
+        what: its name, for people.
+        values: as it is, then what each further step makes of it.
+        price: of the first step; the n-th costs n times as much.
+        touches: the layers whose rules depend on it.
+        counts: the values are numbers that fall, and whole numbers between two of them make sense too.
+    """
+
+    what: str
+    values: Setting
+    price: float
+    touches: frozenset[str]
+    counts: bool = False
+
+
+def halvings(count: int, least: int = 1) -> tuple[int, ...]:
+    """``count`` halved again and again, rounded up, down to ``least``: (6, 3, 2, 1)."""
+    values = [count]
+    while values[-1] > least:
+        values.append(max(least, -(-values[-1] // 2)))
+    return tuple(values)
+
+
+def smallest_change(knobs: Sequence[Knob], check: Check) -> Setting:
+    """The cheapest setting without a broken rule, its counts grown back; the first values where those fit.
+
+    Args:
+        knobs: what may change.
+        check: called with one value a knob.
+
+    Raises:
+        UnsupportedError: no setting fits, with the rules that the first one breaks.
+    """
+    found = _cheapest(knobs, check)
+    for index, knob in enumerate(knobs):
+        if knob.counts and found[index] != knob.values[0]:
+            found = _grown(knobs, check, found, index)
+    return found
+
+
+def _cheapest(knobs: Sequence[Knob], check: Check) -> Setting:
+    start = (0,) * len(knobs)
+    queue, seen, tried = [(0.0, 0, start)], {start}, 0
+    broken = _Broken(knobs)
+    while queue and tried < MOST_TRIED:
+        cost, _, levels = heapq.heappop(queue)
+        turns = broken.turns(levels)
+        if turns is None:
+            setting = _values(knobs, levels)
+            issues, tried = check(setting), tried + 1
+            if issues is None:
+                continue
+            if not issues:
+                return setting
+            turns = broken.learn(levels, issues)
+        for index in turns:
+            turned = (*levels[:index], levels[index] + 1, *levels[index + 1 :])
+            if turned not in seen:
+                seen.add(turned)
+                heapq.heappush(queue, (round(cost + knobs[index].price * turned[index], 9), len(seen), turned))
+    why = "none of them" if not queue else f"none of the {tried} smallest ones"
+    raise UnsupportedError(
+        f"no change of {', '.join(knob.what for knob in knobs)} makes it fit: {why} does",
+        issues=check(_values(knobs, start)) or (),
+    )
+
+
+class _Broken:
+    """Which rules are known to be broken where: a rule's answer is the same wherever the knobs that touch it are."""
+
+    def __init__(self, knobs: Sequence[Knob]) -> None:
+        self._knobs = knobs
+        self._known = frozenset[str]().union(*(knob.touches for knob in knobs))
+        # by the knobs that touch a rule's layers: the levels of these knobs at which it is broken
+        self._at: dict[tuple[int, ...], set[tuple[int, ...]]] = {}
+
+    def learn(self, levels: tuple[int, ...], issues: Sequence[Issue]) -> list[int]:
+        """Remember what is broken at these levels; the knobs to turn: any fit further down has turned one of them."""
+        for issue in issues:
+            where = frozenset(issue.where.split(", "))
+            everything = not where & self._known  # a rule about the network as a whole
+            scope = tuple(i for i, knob in enumerate(self._knobs) if everything or knob.touches & where)
+            self._at.setdefault(scope, set()).add(tuple(levels[i] for i in scope))
+        return self.turns(levels) or []
+
+    def turns(self, levels: tuple[int, ...]) -> list[int] | None:
+        """Knobs with a step left that touch one rule known to be broken here, the fewest; None where none is."""
+        scopes = [scope for scope, at in self._at.items() if tuple(levels[i] for i in scope) in at]
+        left = [[i for i in scope if levels[i] + 1 < len(self._knobs[i].values)] for scope in scopes]
+        return min(left, key=len) if left else None
+
+
+def _values(knobs: Sequence[Knob], levels: tuple[int, ...]) -> Setting:
+    return tuple(knob.values[level] for knob, level in zip(knobs, levels, strict=True))
+
+
+def _grown(knobs: Sequence[Knob], check: Check, setting: Setting, index: int) -> Setting:
+    """The setting with the largest count of one knob that bisection finds to fit."""
+
+    def with_count(count: int) -> Setting:
+        return (*setting[:index], count, *setting[index + 1 :])
+
+    values = knobs[index].values
+    low, high = setting[index], values[values.index(setting[index]) - 1]  # low fits
+    while high - low > 1:
+        middle = (low + high) // 2
+        issues = check(with_count(middle))
+        low, high = (middle, high) if issues is not None and not issues else (low, middle)
+    return with_count(low)
