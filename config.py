@@ -128,6 +128,11 @@ class ChipsConfig(_Section):
 
     names: tuple[str, ...] = Field(("speck2f", "loihi2"))
     parity_clips: int = Field(20, ge=1, description="test clips compared spike for spike by every runner")
+    core_limit: float | None = Field(
+        None,
+        gt=0,
+        description="synaptic operations a second and core to be warned at; Speck's own are not public",
+    )
     judge_clips: int = Field(20, ge=1, description="of them, those given to the vendor's simulator (lava's is slow)")
 
 

@@ -14,11 +14,13 @@ from jinja2 import Environment, StrictUndefined
 from spikefold import __version__
 from spikefold.energy.report import energy_bars
 from spikefold.hardware.report import input_and_layers, output_rasters, spikes_per_layer
-from spikefold.hardware.samna_probe import samna_status
+from spikefold.hardware.samna_probe import samna_status, why_not
 from spikefold.hardware.trace import Trace, load_trace
 from spikefold.session import (
     ADAPT,
+    BOARD,
     ENERGY,
+    EVENTS,
     EXPORT,
     FOLD,
     SIMULATE,
@@ -52,6 +54,7 @@ def assemble(session: Session) -> dict[str, Any]:
     simulated = read_json(session.path(SIMULATE) / "simulate.json")
     parity = read_json(session.path(VALIDATE) / "validate.json")
     energy = read_json(session.path(ENERGY) / "energy.json")
+    board = _board(session)
     return {
         "schema_version": SCHEMA_VERSION,
         "spikefold": __version__,
@@ -63,6 +66,11 @@ def assemble(session: Session) -> dict[str, Any]:
         "clips": next(iter(simulated.values()))["clips"],
         "ladder": list(_ladder(simulated, parity, energy)),
         "parity": parity,
+        "events": {
+            name: {key: simulated[f"{name}.{EVENTS}"][key] for key in ("went_in", "gap", "loads", "over_limit")}
+            for name in exported["chips"]
+            if f"{name}.{EVENTS}" in simulated
+        },
         "passes": folds["passes"],
         "gates": folds["gates"],
         "choices": folds["choices"],
@@ -72,7 +80,8 @@ def assemble(session: Session) -> dict[str, Any]:
         "artefacts": exported["artefacts"],
         "identity": exported["identity"],
         "energy": energy,
-        "not_run": _not_run(session),
+        "board": board if board is not None and "not_run" not in board else None,
+        "not_run": _not_run(session, board),
     }
 
 
@@ -96,19 +105,25 @@ def _ladder(simulated: dict[str, Any], parity: dict[str, Any], energy: dict[str,
             }  # fmt: skip
 
 
-def _not_run(session: Session) -> list[dict[str, str]]:
+def _not_run(session: Session, board: dict[str, Any] | None) -> list[dict[str, str]]:
     """What a reader might take for granted, and why it was not done."""
     missing = []
     for name in [name for name in session.config.chips.names if name.startswith("speck")]:
-        why = {
-            "absent": "samna is not installed",
-            "stub": "samna is the stub of the package registry, not the real one",
-        }
-        reason = why.get(samna_status(), "this version compares simulators only")
-        missing.append({"what": f"{name.capitalize()} devkit", "why": f"{reason}; no board was asked for"})
+        if board is None or not str(board["target"]).startswith(name):
+            why = f"{why_not() or 'samna is installed'}; `spikefold validate --on {name}devkit:0` asks for a board"
+            missing.append({"what": f"{name.capitalize()} devkit", "why": why})
+    if board is not None and "not_run" in board:
+        missing.append({"what": board["target"], "why": board["not_run"]})
     if "loihi2" in session.config.chips.names:
         missing.append({"what": "Loihi 2 hardware", "why": "needs Intel's research community and its closed runtime"})
     return missing
+
+
+def _board(session: Session) -> dict[str, Any] | None:
+    """What a board did, where one was asked for."""
+    path = session.path(VALIDATE) / BOARD
+    found: dict[str, Any] | None = read_json(path) if path.is_file() else None
+    return found
 
 
 def _versions() -> dict[str, str]:

@@ -44,6 +44,10 @@ READ_BY = {
 """For each stage those that were computed from it, and are stale once it runs again."""
 _REPORTS = ("report.json", "report.html")
 LATEST = "latest"
+EVENTS = "events"
+"""The rung of an event-driven chip, as ``speck2f.events``."""
+BOARD = "board.json"
+"""In the folder of validation: what a board did."""
 
 
 class Reporter(Protocol):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -99,10 +99,26 @@ def adapt(
 
 fold = stage_command("fold", "Calibrate the attention, choose its static form, fold, and give each chip its neurons.")
 simulate = stage_command("simulate", "Run every network of an exported run over the test set.")
-validate = stage_command(
-    "validate", "Compare all runners of each chip spike for spike; exit code 1 where they differ."
-)
 energy = stage_command("energy", "Count operations of a simulated run and price them.")
+
+
+def validate(
+    folder: RunFolder = LATEST_RUN,
+    on: Annotated[str | None, typer.Option(help="A board instead, as speck2fdevkit:0.")] = None,
+    clips: Annotated[int, typer.Option(min=1, help="--on: test clips.")] = 10,
+    repeats: Annotated[int, typer.Option(min=1, help="--on: runs of every clip, for their spread.")] = 3,
+    sets: Sets = None,
+    quiet: Quiet = False,
+) -> None:
+    """Compare all runners of each chip spike for spike, or a board with its simulator; exit 1 where they differ."""
+    with guarded(quiet) as screen:
+        if on is None:
+            _again("validate", folder, sets or [], screen)
+            return
+        from spikefold.stages.on_board import validate_on
+
+        validate_on(open_session(folder, screen, tuple(sets or []), _DEPENDS_ON["validate"]), on, clips, repeats)
+        typer.echo(folder)
 
 
 def report(folder: RunFolder = LATEST_RUN, quiet: Quiet = False) -> None:

@@ -95,6 +95,8 @@ def _unsupported(layer: Layer) -> Issue | None:
             unknown.append("a lower bound of the state")
         if op.order is not Order.LEAK_FIRST:
             unknown.append(f"order {op.order.value}")
+        if op.current is not None:
+            unknown.append("a current that lasts")
         if op.leak is not None and op.leak.shift:
             unknown.append("an integer leak")
         if op.state_bits is not None and op.overflow is not Overflow.FORBID:

@@ -118,6 +118,9 @@ def _stateless(graph: _Graph, layer: Layer, x: str, channels: int) -> str:
 
 
 def _neuron(graph: _Graph, layer: Layer, neuron: Neuron, x: str, shape: tuple[int, int, int]) -> str:
+    if neuron.current is not None:
+        raise UnsupportedError("a current that lasts has no ONNX graph here", where=layer.name,
+                               hint="train neurons whose input acts at once")  # fmt: skip
     if neuron.leak is not None and neuron.leak.shift:
         raise UnsupportedError(
             "an integer leak is not exact in float32", where=layer.name, hint="export the real network"

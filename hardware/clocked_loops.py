@@ -113,9 +113,9 @@ def run(x: np.ndarray, synapses: Synapses, rules: Rules, raster: np.ndarray, sta
             _begin(u, synapses.bias, rules.current)
             _add_events(u, synapses, index[: _nonzero(events, index)], events)
             if rules.checked:
-                lost += _outside(u, rules.largest)
+                lost += int(_outside(u, rules.largest))
             _charge(v, u, rules.leak, rules.input_first)
-            lost += _bound(v, rules.overflow, rules.largest)
+            lost += int(_bound(v, rules.overflow, rules.largest))
             lowest, highest = _range(v)
             low, high = min(low, lowest), max(high, highest)
             _fire(v, rules, fired)
@@ -186,7 +186,7 @@ def _charge(v: np.ndarray, u: np.ndarray, keep: float, input_first: bool) -> Non
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
-def _bound(v: np.ndarray, overflow: int, largest: int) -> int:
+def _bound(v: np.ndarray, overflow: int, largest: int) -> np.int32:
     """Bring states into their width and count those that were outside."""
     lost = np.int32(0)
     if overflow == SATURATE:
@@ -205,7 +205,7 @@ def _bound(v: np.ndarray, overflow: int, largest: int) -> int:
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
-def _outside(v: np.ndarray, largest: int) -> int:
+def _outside(v: np.ndarray, largest: int) -> np.int32:
     lost = np.int32(0)
     for i in range(v.size):
         lost = np.int32(lost + ((v[i] > largest) | (v[i] < -largest - 1)))

@@ -16,8 +16,9 @@ that waits for the next event. With one event a step and no such weight both sim
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from spikefold.hardware import clocked, event_driven
 from spikefold.hardware.accuracy import Accuracy, accuracy, predictions
 from spikefold.hardware.event_options import Emission, Options
 from spikefold.hardware.speck_cores import core_layers
-from spikefold.hardware.trace import LayerTrace
+from spikefold.hardware.trace import LayerTrace, Trace
 
 
 @dataclass(frozen=True)
@@ -83,14 +84,16 @@ class Gap:
 
 
 def compare(
-    network: Network, frames: np.ndarray, labels: np.ndarray | None = None, options: Options | None = None
-) -> Gap:
+    network: Network, frames: np.ndarray, labels: np.ndarray | None = None,
+    by_events: Callable[[Options], Trace] | None = None, options: Options | None = None,
+) -> Gap:  # fmt: skip
     """Run a Speck network both ways, and event by event in the other orders of emission too.
 
     Args:
         network: integer, as for `event_driven.simulate`.
         frames: event counts ``(T, N, C, H, W)``.
         labels: class of each clip ``(N,)``; None for no accuracy.
+        by_events: runs the same clips event by event; `event_driven.run` on the frames by default.
         options: of the event-driven run.
 
     Raises:
@@ -100,12 +103,10 @@ def compare(
     options = options or Options()
     if labels is not None and np.shape(labels) != (frames.shape[1],):
         raise DataError(f"labels {np.shape(labels)} for {frames.shape[1]} clips", hint="give one class for each clip")
-    steps = clocked.run(network, frames)
-    events = event_driven.run(network, frames, options)
+    run = by_events or partial(event_driven.run, network, frames)
+    steps, events = clocked.run(network, frames), run(options)
     others = {
-        order.value: event_driven.run(network, frames, replace(options, emission=order))
-        for order in Emission
-        if order is not options.emission
+        order.value: run(replace(options, emission=order)) for order in Emission if order is not options.emission
     }
     layers = tuple(
         _layer_gap(name, steps.layers[name], layer, {order: run.layers[name] for order, run in others.items()})

@@ -57,9 +57,9 @@ def taps_of(layer: CoreLayer) -> Taps:
     down, across = layer.stride
     most = -(-k_width // across)
     weights = np.zeros((channels, k_height, across, most, features), np.int32)
-    for k_x in range(k_width):
-        last = (k_width - 1 - k_x % across) // across  # the tap that meets the first output column
-        weights[:, :, k_x % across, last - k_x // across] = layer.weight[:, :, :, k_x].transpose(1, 2, 0)
+    for tap in range(k_width):
+        last = (k_width - 1 - tap % across) // across  # the tap that meets the first output column
+        weights[:, :, tap % across, last - tap // across] = layer.weight[:, :, :, tap].transpose(1, 2, 0)
     top, height, k_y = _reached(layer.input_shape[1], layer.neuron_shape[1], k_height, down, layer.padding[0])
     left, width, k_x = _reached(layer.input_shape[2], layer.neuron_shape[2], k_width, across, layer.padding[1])
     first = k_x % across * most + (k_width - 1 - k_x % across) // across - k_x // across

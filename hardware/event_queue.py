@@ -74,7 +74,7 @@ def _shifted(shape: Shape, first: int, channels: int) -> np.ndarray:
 
 def _places(shape: Shape) -> list[np.ndarray]:
     """Row, column and channel of each address."""
-    return np.meshgrid(np.arange(shape[1]), np.arange(shape[2]), np.arange(shape[0]), indexing="ij")
+    return list(np.meshgrid(np.arange(shape[1]), np.arange(shape[2]), np.arange(shape[0]), indexing="ij"))
 
 
 class Queue:

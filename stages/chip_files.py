@@ -99,6 +99,12 @@ def write_chip(made: ChipNetwork, folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def network_on_chip(folder: Path) -> Path:
+    """The file of the integer network in the form in which the chip runs it, in a chip's exported folder."""
+    laid_out = folder / ON_CORES
+    return laid_out if laid_out.with_suffix(".json").is_file() else folder / "network"
+
+
 def compare_runners(
     networks: Mapping[str, tuple[Network, Network]], frames: np.ndarray, judge_clips: int, reporter: Reporter
 ) -> dict[str, Parity]:

@@ -12,18 +12,29 @@ import numpy as np
 
 from spikefold.export.io import load_network
 from spikefold.export.ops import Gate
-from spikefold.hardware import clocked, event_driven, event_gap
+from spikefold.hardware import clocked
 from spikefold.hardware.accuracy import accuracy, predictions
 from spikefold.hardware.registry import chip_named
 from spikefold.hardware.trace import Trace, save_trace
-from spikefold.session import ADAPT, EXPORT, FOLD, NETWORK, SIMULATE, TRAIN, TWIN, Session, read_json, write_json
-from spikefold.stages.chip_files import ON_CORES
+from spikefold.session import (
+    ADAPT,
+    EVENTS,
+    EXPORT,
+    FOLD,
+    NETWORK,
+    SIMULATE,
+    TRAIN,
+    TWIN,
+    Session,
+    read_json,
+    write_json,
+)
+from spikefold.stages.chip_files import network_on_chip
+from spikefold.stages.event_rung import run_by_events
 from spikefold.stages.fold import EXCHANGE
 from spikefold.train import checkpoint, gates
 from spikefold.train.loop import ClipSet
 from spikefold.train.tracing import trace_model
-
-EVENTS = "events"
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,22 +121,10 @@ def _chip_rungs(session: Session, test: ClipSet, name: str, folds: dict[str, Any
 
 
 def _event_rung(session: Session, test: ClipSet, name: str) -> Rung:
-    """The chip as it works, event by event; how far from clocked steps that is, and how busy its cores are."""
-    laid_out = session.path(EXPORT) / name / ON_CORES
-    file = ON_CORES if laid_out.with_suffix(".json").is_file() else "network"
-    network = load_network(session.path(EXPORT) / name / file)
-    ran = event_driven.simulate(network, test.frames)
-    gap = event_gap.compare(network, test.frames, test.labels)
-    for issue in gap.warnings:
-        session.reporter.line(f"{name}: {issue.where}: {issue.rule}: {issue.got}, {issue.limit}. {issue.hint}")
-    dt_us = network.input.dt_us
-    loads = [
-        {"layer": load.name, "peak_synops_per_s": load.peak_per_second(dt_us),
-         "mean_synops_per_s": float(load.operations.mean()) * 1e6 / dt_us}
-        for load in ran.loads
-    ]  # fmt: skip
-    return Rung(f"{name}.{EVENTS}", "the same integers event by event, as the chip works", name,
-                f"{EXPORT}/{name}/{file}", ran.trace, {"gap": gap.to_json(), "loads": loads})  # fmt: skip
+    file = network_on_chip(session.path(EXPORT) / name)
+    trace, more = run_by_events(session, load_network(file), test)
+    return Rung(f"{name}.{EVENTS}", f"the same integers event by event, as the chip works: {more['went_in']}", name,
+                f"{EXPORT}/{name}/{file.name}", trace, more)  # fmt: skip
 
 
 def _run(session: Session, test: ClipSet, name: str, what: str, before: str, network: str) -> Rung:

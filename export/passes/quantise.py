@@ -214,6 +214,7 @@ def _unsupported_source(network: Network, layer: Layer) -> list[Issue]:
 def _unsupported_neuron(neuron: Neuron, where: str, chip: NumberFormat) -> list[Issue]:
     resets = "/".join(sorted(chip.resets))
     rules = [
+        (neuron.current is None, "synaptic current", "lasts", "one step", "train neurons whose input acts at once"),
         (neuron.threshold.ndim == 0, "one threshold a layer", f"shape {neuron.threshold.shape}", "a scalar",
          "fold per-channel factors into the weights"),
         (neuron.reset in chip.resets, "reset", neuron.reset.value, resets, f"train with reset {resets}"),

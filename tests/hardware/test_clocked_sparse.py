@@ -39,8 +39,11 @@ def _compared(network: Network, frames: np.ndarray) -> None:
         assert (ours.v_range, ours.overflow) == (theirs.v_range, theirs.overflow), name
 
 
-def _one(weight: list[int], steps: int = 2, **options: object) -> Network:
-    layers = (Layer("w", Dense(np.array([weight]))), Layer("n", Neuron(**({"threshold": np.array(5)} | options))))  # type: ignore[arg-type]
+def _one(weight: list[int], steps: int = 2, bias: int | None = None, **options: object) -> Network:
+    layers = (
+        Layer("w", Dense(np.array([weight]), None if bias is None else np.array([bias]))),
+        Layer("n", Neuron(**({"threshold": np.array(5)} | options))),
+    )  # type: ignore[arg-type]
     return Network(InputSpec((len(weight), 1, 1), 1000, steps), layers, 1)
 
 
@@ -111,8 +114,9 @@ def test_the_bound_is_where_it_says(network: Network, count: int, ran: list[obje
     (_one([2**17, 0], threshold=np.array(1), max_spikes=None), 1), (_one([1, 0], leak=Leak(1, 21)), 1),
     (_one([1, 0], current=Leak(1, 21)), 1),
     (_one([1, 0], threshold=np.array(1), reset=Reset.VALUE, reset_value=float(3 - 2**31)), 1),
-    (_one([2**23, 0], state_shift=7), 1), (_one([2**30, 0], steps=3, current=Leak(1)), 1),
-], ids=["sum", "threshold", "count", "spikes", "any", "leak", "current", "reset", "shift", "adds up"])  # fmt: skip
+    (_one([2**23, 0], state_shift=7), 1), (_one([1, 0], bias=2**30), 1),
+    (_one([2**28, 0], steps=9, current=Leak(1), state_bits=24, overflow=Overflow.SATURATE), 1),
+], ids=["sum", "theta", "count", "spikes", "any", "leak", "current", "reset", "shift", "bias", "adds"])  # fmt: skip
 def test_beyond_the_bound_the_dense_engine_runs(network: Network, count: int, ran: list[object]) -> None:
     op, neuron = (layer.op for layer in network)
     assert isinstance(op, Dense)

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``spikefold diff RUN_A RUN_B``: what two finished runs differ in, network by network, with intervals.
+
+Clip by clip where both saw the same test clips (equal frames and labels), else as two samples, and it says so. Every
+difference is B minus A. Nothing is simulated and no data set is loaded: all of it stands in the files of the two runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from spikefold.config import load_config
+from spikefold.energy.clips import FILE, NetworkClips, RunClips, load_clips
+from spikefold.energy.difference import accuracy_difference, difference
+from spikefold.energy.outputs import read_energy
+from spikefold.errors import DataError, Issue
+from spikefold.session import CONFIG, ENERGY, SIMULATE
+
+SCHEMA = "spikefold.diff/1"
+_NEEDED = {
+    CONFIG: "spikefold run",
+    f"{SIMULATE}/simulate.json": "spikefold simulate",
+    f"{ENERGY}/energy.json": "spikefold energy",
+    f"{ENERGY}/{FILE}": "spikefold energy",
+}
+
+
+def diff_runs(a: Path, b: Path, seed: int = 0) -> dict[str, Any]:
+    """Compare two runs.
+
+    Args:
+        a: run folder, the one compared with.
+        b: run folder; a difference below 0 means that it has less.
+        seed: of the bootstrap.
+
+    Returns:
+        Plain values: ``paired`` and ``why``, what the configurations differ in, and for each network of both runs
+        ``accuracy``, ``spikes``, ``synops`` and ``energy_pj`` (None, with ``energy_why``, where the two estimates
+        are no comparison), and ``layers`` where these have the same names.
+
+    Raises:
+        DataError: a run is incomplete or damaged; every missing file of both is named.
+    """
+    _check_complete(a, b)
+    first, second = (load_clips(run / ENERGY / FILE) for run in (a, b))
+    prices = [read_energy(run / ENERGY / "energy.json") for run in (a, b)]
+    configs = [_flat(load_config(run / CONFIG)) for run in (a, b)]
+    why = _why_unpaired(first, second)
+    shared = [name for name in first.networks if name in second.networks]
+    if not shared:
+        raise DataError("the two runs have no network of the same name", where=f"{a}, {b}",
+                        hint=f"A has {list(first.networks)}, B has {list(second.networks)}")  # fmt: skip
+    return {
+        "schema": SCHEMA,
+        "a": {"run": a.resolve().name, "clips": first.clips, "profile": prices[0]["profile"].get("name")},
+        "b": {"run": b.resolve().name, "clips": second.clips, "profile": prices[1]["profile"].get("name")},
+        "paired": not why,
+        "why": why or "equal frames and labels",
+        "config": {
+            key: [configs[0].get(key), configs[1].get(key)]
+            for key in sorted({*configs[0], *configs[1]}) if configs[0].get(key) != configs[1].get(key)
+        },
+        "networks": {
+            name: _networks(first.networks[name], second.networks[name], not why, seed)
+            | _energy(first.networks[name], second.networks[name], _why_no_price(*prices, name), not why, seed)
+            for name in shared
+        },
+        "only_in_a": [name for name in first.networks if name not in second.networks],
+        "only_in_b": [name for name in second.networks if name not in first.networks],
+    }  # fmt: skip
+
+
+def _check_complete(*runs: Path) -> None:
+    issues = [
+        Issue("complete run", str(run), f"no {file}", "all stages up to energy", f"`{command} {run}`")
+        for run in runs for file, command in _NEEDED.items() if not (run / file).is_file()
+    ]  # fmt: skip
+    if issues:
+        raise DataError("only finished runs can be compared", issues=issues,
+                        hint="run the stages that are missing")  # fmt: skip
+
+
+def _why_unpaired(a: RunClips, b: RunClips) -> str:
+    """Why clips are no pairs; empty where they are."""
+    if a.labels != b.labels:
+        return f"not the same test clips: {a.clips} and {b.clips}, and other labels"
+    if a.frames != b.frames:
+        return "equal labels but other frames: other recordings, or cut into frames otherwise"
+    return ""
+
+
+def _networks(a: NetworkClips, b: NetworkClips, paired: bool, seed: int) -> dict[str, Any]:
+    found: dict[str, Any] = {"accuracy": accuracy_difference(a.right, b.right, paired=paired).to_json()}
+    for name in ("spikes", "synops"):
+        found[name] = difference(a.quantities[name], b.quantities[name], paired=paired, seed=seed).to_json()
+    found["layers"] = {}
+    if a.layers == b.layers:
+        for index, layer in enumerate(a.layers):
+            found["layers"][layer] = {
+                key: difference(*(getattr(one, field)[index].sum(axis=0) for one in (a, b)),
+                                paired=paired, seed=seed).to_json()
+                for key, field in (("synops", "events"), ("spikes", "spikes"))
+            }  # fmt: skip
+    return found
+
+
+def _energy(a: NetworkClips, b: NetworkClips, why: str, paired: bool, seed: int) -> dict[str, Any]:
+    if a.energy_pj is None or b.energy_pj is None:
+        why = why or "a constant of the profile is unknown"
+    if why or a.energy_pj is None or b.energy_pj is None:
+        return {"energy_pj": None, "energy_why": why}
+    return {"energy_pj": difference(a.energy_pj, b.energy_pj, paired=paired, seed=seed).to_json(), "energy_why": ""}
+
+
+def _why_no_price(a: dict[str, Any], b: dict[str, Any], name: str) -> str:
+    """Why two estimates are no comparison: other constants or another counting rule; empty where they are one."""
+    if a["profile"] != b["profile"]:
+        return f"other constants: {a['profile'].get('name')} and {b['profile'].get('name')}"
+    rules = [energy["networks"][name]["budget"].get("rule") for energy in (a, b)]
+    return "" if rules[0] == rules[1] else f"other counting rules: {rules[0]} and {rules[1]}"
+
+
+def _flat(part: BaseModel, path: str = "") -> dict[str, Any]:
+    """Every key of a configuration by its dotted name."""
+    found: dict[str, Any] = {}
+    for key in type(part).model_fields:
+        value = getattr(part, key)
+        found |= _flat(value, f"{path}{key}.") if isinstance(value, BaseModel) else {f"{path}{key}": _plain(value)}
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

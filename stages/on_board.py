@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``spikefold validate --on``: an exported run on a board, held against the event-driven simulator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from spikefold.errors import ConfigError, EnvironmentLacksError, MismatchError
+from spikefold.export.io import load_network
+from spikefold.export.targets import CONFIGURATION
+from spikefold.hardware.devkit import run_on_device
+from spikefold.hardware.devkit_clips import events_of
+from spikefold.hardware.devkit_compare import Agreement
+from spikefold.hardware.devkit_options import DeviceOptions
+from spikefold.hardware.samna_device import device_status, parse_target
+from spikefold.session import BOARD, EXPORT, VALIDATE, Session, read_json, write_json
+from spikefold.stages.chip_files import network_on_chip
+from spikefold.stages.validate import validate_stage
+
+_GOOD = (Agreement.IDENTICAL, Agreement.CHIP_NOISE, Agreement.SIMULATOR_GAP)
+
+
+def validate_on(session: Session, target: str, clips: int, repeats: int, samna: Any = None) -> dict[str, Any]:
+    """Run test clips on a board, write ``6_validate/board.json``, and say how the board did.
+
+    Args:
+        session: an exported run.
+        target: board type and index, such as ``speck2fdevkit:0``.
+        clips: how many test clips.
+        repeats: how often.
+        samna: the module; the real one is loaded where none is given.
+
+    Raises:
+        ConfigError: the target is no board, or the run was not exported for its chip.
+        EnvironmentLacksError: NOT RUN, with what is missing; that is written down too.
+        MismatchError: after the evidence was written: the board is beyond the published gap, or had problems.
+    """
+    kind, _ = parse_target(target)
+    chip = next((name for name in session.config.chips.names if kind.startswith(name)), None)
+    if chip is None:
+        raise ConfigError(f"this run has no network for {kind}, but for {', '.join(session.config.chips.names)}",
+                          where=str(session.folder), hint="fold and export it for that chip first")  # fmt: skip
+    exported = session.path(EXPORT) / chip
+    document = read_json(exported / CONFIGURATION)
+    if document["device"] != kind:
+        raise ConfigError(f"the configuration was made for {document['device']}", where=str(exported / CONFIGURATION),
+                          hint=f"validate --on {document['device']}:0")  # fmt: skip
+    if not (session.folder / VALIDATE).is_dir():
+        validate_stage(session)
+    folder = session.path(VALIDATE)
+    if (missing := device_status(target, samna)) is not None:
+        _keep(folder, {"target": target, "not_run": missing})
+        raise EnvironmentLacksError(f"NOT RUN on {target}: {missing}", where=target,
+                                    hint="connect a board and install the vendor's samna")  # fmt: skip
+    network = load_network(network_on_chip(exported))
+    frames = session.clips("test").first(clips).frames
+    events = [events_of(frames[:, clip], network.input.dt_us) for clip in range(frames.shape[1])]
+    found = run_on_device(
+        target, document["configuration"], network, document["layer2core"], events, DeviceOptions(repeats=repeats),
+        samna=samna, progress=session.reporter.line,
+    )  # fmt: skip
+    content = found.to_json() | {"describe": found.describe()}
+    _keep(folder, content)
+    session.reporter.line(found.describe())
+    if found.agreement not in _GOOD or found.problems:
+        raise MismatchError(found.describe(), where=str(folder / BOARD),
+                            hint="each layer, repeat and problem is there")  # fmt: skip
+    return content
+
+
+def _keep(folder: Path, content: dict[str, Any]) -> None:
+    write_json(folder / BOARD, content)
