@@ -34,6 +34,16 @@ class DataConfig(_Section):
     downsample: int | None = Field(
         None, ge=1, le=2**16, description="pixels a side summed into one; none: to at most 40 a side"
     )
+    bins: Literal["time", "count"] = Field(
+        "time", description="time: bins of dt_us; count: T bins with equally many events, over the whole recording"
+    )
+    window: Literal["start", "random"] = Field(
+        "start", description="training clips: the start of a recording, or T bins from anywhere in it, anew each epoch"
+    )
+    clips: int = Field(1, ge=1, description="evenly spaced clips of a recording that vote where a network is judged")
+    vote: Literal["majority", "rates"] = Field(
+        "majority", description="right if more than half of its clips are; or if the sum of their output spikes is"
+    )
 
 
 class ModelConfig(_Section):
@@ -79,12 +89,33 @@ class TrainConfig(_Section):
 
     epochs: int = Field(16, ge=1)
     batch: int = Field(20, ge=1)
-    lr: float = Field(2e-3, gt=0, description="peak of the one-cycle schedule of Adam")
-    loss: Literal["rate", "current"] = Field(
-        "rate", description="cross-entropy on output rates or on output currents"
+    lr: float = Field(2e-3, gt=0, description="Adam's learning rate: the schedule's highest")
+    weight_decay: float = Field(0.0, ge=0, description="Adam's: this times the weights is added to their gradient")
+    schedule: Literal["one_cycle", "cosine"] = Field(
+        "one_cycle", description="one_cycle: up and down batch by batch; cosine: down epoch by epoch, to 1e-6"
+    )
+    loss: Literal["rate", "current", "rate_mse"] = Field(
+        "rate",
+        description="cross-entropy on output rates or on output currents; rate_mse: squared distance of the rates "
+        "from 1 for the class and 0 for the others",
     )
     gain: float = Field(20.0, gt=0, description="factor from a firing rate to a logit")
     shift: int = Field(1, ge=0, description="augmentation: shift each batch by up to this many input pixels")
+    augment: Literal["none", "eventdrop"] = Field(
+        "none", description="eventdrop: of the events of a clip leave out a stretch of time, an area, some, or none"
+    )
+    protocol: Literal["last", "validation", "paper"] = Field(
+        "last",
+        description="the weights that are kept: of the last epoch; of the best on training recordings held out; "
+        "paper: of the best on the test set, as the published code does, which flatters the result",
+    )
+    validation_share: float = Field(
+        0.1, gt=0, lt=1, description="share of each class's training recordings held out by protocol validation"
+    )
+    device: Literal["cpu", "cuda", "auto"] = Field("cpu", description="auto: CUDA where there is a GPU")
+    precision: Literal["float32", "bf16", "fp16"] = Field(
+        "float32", description="bf16, fp16: mixed precision, on CUDA only"
+    )
     twin: bool = Field(True, description="train the same network without attention beside it")
     threads: int = Field(1, ge=1, description="CPU threads of each training; results depend on it")
 
@@ -118,7 +149,8 @@ class AdaptConfig(_Section):
         "keep", description="fade: train the biases away (a chip's bias is a clock)"
     )
     spikes: Literal["keep", "several"] = Field(
-        "keep", description="several: as many spikes a step as thresholds fit, on chips that cannot cap them (Speck)"
+        "several",
+        description="several: as many spikes a step as thresholds fit, on chips that cannot cap them (Speck)",
     )
     cap_weights: bool = Field(True, description="no weight above its threshold: one event, at most one spike")
 

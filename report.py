@@ -71,6 +71,9 @@ def assemble(session: Session) -> dict[str, Any]:
             for name in exported["chips"]
             if f"{name}.{EVENTS}" in simulated
         },
+        "rounding": {
+            name: simulated[name]["rounding"] for name in exported["chips"] if "rounding" in simulated[name]
+        },
         "passes": folds["passes"],
         "gates": folds["gates"],
         "choices": folds["choices"],

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ SCHEMA_VERSION = 1
 REPORT = "export.json"
 CHECKS = ChipsConfig()
 """How many clips every runner and the vendor's simulator are given, as in a run by default."""
-_WHY_NOT = "no labelled recordings were given (--data)"
+WHY_NOT = "no labelled recordings were given (--data)"
 
 
 def export_file(
@@ -76,10 +76,10 @@ def export_file(
         raise ConfigError("no chip to export to", where="--chip")
     for chip in targets:
         require(chip.name)
-    _check_folder(out)
+    check_folder(out)
     network = read(path, options)
     if clips is not None:
-        network = _bounded(network, clips)
+        network = bounded(network, clips)
     folded, proofs = _folded(network, None if clips is None else clips.first(CHECKS.parity_clips).frames)
     fitted = _fit(folded, targets, calibration)
     with replacing_folder(out) as folder:
@@ -97,10 +97,11 @@ def export_file(
         failures: list[str] = []
         if clips is None:
             report["not_run"] = [
-                {"what": what, "why": _WHY_NOT} for what in ("parity", "accuracy", "proof of the folds")
+                {"what": what, "why": WHY_NOT} for what in ("parity", "accuracy", "proof of the folds")
             ]
         else:
-            report["accuracy"] = _accuracies(network, fitted, clips, reporter)
+            runs = {"real": network} | {made.chip.name: made.integer for made in fitted}
+            report["accuracy"] = accuracies(runs, clips, reporter)
             networks = {made.chip.name: (made.real, made.integer) for made in fitted}
             frames = clips.first(CHECKS.parity_clips).frames
             compared = compare_runners(networks, frames, CHECKS.judge_clips, reporter)
@@ -140,8 +141,12 @@ def clips_of(
     return chosen, test, training.frames
 
 
-def _bounded(network: Network, clips: ClipSet) -> Network:
-    """The network with the most events an input that these clips hold, where it did not say."""
+def bounded(network: Network, clips: ClipSet) -> Network:
+    """The network with the most events an input that these clips hold, where it did not say.
+
+    Raises:
+        DataError: clips of another shape, more events than the network allows, labels without a class.
+    """
     spec, shape = network.input, clips.frames.shape
     if not len(clips) or (shape[0], *shape[2:]) != (spec.steps, *spec.shape):
         raise DataError(
@@ -161,7 +166,7 @@ def _folded(network: Network, frames: np.ndarray | None) -> tuple[Network, list[
     for step in (*FOLDS, uniform_thresholds):
         after = step(network)
         if after is not network:
-            proof = {"proof": f"NOT RUN: {_WHY_NOT}"} if frames is None else flips(network, after, frames).to_json()
+            proof = {"proof": f"NOT RUN: {WHY_NOT}"} if frames is None else flips(network, after, frames).to_json()
             proofs.append({"pass": step.__name__, **proof})
             network = after
     return network, proofs
@@ -186,12 +191,11 @@ def _fit(folded: Network, targets: Sequence[Chip], calibration: np.ndarray | Non
     return fitted
 
 
-def _accuracies(
-    network: Network, fitted: Sequence[ChipNetwork], clips: ClipSet, reporter: Reporter
-) -> dict[str, Any]:
+def accuracies(networks: Mapping[str, Network], clips: ClipSet, reporter: Reporter) -> dict[str, Any]:
+    """Accuracy and spikes of each network over all clips, by name."""
     found = {}
-    for name, runs in (("real", network), *((made.chip.name, made.integer) for made in fitted)):
-        trace = clocked.run(runs, clips.frames)
+    for name, network in networks.items():
+        trace = clocked.run(network, clips.frames)
         right = accuracy(trace.output_counts(network.classes), clips.labels)
         layers = {key: layer.spikes for key, layer in trace.layers.items()}
         found[name] = {
@@ -202,7 +206,12 @@ def _accuracies(
     return found
 
 
-def _check_folder(out: Path) -> None:
+def check_folder(out: Path) -> None:
+    """Refuse a folder that cannot be written, or that holds anything but an earlier export.
+
+    Raises:
+        DataError: so.
+    """
     if not out.exists():
         beside = next(parent for parent in out.resolve().parents if parent.exists())
         if not beside.is_dir() or not os.access(beside, os.W_OK):

@@ -12,7 +12,7 @@ from spikefold.export.targets import CONFIGURATION
 from spikefold.hardware.devkit import run_on_device
 from spikefold.hardware.devkit_clips import events_of
 from spikefold.hardware.devkit_compare import Agreement
-from spikefold.hardware.devkit_options import DeviceOptions
+from spikefold.hardware.devkit_options import Clock, DeviceOptions
 from spikefold.hardware.samna_device import device_status, parse_target
 from spikefold.session import BOARD, EXPORT, VALIDATE, Session, read_json, write_json
 from spikefold.stages.chip_files import network_on_chip
@@ -21,7 +21,9 @@ from spikefold.stages.validate import validate_stage
 _GOOD = (Agreement.IDENTICAL, Agreement.CHIP_NOISE, Agreement.SIMULATOR_GAP)
 
 
-def validate_on(session: Session, target: str, clips: int, repeats: int, samna: Any = None) -> dict[str, Any]:
+def validate_on(
+    session: Session, target: str, clips: int, repeats: int, samna: Any = None, clock: Clock | None = None
+) -> dict[str, Any]:
     """Run test clips on a board, write ``6_validate/board.json``, and say how the board did.
 
     Args:
@@ -30,6 +32,7 @@ def validate_on(session: Session, target: str, clips: int, repeats: int, samna: 
         clips: how many test clips.
         repeats: how often.
         samna: the module; the real one is loaded where none is given.
+        clock: where waiting is done.
 
     Raises:
         ConfigError: the target is no board, or the run was not exported for its chip.
@@ -58,7 +61,7 @@ def validate_on(session: Session, target: str, clips: int, repeats: int, samna: 
     events = [events_of(frames[:, clip], network.input.dt_us) for clip in range(frames.shape[1])]
     found = run_on_device(
         target, document["configuration"], network, document["layer2core"], events, DeviceOptions(repeats=repeats),
-        samna=samna, progress=session.reporter.line,
+        samna=samna, clock=clock, progress=session.reporter.line,
     )  # fmt: skip
     content = found.to_json() | {"describe": found.describe()}
     _keep(folder, content)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from spikefold.export.io import load_network
 from spikefold.export.ops import Gate
-from spikefold.hardware import clocked
+from spikefold.hardware import clocked, cuba_gap
 from spikefold.hardware.accuracy import accuracy, predictions
 from spikefold.hardware.registry import chip_named
 from spikefold.hardware.trace import Trace, save_trace
@@ -114,10 +114,21 @@ def _chip_rungs(session: Session, test: ClipSet, name: str, folds: dict[str, Any
                    before, f"{ADAPT}/{name}/adapted")  # fmt: skip
         before = f"{name}.adapted"
     title = read_json(session.path(EXPORT) / "export.json")["chips"][name]["title"]
-    yield _run(session, test, name, f"8-bit integers of {title}, clocked simulation", before,
-               f"{EXPORT}/{name}/network")  # fmt: skip
+    rung = _run(session, test, name, f"8-bit integers of {title}, clocked simulation", before,
+                f"{EXPORT}/{name}/network")  # fmt: skip
+    yield replace(rung, more=_rounding(session, test, name))
     if chip_named(name).event_driven:
         yield _event_rung(session, test, name)
+
+
+def _rounding(session: Session, test: ClipSet, name: str) -> dict[str, Any]:
+    """For chips with leaks of so many bits: what each step of the rounding changes, layer by layer."""
+    if chip_named(name).numbers.leak_shift is None:
+        return {}
+    folder = session.path(EXPORT) / name
+    real, integer = load_network(folder / "real"), load_network(folder / "network")
+    frames = test.first(session.config.chips.parity_clips).frames
+    return {"rounding": cuba_gap.measure(real, integer, frames).to_json()}
 
 
 def _event_rung(session: Session, test: ClipSet, name: str) -> Rung:

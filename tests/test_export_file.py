@@ -375,7 +375,7 @@ def test_the_command_exports_a_file(files: Any, program: Any, tmp_path: Path) ->
     for code, said, arguments in (
         (2, "--out", common),
         (2, "Did you mean 'reset'?", (*common, "--nir", "resets=zero", "--out", "x")),
-        (2, "go with FILE.nir", ("export", str(tmp_path), "--chip", "speck2f")),
+        (2, "go with FILE.nir or FILE.net", ("export", str(tmp_path), "--chip", "speck2f")),
         (3, "loihi2: 1: reset", (*common, "--chip", "loihi2", "--out", "x")),
         (6, "cannot read the NIR graph", ("export", str(bad), "--out", "x")),
         (6, "no run there", ("export", str(tmp_path))),

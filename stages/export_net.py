@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A network made with lava-dl, from its ``.net`` file: checked against Loihi 2, simulated, compared, counted.
+
+It holds::
+
+    OUT/  export.json  loihi2/  network.{json,safetensors} network.net network.py
+
+The file holds the chip's own integers, so nothing is folded or rounded, and no other chip can take them. With
+labelled clips every runner is compared spike for spike and operations are counted; without them ``export.json`` says
+NOT RUN.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from spikefold import __version__
+from spikefold.config import DataConfig
+from spikefold.energy.counts import count
+from spikefold.errors import MismatchError, UnsupportedError
+from spikefold.export.from_net import from_net
+from spikefold.export.io import identity, save_network
+from spikefold.export.network import Network
+from spikefold.export.targets import lower
+from spikefold.files import replacing_folder
+from spikefold.hardware import clocked
+from spikefold.hardware.registry import chip_named
+from spikefold.session import Reporter, write_json
+from spikefold.stages.chip_files import compare_runners
+from spikefold.stages.export_file import CHECKS, REPORT, WHY_NOT, accuracies, bounded, check_folder
+from spikefold.train.datasets import load_dataset
+from spikefold.train.fitted import fitted_clips
+from spikefold.train.loop import ClipSet
+
+SCHEMA_VERSION = 1
+CHIP = "loihi2"
+
+
+def export_net(path: Path, out: Path, network: Network, reporter: Reporter, clips: ClipSet | None = None,
+               ) -> dict[str, Any]:  # fmt: skip
+    """Check, write and, with clips, prove an imported network; the content of ``export.json``.
+
+    Args:
+        path: the ``.net`` file.
+        out: the folder, which appears whole or not at all; an earlier export there is replaced.
+        network: what `from_net` made of the file; ``max_count`` is counted in the clips where clips are given.
+        reporter: told each finished fact.
+        clips: test frames ``(T, N, C, H, W)`` and a label each.
+
+    Raises:
+        DataError: the clips do not fit the network, the folder holds something else.
+        UnsupportedError: every rule of Loihi 2 that the network breaks.
+        MismatchError: spikes differ; the evidence was written before.
+    """
+    check_folder(out)
+    if clips is not None:
+        most = max(int(clips.frames.max(initial=0)), 1)
+        network = bounded(replace(network, input=replace(network.input, max_count=most)), clips)
+    chip = chip_named(CHIP)
+    if violations := chip.violations(network):
+        raise UnsupportedError(f"{path.name} does not fit {chip.title}", where=CHIP, issues=violations)
+    failures: list[str] = []
+    with replacing_folder(out) as folder:
+        (folder / CHIP).mkdir()
+        save_network(network, folder / CHIP / "network")
+        lowered = lower(CHIP, network, network, folder / CHIP)
+        files = ("network.json", "network.safetensors", *lowered.files)
+        report: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION, "spikefold": __version__,
+            "source": {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
+            "input": asdict(network.input), "classes": network.classes, "identity": identity(network),
+            "chips": {CHIP: {"title": chip.title, "identity": identity(network), "notes": lowered.notes}},
+            "artefacts": [f"{CHIP}/{file}" for file in files],
+            "accuracy": {}, "parity": {}, "counts": None, "not_run": [],
+        }  # fmt: skip
+        if clips is None:
+            report["not_run"] = [{"what": what, "why": WHY_NOT} for what in ("parity", "accuracy", "counts")]
+        else:
+            few = clips.first(CHECKS.parity_clips)
+            compared = compare_runners({CHIP: (network, network)}, few.frames, CHECKS.judge_clips, reporter)
+            failures = [failure for parity in compared.values() for failure in parity.failures()]
+            report["parity"] = {name: parity.to_json() for name, parity in compared.items()}
+            report["accuracy"] = accuracies({CHIP: network}, clips, reporter)
+            report["counts"] = count(network, clips.frames, clocked.run(network, clips.frames)).to_json()
+        write_json(folder / REPORT, report)
+    reporter.line(f"exported {path.name} to {CHIP}: {report['identity'][:12]}")
+    if failures:
+        raise MismatchError("; ".join(failures), where=str(out), hint=f"both states are in {REPORT}")
+    return report
+
+
+def imported(
+    path: Path, data: str | None, reporter: Reporter, *, steps: int | None, dt_us: int | None, classes: int | None
+) -> tuple[Network, ClipSet | None]:
+    """The network of a file, and the test clips of a data set cut for its input.
+
+    Args:
+        path: the ``.net`` file.
+        data: ``npz:DIR`` or another of `spikefold.train.datasets`; None for no clips.
+        reporter: told about long work.
+        steps: time steps of a clip, where the file does not say.
+        dt_us: length of a step in microseconds; of the recordings' own length by default.
+        classes: groups of output neurons; one each by default.
+
+    Raises:
+        ConfigError: neither the file nor ``steps`` says how long a clip is.
+        DataError: the file is unreadable; recordings that give no frames of its input.
+        UnsupportedError: everything in the file that cannot be imported.
+    """
+    # the clips bound the counts later; before, one event is the least there can be
+    network = from_net(path, steps=steps, dt_us=dt_us or 10_000, classes=classes)
+    if data is None:
+        return network, None
+    config = DataConfig(source=data, steps=network.input.steps, dt_us=dt_us)
+    binning, _, clips = fitted_clips(load_dataset(config, 0, reporter.progress), network.input.shape, config, 0)
+    return replace(network, input=replace(network.input, dt_us=binning.dt_us)), clips
