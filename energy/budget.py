@@ -1,109 +1,67 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`Budget`: exact counts times a sourced technology profile; and Eq. 11 of the paper between two networks.
+"""`Budget`: counts under one rule, times a sourced technology profile.
 
-Counts are exact. Joules are estimates of the arithmetic alone, and the profile says what they cover.
+Counts are exact. Joules are estimates of the arithmetic alone, and the profile says what they cover. This is the door
+to the prices: profiles, the cost of attention and Eq. 11 can be imported from here.
 """
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
+from spikefold.energy import rules
+from spikefold.energy.attention_cost import AttentionCost, attention_cost
 from spikefold.energy.counts import Counts
-from spikefold.errors import ConfigError, nearest
+from spikefold.energy.equation_11 import Difference, equation_11
+from spikefold.energy.input_rates import Rates
+from spikefold.energy.profile_data import Price, Profile, load_profile, refuse_mixing
 
-_FOLDER = Path(__file__).parent / "profiles"
-_STRICT = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, str_min_length=1, allow_inf_nan=False)
-
-
-class Price(BaseModel):
-    """Energy of one operation, with its band, what it covers and on what evidence."""
-
-    model_config = _STRICT
-    value: float
-    low: float
-    high: float
-    kind: Literal["marginal", "all-in"]
-    covers: str
-    evidence: Literal["measured", "simulated", "derived"]
-
-
-class Prices(BaseModel):
-    """What a multiply-accumulate and an accumulate cost, in picojoules."""
-
-    model_config = _STRICT
-    mac: Price
-    ac: Price
-
-
-class Profile(BaseModel):
-    """A technology profile: a number without source, kind and coverage cannot be written down."""
-
-    model_config = _STRICT
-    name: str
-    title: str
-    node_nm: float
-    voltage_v: float
-    source: str
-    energy_pj: Prices
-
-
-def load_profile(name: str) -> Profile:
-    """A profile of ``energy/profiles``.
-
-    Raises:
-        ConfigError: unknown name, or a profile that lacks a source, a kind or what it covers.
-    """
-    known = sorted(path.stem for path in _FOLDER.glob("*.toml"))
-    if name not in known:
-        raise ConfigError(f"unknown technology profile {name!r}", where="energy_profile", hint=nearest(name, known))
-    try:
-        return Profile.model_validate(tomllib.loads((_FOLDER / f"{name}.toml").read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
-        raise ConfigError(f"technology profile {name} is incomplete: {error}", where=f"{name}.toml") from error
-
-
-@dataclass(frozen=True)
-class AttentionCost:
-    """Multiplications that dynamic attention adds over a run, counted as executed.
-
-    Attributes:
-        gate_macs: products of the gate with every element.
-        map_macs: the spatial convolutions, once a clip.
-        mlp_macs: the temporal mixing of ASA-1.
-    """
-
-    gate_macs: int = 0
-    map_macs: int = 0
-    mlp_macs: int = 0
-
-    @property
-    def macs(self) -> int:
-        """All of them."""
-        return self.gate_macs + self.map_macs + self.mlp_macs
+__all__ = [
+    "AttentionCost", "Budget", "Difference", "LayerEnergy", "Price", "Profile", "attention_cost", "budget",
+    "equation_11", "load_profile", "side_by_side",
+]  # fmt: skip
+_LARGEST_JSON_INTEGER = 2**53
 
 
 @dataclass(frozen=True)
 class LayerEnergy:
-    """MAC, AC and picojoules of one layer, mean over clips."""
+    """MAC, AC and picojoules of one layer, mean over clips.
+
+    Attributes:
+        mac: of the whole run, exactly; the mean is rounded to a float.
+        ac: likewise.
+    """
 
     name: str
     mac_per_clip: float
     ac_per_clip: float
     energy_pj_per_clip: float
+    mac: Fraction = Fraction(0)
+    ac: Fraction = Fraction(0)
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values for a report; a number that is not whole, or that most readers would round, as a string."""
+        return vars(self) | {"mac": _exact(self.mac), "ac": _exact(self.ac)}
 
 
 @dataclass(frozen=True)
 class Budget:
-    """One network's operations and their energy, mean over clips.
+    """One network's operations and their energy, mean over clips; parts sum to the totals.
 
-    Rule: a layer that reads event counts above 1 is booked as one MAC for each synapse with an input other than zero;
-    any other layer reads binary input or spikes and is booked as one AC for each event and synapse; batch norm is
-    folded, biases, neuron updates and memory are not priced.
+    Attributes:
+        profile: name of the technology.
+        layers: rows of the network.
+        attention_macs_per_clip: multiplications of dynamic attention, in the total but in no row.
+        mac_per_clip: all multiply-accumulates, attention included.
+        ac_per_clip: all accumulates.
+        energy_pj_per_clip: all of them priced.
+        rule: what was counted, in words.
+        rule_name: the rule's name.
+        clips: of the run.
+        attention: the same multiplications over the run, by origin.
     """
 
     profile: str
@@ -112,73 +70,94 @@ class Budget:
     mac_per_clip: float
     ac_per_clip: float
     energy_pj_per_clip: float
-    rule: str = (
-        "input counts above 1: nonzero synapses as MAC; binary input and spikes: events x synapses as AC; "
-        "BN folded; no memory, no bias"
-    )
+    rule: str = rules.RULES[rules.DEFAULT].text
+    rule_name: str = rules.DEFAULT
+    clips: int = 1
+    attention: AttentionCost = field(default_factory=AttentionCost)
 
-    def to_json(self) -> dict[str, object]:
+    @property
+    def mac(self) -> Fraction:
+        """All multiply-accumulates of the run, exactly."""
+        return sum((layer.mac for layer in self.layers), Fraction(self.attention.macs))
+
+    @property
+    def ac(self) -> Fraction:
+        """All accumulates of the run, exactly."""
+        return sum((layer.ac for layer in self.layers), Fraction(0))
+
+    @property
+    def operations(self) -> Mapping[str, float]:
+        """Operations a clip by the name of the constant that prices them, for `sensitivity.tornado`."""
+        return {"mac": self.mac_per_clip, "ac": self.ac_per_clip}
+
+    def to_json(self) -> dict[str, Any]:
         """Plain values for a report."""
-        return asdict(self)
+        return vars(self) | {
+            "layers": [layer.to_json() for layer in self.layers],
+            "attention": vars(self.attention) | {"macs": self.attention.macs},
+            "mac": _exact(self.mac), "ac": _exact(self.ac),
+        }  # fmt: skip
 
 
-def budget(counts: Counts, profile: Profile, attention: AttentionCost | None = None) -> Budget:
-    """Price a run. Parts sum to the totals."""
-    prices = profile.energy_pj
-    extra = (attention or AttentionCost()).macs / counts.clips
+def budget(
+    counts: Counts,
+    profile: Profile,
+    attention: AttentionCost | None = None,
+    *,
+    rule: str = rules.DEFAULT,
+    rates: Rates | None = None,
+) -> Budget:
+    """Price a run. Parts sum to the totals.
+
+    Args:
+        counts: of `counts.count`.
+        profile: of `load_profile`.
+        attention: multiplications of dynamic attention over the run; None where it is folded or absent.
+        rule: name of the counting rule, one of `rules.RULES`.
+        rates: of `input_rates`; only rules that multiply with rates need them.
+
+    Raises:
+        ConfigError: an unknown rule, missing rates, a price that nobody knows, or prices of kinds that do not add.
+    """
+    chosen = rules.rule_named(rule)
+    operations = chosen.operations(counts, rates or {})
+    extra = attention if attention is not None and chosen.dynamic_attention else AttentionCost()
+    mac_price, ac_price = profile.energy_pj.mac, profile.energy_pj.ac
+    multiplied = bool(extra.macs) or any(one.mac for one in operations)
+    accumulated = any(one.ac for one in operations)
+    refuse_mixing([mac_price] * multiplied + [ac_price] * accumulated)
     layers = []
-    for layer in counts.layers:
-        graded = layer.input_kind == "counts"
-        mac, ac = (layer.pairs, 0) if graded else (0, layer.events)
-        energy_pj = (mac * prices.mac.value + ac * prices.ac.value) / counts.clips
-        layers.append(LayerEnergy(layer.name, mac / counts.clips, ac / counts.clips, energy_pj))
+    for one in operations:
+        mac, ac = float(one.mac / counts.clips), float(one.ac / counts.clips)
+        energy_pj = _cost(mac, mac_price) + _cost(ac, ac_price)
+        layers.append(LayerEnergy(one.name, mac, ac, energy_pj, one.mac, one.ac))
+    extra_per_clip = float(Fraction(extra.macs, counts.clips))
     return Budget(
-        profile.name, tuple(layers), extra,
-        mac_per_clip=sum(layer.mac_per_clip for layer in layers) + extra,
+        profile.name, tuple(layers), extra_per_clip,
+        mac_per_clip=sum(layer.mac_per_clip for layer in layers) + extra_per_clip,
         ac_per_clip=sum(layer.ac_per_clip for layer in layers),
-        energy_pj_per_clip=sum(layer.energy_pj_per_clip for layer in layers) + extra * prices.mac.value,
+        energy_pj_per_clip=sum(layer.energy_pj_per_clip for layer in layers) + _cost(extra_per_clip, mac_price),
+        rule=chosen.text, rule_name=chosen.name, clips=counts.clips, attention=extra,
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Eq. 11: ``dE = E_MAC * dMAC - E_AC * dAC``; negative means that attention saves energy.
+def side_by_side(
+    counts: Counts, profile: Profile, rates: Rates, attention: AttentionCost | None = None
+) -> dict[str, Budget]:
+    """The same run under every rule, by the rule's name.
 
-    Attributes:
-        added_macs_per_clip: MACs of the attended network beyond its twin's.
-        removed_acs_per_clip: ACs that the twin makes beyond the attended network's.
-        break_even: removed ACs for each added MAC at which nothing is gained.
+    Raises:
+        ConfigError: as `budget`.
     """
-
-    added_macs_per_clip: float
-    removed_acs_per_clip: float
-    energy_pj_per_clip: float
-    relative: float
-    break_even: float
-
-    def to_json(self) -> dict[str, object]:
-        """Plain values for a report."""
-        return asdict(self)
+    return {name: budget(counts, profile, attention, rule=name, rates=rates) for name in rules.RULES}
 
 
-def equation_11(attended: Budget, twin: Budget, profile: Profile) -> Difference:
-    """Eq. 11 of the paper between a network and its vanilla twin, in pJ per clip."""
-    prices = profile.energy_pj
-    added = attended.mac_per_clip - twin.mac_per_clip
-    removed = twin.ac_per_clip - attended.ac_per_clip
-    energy_pj = prices.mac.value * added - prices.ac.value * removed
-    return Difference(
-        added, removed, energy_pj, energy_pj / twin.energy_pj_per_clip, prices.mac.value / prices.ac.value
-    )
+def _cost(operations: float, price: Price) -> float:
+    """Energy in pJ; what does not happen costs nothing, also where its price is unknown."""
+    return operations * price.amount if operations else 0.0
 
 
-def attention_cost(shapes: dict[str, tuple[int, int, int]], steps: int, clips: int, *, mlp: bool) -> AttentionCost:
-    """MACs of dynamic ASA over a run, for attention layers of output shape ``(C, H, W)`` by name.
-
-    For each layer and clip: ``T C H W`` gate products, two 3x3 convolutions of two maps (``2 * 18 * H * W``), and for
-    ASA-1 the product of the importance with a ``T x T`` matrix for each channel.
-    """
-    gate = sum(steps * c * h * w for c, h, w in shapes.values()) * clips
-    maps = sum(2 * 18 * h * w for _, h, w in shapes.values()) * clips
-    mixing = sum(c * steps * steps for c, _, _ in shapes.values()) * clips if mlp else 0
-    return AttentionCost(gate, maps, mixing)
+def _exact(number: Fraction) -> int | str:
+    if number.denominator == 1 and abs(number.numerator) <= _LARGEST_JSON_INTEGER:
+        return number.numerator
+    return str(number)

@@ -158,7 +158,17 @@ def _rules(op: object) -> tuple[object, ...]:
     """What a pass leaves as it is; the numbers that scale are judged by their spikes."""
     if not isinstance(op, Neuron):
         return ()
-    return op.fire, op.reset, op.leak, op.current, op.v_min is None, op.max_spikes, op.order, op.state_shift, op.state_bits
+    return (
+        op.fire,
+        op.reset,
+        op.leak,
+        op.current,
+        op.v_min is None,
+        op.max_spikes,
+        op.order,
+        op.state_shift,
+        op.state_bits,
+    )
 
 
 class _Run:
