@@ -48,7 +48,7 @@ ONLY_IN = {
     # from_nir needs no `nir`: it reads the file itself, see export/nir/hdf5.py
     "nir": ("export/to_nir.py",),
     "onnx": ("export/to_onnx.py",),
-    "h5py": ("export/to_loihi.py", "export/nir/hdf5.py"),
+    "h5py": ("export/to_loihi.py", "export/nir/hdf5.py", "train/formats/hdf5_file.py"),
 }
 
 

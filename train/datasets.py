@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets by name: ``gestures``, ``digits``, ``npz:DIR`` or ``folder:DIR``."""
+"""Data sets by name: ``gestures``, ``digits``, or a published one and its folder, ``nmnist:DIR``; see `SOURCES`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import chain
+from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +19,17 @@ from platformdirs import user_cache_path
 
 from spikefold import __version__
 from spikefold.config import DataConfig
-from spikefold.errors import ConfigError, DataError, Issue, nearest
+from spikefold.errors import ConfigError, DataError, nearest
 from spikefold.train import digits, gestures
 from spikefold.train.events import Recording, load_packed, save_packed
+from spikefold.train.formats.npz_file import read_npz
 from spikefold.train.frames import Binning, to_frames
-from spikefold.train.readers import READERS, read
+from spikefold.train.readers import Reading, finished, read_with
+from spikefold.train.repairs import OnFault, Repairs
+from spikefold.train.sources import class_folders
+from spikefold.train.sources.dvs128_gesture import load_gesture
+from spikefold.train.sources.har_dvs import FrameSet, load_har_dvs
+from spikefold.train.sources.parts import Parts, Progress
 
 _TEST_START = 1_100_000
 """First index of generated test recordings; a multiple of 10 and of 11, far from any training index."""
@@ -30,9 +38,6 @@ _GENERATORS = ("digits", "gestures", "pixels", "scene")
 """Modules that decide what is generated; a change in one makes a new cache entry."""
 _LARGEST_INPUT = 40
 """Pixels a side that automatic down-sampling keeps at most."""
-
-Progress = Callable[[str, int, int], None]
-"""Told the task, how much is done, and of how much."""
 
 
 @dataclass(frozen=True)
@@ -49,27 +54,107 @@ class Dataset:
         sizes = [r.sensor for r in chain(self.train, self.test)]
         return max(h for h, _ in sizes), max(w for _, w in sizes)
 
+    @property
+    def repairs(self) -> Repairs:
+        """What was mended in all recordings together."""
+        return reduce(add, (r.repairs for r in chain(self.train, self.test)), Repairs())
+
     def labels(self, split: str) -> np.ndarray:
         """``(N,)`` int64 of ``train`` or ``test``."""
         return np.array([r.label for r in getattr(self, split)], np.int64)
 
 
-def load_dataset(config: DataConfig, seed: int, progress: Progress) -> Dataset:
+def _folder(place: Path, config: DataConfig, seed: int, reading: Reading, progress: Progress) -> Parts:
+    return class_folders.load_folder(place, config.test_share, seed, reading, progress)
+
+
+def _gesture(place: Path, config: DataConfig, seed: int, reading: Reading, progress: Progress) -> Parts:
+    return load_gesture(place, reading, progress)
+
+
+def _gait(place: Path, config: DataConfig, seed: int, reading: Reading, progress: Progress) -> Parts:
+    return class_folders.load_gait(place, reading, progress)
+
+
+def _daily_action(place: Path, config: DataConfig, seed: int, reading: Reading, progress: Progress) -> Parts:
+    return class_folders.load_daily_action(place, config.test_share, seed, reading, progress)
+
+
+def _nmnist(place: Path, config: DataConfig, seed: int, reading: Reading, progress: Progress) -> Parts:
+    return class_folders.load_nmnist(place, reading, progress)
+
+
+def _packed(place: Path, config: DataConfig, seed: int, reading: Reading, progress: Progress) -> Parts:
+    train, test = (
+        [finished(raw, path, reading) for raw in read_with(lambda file: read_npz(file, "packed recordings"), path)]
+        for path in (place / "train.npz", place / "test.npz")
+    )
+    if not train or not test:
+        raise DataError("no recordings", where=str(place), hint="train.npz and test.npz need at least one each")
+    classes = max(r.label for r in chain(train, test)) + 1
+    unseen = sorted(set(range(classes)) - {r.label for r in train})
+    if unseen or min(r.label for r in chain(train, test)) < 0:
+        raise DataError(f"classes without training recordings: {unseen}", where=str(place / "train.npz"),
+                        hint="labels must run from 0 without a gap")  # fmt: skip
+    sensor = Dataset(tuple(train), tuple(test), ()).sensor
+    same = [[replace(r, sensor=sensor) for r in split] for split in (train, test)]
+    return Parts(same[0], same[1], tuple(str(i) for i in range(classes)))
+
+
+SOURCES: dict[str, Callable[[Path, DataConfig, int, Reading, Progress], Parts]] = {
+    "npz": _packed,
+    "folder": _folder,
+    "dvs128gesture": _gesture,
+    "gait-day": _gait,
+    "gait-night": _gait,
+    "dailyaction": _daily_action,
+    "nmnist": _nmnist,
+}
+"""Loaders of recordings by the name before the colon."""
+FRAME_SOURCE = "har-dvs"
+"""The one source of images instead of events; see `load_frame_set`."""
+
+
+def load_dataset(config: DataConfig, seed: int, progress: Progress, reading: Reading | None = None) -> Dataset:
     """Load or generate a data set.
 
+    Args:
+        config: the source, and how its files are read.
+        seed: of what is generated or split at random.
+        progress: told about long work.
+        reading: instead of what the configuration says.
+
     Raises:
-        ConfigError: an unknown source.
+        ConfigError: an unknown source, or one of images.
         DataError: an unreadable file, an empty class, a label without a name; all unreadable files at once.
     """
     kind, _, place = config.source.partition(":")
     if kind in ("gestures", "digits") and not place:
         return _generated(kind, config, seed, progress)
-    if kind == "npz" and place:
-        return _packed(Path(place))
-    if kind == "folder" and place:
-        return _folder(Path(place), config.test_share, seed)
-    known = ("gestures", "digits", "npz:DIR", "folder:DIR")
+    if kind in SOURCES and place:
+        chosen = reading or Reading(OnFault(config.on_fault), config.sensor)
+        train, test, classes = SOURCES[kind](Path(place), config, seed, chosen, progress)
+        return Dataset(tuple(train), tuple(test), classes)
+    if kind == FRAME_SOURCE and place:
+        raise ConfigError(f"{kind} holds images, not events", where="data.source",
+                          hint="load it with spikefold.train.datasets.load_frame_set")  # fmt: skip
+    known = ("gestures", "digits", *(f"{name}:DIR" for name in (*SOURCES, FRAME_SOURCE)))
     raise ConfigError(f"unknown data source {config.source!r}", where="data.source", hint=nearest(kind, known))
+
+
+def load_frame_set(config: DataConfig, seed: int) -> FrameSet:
+    """Load the names of a data set of images, ``har-dvs:DIR``; its clips are opened batch by batch.
+
+    Raises:
+        ConfigError: another source.
+        DataError: as `load_har_dvs`.
+    """
+    kind, _, place = config.source.partition(":")
+    if kind != FRAME_SOURCE or not place:
+        raise ConfigError(
+            f"{config.source!r} holds no images", where="data.source", hint=f"known: {FRAME_SOURCE}:DIR"
+        )
+    return load_har_dvs(Path(place), config.test_share, seed, config.steps)
 
 
 def binning_for(dataset: Dataset, config: DataConfig) -> Binning:
@@ -82,57 +167,6 @@ def binning_for(dataset: Dataset, config: DataConfig) -> Binning:
     binning = Binning(dataset.sensor, downsample, dt_us, config.steps)
     most = config.max_count or int(to_frames(dataset.train, binning).max())
     return replace(binning, max_count=most)
-
-
-def _packed(folder: Path) -> Dataset:
-    train, test = (load_packed(folder / f"{split}.npz") for split in ("train", "test"))
-    if not train or not test:
-        raise DataError("no recordings", where=str(folder), hint="train.npz and test.npz need at least one each")
-    classes = max(r.label for r in chain(train, test)) + 1
-    unseen = sorted(set(range(classes)) - {r.label for r in train})
-    if unseen or min(r.label for r in chain(train, test)) < 0:
-        raise DataError(f"classes without training recordings: {unseen}", where=str(folder / "train.npz"),
-                        hint="labels must run from 0 without a gap")  # fmt: skip
-    sensor = Dataset(tuple(train), tuple(test), ()).sensor
-    same = [tuple(replace(r, sensor=sensor) for r in split) for split in (train, test)]
-    return Dataset(same[0], same[1], tuple(str(i) for i in range(classes)))
-
-
-def _folder(folder: Path, test_share: float, seed: int) -> Dataset:
-    """One sub-folder a class, named after it; a share of each class, drawn by the seed, is kept for testing."""
-    if not folder.is_dir():
-        raise DataError("no such folder", where=str(folder), hint="folder:DIR needs one sub-folder for each class")
-    classes = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
-    if len(classes) < 2:
-        raise DataError(f"{len(classes)} class folders", where=str(folder), hint="at least two sub-folders")
-    issues: list[Issue] = []
-    train: list[Recording] = []
-    test: list[Recording] = []
-    for label, name in enumerate(classes):
-        recordings = _class_recordings(folder / name, label, issues)
-        kept = max(1, min(round(test_share * len(recordings)), len(recordings) - 1))
-        order = np.random.default_rng([seed, label]).permutation(len(recordings))
-        test += [recordings[i] for i in order[:kept]]
-        train += [recordings[i] for i in order[kept:]]
-    if issues:
-        raise DataError(f"{len(issues)} problems in the recordings", where=str(folder), issues=issues)
-    return Dataset(tuple(train), tuple(test), classes)
-
-
-def _class_recordings(folder: Path, label: int, issues: list[Issue]) -> list[Recording]:
-    found: list[Recording] = []
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in READERS)
-    broken = 0
-    for path in files:
-        try:
-            found += [replace(r, label=label, name=str(path)) for r in read(path)]
-        except DataError as error:
-            broken += 1
-            issues.append(Issue("readable recording", str(path), error.what, "a valid file", error.hint))
-    if len(found) < 2 and not broken:
-        hint = f"known extensions: {', '.join(READERS)}; remove the folder if the class is not wanted"
-        issues.append(Issue("recordings in a class", str(folder), str(len(found)), "at least 2", hint))
-    return found
 
 
 def _generated(kind: str, config: DataConfig, seed: int, progress: Progress) -> Dataset:

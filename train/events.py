@@ -11,6 +11,7 @@ import numpy as np
 
 from spikefold.errors import DataError
 from spikefold.npz import read_arrays, write_arrays
+from spikefold.train.repairs import NONE, Repairs
 
 EVENT_DTYPE = np.dtype([("t", "<u4"), ("x", "<u2"), ("y", "<u2"), ("p", "u1")])
 """One event: ``t`` in microseconds from the start, ``x`` column, ``y`` row, ``p`` 1 for ON and 0 for OFF."""
@@ -27,6 +28,7 @@ class Recording:
         sensor: ``(H, W)`` in pixels.
         label: class index, -1 where unknown.
         name: for messages and reports.
+        repairs: what was mended while it was read.
 
     Raises:
         DataError: an event outside the sensor, a polarity other than 0 and 1, or time running backwards.
@@ -36,6 +38,7 @@ class Recording:
     sensor: tuple[int, int]
     label: int = -1
     name: str = ""
+    repairs: Repairs = NONE
 
     def __post_init__(self) -> None:
         if self.events.dtype != EVENT_DTYPE:
@@ -121,7 +124,7 @@ def load_packed(path: Path, sensor: tuple[int, int] | None = None) -> list[Recor
     """
     data = read_arrays(path, "packed recordings")
     try:
-        _check_shape(data)
+        check_packed(data)
         labels, offsets = data["label"], data["off"]
         names = data.get("name", np.array([f"{path.stem}[{i}]" for i in range(len(labels))]))
         size = sensor or sensor_of(data)
@@ -134,8 +137,12 @@ def load_packed(path: Path, sensor: tuple[int, int] | None = None) -> list[Recor
     ]
 
 
-def _check_shape(data: dict[str, np.ndarray]) -> None:
-    """Every key, and offsets that cut the events into as many recordings as there are labels."""
+def check_packed(data: dict[str, np.ndarray]) -> None:
+    """That the arrays are those of `save_packed`; the events themselves are checked by `Recording`.
+
+    Raises:
+        DataError: a key is missing, or offsets, labels, names and events do not fit together.
+    """
     missing = [key for key in _PACKED_KEYS if key not in data]
     if missing:
         needed = ", ".join(_PACKED_KEYS)
