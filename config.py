@@ -20,7 +20,17 @@ class _Section(BaseModel):
 class DataConfig(_Section):
     """Where events come from and how they become frames."""
 
-    source: str = Field("gestures", description="gestures | digits | npz:DIR (train.npz, test.npz) | folder:DIR")
+    source: str = Field(
+        "gestures",
+        description="gestures | digits | npz:DIR (train.npz, test.npz) | folder:DIR | dvs128gesture:DIR | "
+        "gait-day:DIR | gait-night:DIR | dailyaction:DIR | nmnist:DIR",
+    )
+    on_fault: Literal["refuse", "repair"] = Field(
+        "refuse", description="files cut short, time that runs backwards, addresses outside the sensor"
+    )
+    sensor: tuple[PositiveInt, PositiveInt] | None = Field(
+        None, description="(H, W) in pixels that wins over what files say"
+    )
     train: int = Field(660, ge=1, description="recordings to generate for training (generated sources)")
     test: int = Field(110, ge=1, description="recordings to generate for testing (generated sources)")
     test_share: float = Field(0.2, gt=0, lt=1, description="share of each class kept for testing (folder source)")
@@ -38,7 +48,7 @@ class DataConfig(_Section):
         "time", description="time: bins of dt_us; count: T bins with equally many events, over the whole recording"
     )
     window: Literal["start", "random"] = Field(
-        "start", description="training clips: the start of a recording, or T bins from anywhere in it, anew each epoch"
+        "start", description="training clips: the start of a recording, or T bins from anywhere in it"
     )
     clips: int = Field(1, ge=1, description="evenly spaced clips of a recording that vote where a network is judged")
     vote: Literal["majority", "rates"] = Field(
@@ -49,6 +59,11 @@ class DataConfig(_Section):
 class ModelConfig(_Section):
     """The network: convolutions with neurons, then dense layers with neurons, the last of them the output."""
 
+    family: Literal["chain", "sew"] = Field(
+        "chain",
+        description="chain: convolutions one after the other; sew: SEW-ResNet, two residual blocks of two 3x3 "
+        "convolutions for each entry of channels, behind a 7x7 convolution and a max pool",
+    )
     channels: tuple[PositiveInt, ...] = Field((16, 32, 32), description="channels of each convolution")
     strides: tuple[PositiveInt, ...] = Field((2, 2, 2), description="spatial reduction of each convolution")
     reduction: Literal["pool", "stride", "spike_max", "spike_mean"] = Field(
@@ -65,6 +80,14 @@ class ModelConfig(_Section):
         "channel and spatial",
     )
     lam: float = Field(0.5, gt=0, lt=1, description="ASA's share of important channels and steps")
+    asa_mode: Literal["clip", "batch"] = Field(
+        "clip",
+        description="clip: ASA ranks each clip by itself (the paper); batch: by the union over a batch (its "
+        "published code: a clip's result depends on the others beside it, in evaluation too)",
+    )
+    learn_importance: bool = Field(
+        False, description="gradients for ASA's importance weights, straight-through; published: none"
+    )
     static_share: float = Field(
         0.3, ge=0, le=1, description="share of training clips that see ASA's mean gate, as a chip will"
     )
@@ -178,7 +201,10 @@ class Config(_Section):
     gates: GatesConfig = GatesConfig()
     adapt: AdaptConfig = AdaptConfig()
     chips: ChipsConfig = ChipsConfig()
-    energy_profile: str = Field("horowitz45-fp32", description="technology profile of energy/profiles")
+    energy_profile: str = Field("horowitz45-fp32", description="technology profile of energy/profiles, or FILE.toml")
+    energy_rule: Literal["mixed", "chip", "paper", "rate-flops", "ann", "qnn"] = Field(
+        "mixed", description="what is booked as an operation; the report shows all of them"
+    )
 
 
 def load_config(path: Path | None = None, overrides: tuple[str, ...] = ()) -> Config:

@@ -14,6 +14,7 @@ import typer
 
 from spikefold.commands import about, run
 from spikefold.commands.chips import chips
+from spikefold.commands.energy import calibrate, diff, energy
 from spikefold.commands.export import export
 from spikefold.commands.fit import fit
 from spikefold.commands.inspect import inspect
@@ -28,8 +29,11 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "export": export,
     "simulate": run.simulate,
     "validate": run.validate,
-    "energy": run.energy,
+    "energy": energy,
     "report": run.report,
+    "analyse": run.analyse,
+    "diff": diff,
+    "calibrate": calibrate,
     "chips": chips,
     "inspect": inspect,
     "fit": fit,

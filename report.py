@@ -12,7 +12,9 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from spikefold import __version__
-from spikefold.energy.report import energy_bars
+from spikefold.energy.clips import FILE, load_clips
+from spikefold.energy.outputs import read_energy
+from spikefold.energy.report import energy_bars, uncertainty_section
 from spikefold.hardware.report import input_and_layers, output_rasters, spikes_per_layer
 from spikefold.hardware.samna_probe import samna_status, why_not
 from spikefold.hardware.trace import Trace, load_trace
@@ -23,6 +25,7 @@ from spikefold.session import (
     EVENTS,
     EXPORT,
     FOLD,
+    RESULTS,
     SIMULATE,
     TRAIN,
     VALIDATE,
@@ -53,7 +56,7 @@ def assemble(session: Session) -> dict[str, Any]:
     exported = read_json(session.path(EXPORT) / "export.json")
     simulated = read_json(session.path(SIMULATE) / "simulate.json")
     parity = read_json(session.path(VALIDATE) / "validate.json")
-    energy = read_json(session.path(ENERGY) / "energy.json")
+    energy = read_energy(session.path(ENERGY) / RESULTS)
     board = _board(session)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -145,6 +148,7 @@ def render(session: Session, report: dict[str, Any]) -> str:
     # the steps between are in the table; pictures show the ends
     shown = [name for name in report["accuracy"] if "." not in name and name != "static"]
     traces = {name: load_trace(session.path(SIMULATE) / f"trace.{name}.npz") for name in shown}
+    clips = load_clips(session.path(ENERGY) / FILE)
     clip = _clearest(traces["float"], len(report["classes"]), test.labels)
     classes = tuple(report["classes"])
     pictures = {
@@ -152,6 +156,7 @@ def render(session: Session, report: dict[str, Any]) -> str:
         "rasters": output_rasters(traces, classes, clip, int(test.labels[clip])),
         "spikes": spikes_per_layer(traces),
         "energy": energy_bars({name: report["energy"]["networks"][name] for name in shown}),
+        "spread": uncertainty_section(report["energy"], {name: clips.networks[name] for name in shown}),
     }
     environment = Environment(undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))

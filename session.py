@@ -31,21 +31,23 @@ if TYPE_CHECKING:  # the command line must start without loading NumPy and PyTor
 CONFIG = "config.toml"
 NETWORK, TWIN = "network", "vanilla"
 TRAIN, FOLD, ADAPT, EXPORT = "1_train", "2_fold", "3_adapt", "4_export"
-SIMULATE, VALIDATE, ENERGY = "5_simulate", "6_validate", "7_energy"
+SIMULATE, VALIDATE, ENERGY, ANALYSE = "5_simulate", "6_validate", "7_energy", "8_analyse"
 READ_BY = {
-    TRAIN: (FOLD, ADAPT, EXPORT, SIMULATE, VALIDATE, ENERGY),
+    TRAIN: (FOLD, ADAPT, EXPORT, SIMULATE, VALIDATE, ENERGY, ANALYSE),
     FOLD: (ADAPT, EXPORT, SIMULATE, VALIDATE, ENERGY),
     ADAPT: (EXPORT, SIMULATE, VALIDATE, ENERGY),
     EXPORT: (SIMULATE, VALIDATE, ENERGY),
     SIMULATE: (ENERGY,),
     VALIDATE: (),
     ENERGY: (),
+    ANALYSE: (),
 }
 """For each stage those that were computed from it, and are stale once it runs again."""
 _REPORTS = ("report.json", "report.html")
 LATEST = "latest"
 EVENTS = "events"
 """The rung of an event-driven chip, as ``speck2f.events``."""
+RESULTS = "energy.json"
 BOARD = "board.json"
 """In the folder of validation: what a board did."""
 

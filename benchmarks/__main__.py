@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks import engines, event_driven, generators
+from benchmarks import counting, engines, event_driven, generators, training
 
 torch.set_num_threads(1)
-for benchmark in (engines, event_driven, generators):
+for benchmark in (engines, event_driven, counting, training, generators):
     print(benchmark.__doc__.splitlines()[0])
     for name, figure in benchmark.table():
         print(f"  {name:<44} {figure}")

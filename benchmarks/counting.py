@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counting the operations of a running network beside other counters: time against the plain forward, and what they count.
+"""Counting the operations of a running network: spikefold, SpikingJelly and NeuroBench against the plain forward.
 
-The small network is the one that the tools were compared on (T 8, N 4, 2x32x32), the other has the size of a DVS recording
-(T 4, N 2, 2x128x128, 64 channels). Every figure is the median of ratios to a plain forward in the same round, process
-time; each counter sees one batch and pays its set-up in it. Counts are those of the very batch.
+The small network is the one that the tools were compared on (T 8, N 4, 2x32x32), the other has the size of a DVS
+recording (T 4, N 2, 2x128x128, 64 channels). Every figure is the median of ratios to a plain forward in the same
+round, process time; each counter sees one batch and pays its set-up in it, ours once more over several. The counts
+are those of that batch.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from torch import nn
 import spikefold.energy
 
 ROUNDS = {"small": 25, "DVS-sized": 7}
+BATCHES = 5
 
 
 def table() -> Iterator[tuple[str, str]]:
@@ -33,18 +35,20 @@ def table() -> Iterator[tuple[str, str]]:
         if not missing:
             counters["NeuroBench SynapticOperations"] = _neurobench
         counted = {title: counter(network, frames) for title, counter in counters.items()}
+        counters[f"spikefold, {BATCHES} batches"] = _ours_on_many
         plain, ratios = _timed(network, frames, counters, ROUNDS[name])
         yield f"{name}, plain forward", f"{plain * 1e3:9.1f} ms"
         for title in counters:
             low, high = min(ratios[title]), max(ratios[title])
             figure = f"{statistics.median(ratios[title]):6.2f} x  (min {low:.2f}, max {high:.2f})"
-            yield f"{name}, {title}", f"{figure}  {counted[title]}"
+            yield f"{name}, {title}", f"{figure}  {counted.get(title, '')}"
         if missing:
             yield f"{name}, NeuroBench", f"NOT RUN: {missing}"
 
 
 def small() -> tuple[nn.Sequential, torch.Tensor]:
     """The network of the comparison of tools, variant A, and its frames."""
+    torch.manual_seed(0)
     parts = [
         _conv(2, 16), layer.BatchNorm2d(16, step_mode="m"), _lif(), layer.AvgPool2d(2, step_mode="m"),
         _conv(16, 32), layer.BatchNorm2d(32, step_mode="m"), _lif(), layer.MaxPool2d(2, step_mode="m"),
@@ -56,6 +60,7 @@ def small() -> tuple[nn.Sequential, torch.Tensor]:
 
 def dvs_sized() -> tuple[nn.Sequential, torch.Tensor]:
     """64 channels at 128x128."""
+    torch.manual_seed(0)
     parts = [_conv(2, 64), layer.BatchNorm2d(64, step_mode="m"), _lif(), layer.MaxPool2d(2, step_mode="m"),
              _conv(64, 64), layer.BatchNorm2d(64, step_mode="m"), _lif(), layer.MaxPool2d(2, step_mode="m"),
              layer.Flatten(step_mode="m"), layer.Linear(64 * 32 * 32, 11, step_mode="m"), _lif()]  # fmt: skip
@@ -77,7 +82,6 @@ def _frames(steps: int, clips: int, side: int) -> torch.Tensor:
 
 def _lively(network: nn.Sequential, frames: torch.Tensor) -> tuple[nn.Sequential, torch.Tensor]:
     """Batch norm calibrated on the frames, so that layers with random weights spike."""
-    torch.manual_seed(0)
     for part in network:
         if isinstance(part, nn.BatchNorm2d):
             part.momentum = 1.0
@@ -104,9 +108,11 @@ def _timed(
     ratios: dict[str, list[float]] = {title: [] for title in counters}
     for _ in range(rounds):
         for title, counter in counters.items():
+            _plain(network, frames)  # what the counter before left in the caches
             plain = _seconds(_plain, network, frames)
             plains.append(plain)
-            ratios[title].append(_seconds(counter, network, frames) / plain)
+            batches = BATCHES if counter is _ours_on_many else 1
+            ratios[title].append(_seconds(counter, network, frames) / (batches * plain))
     return statistics.median(plains), ratios
 
 
@@ -119,6 +125,10 @@ def _seconds(run: Callable[..., object], network: nn.Module, frames: torch.Tenso
 def _ours(network: nn.Module, frames: torch.Tensor) -> str:
     total = spikefold.energy.profile(network, frames).total
     return f"pairs {total.pairs:,}, events {total.events:,}, dense {total.dense:,}"
+
+
+def _ours_on_many(network: nn.Module, frames: torch.Tensor) -> None:
+    spikefold.energy.profile(network, [frames] * BATCHES)
 
 
 def _spikingjelly(network: nn.Module, frames: torch.Tensor, **counters: Any) -> str:

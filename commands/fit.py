@@ -105,8 +105,8 @@ def _tell(report: FitReport, content: dict[str, Any]) -> None:
             typer.echo(f"  {rule}")
             for issue in [issue for issue in report.violations if issue.rule == rule]:
                 typer.echo(f"    {issue.where}: {issue.got}; allowed: {issue.limit}. To do: {issue.hint}")
-        return
-    typer.echo(f"{report.network} fits {report.chip}")
+    else:
+        typer.echo(f"{report.network} fits {report.chip}")
     if report.resources is None:
         return
     found = report.resources

@@ -20,7 +20,7 @@ _DEPENDS_ON = {
     "fold": ("gates", "adapt", "chips"),
     "adapt": ("adapt",),
     "validate": ("chips",),
-    "energy": ("energy_profile",),
+    "energy": ("energy_profile", "energy_rule"),
 }
 """For each stage the sections of the configuration that may still change when it runs again."""
 STAGES = ("train", "fold", "adapt", "export", "simulate", "validate", "energy")
@@ -69,7 +69,7 @@ def stage(name: str) -> Callable[[Session], None]:
     return found
 
 
-def _again(name: str, folder: Path, overrides: list[str], screen: Screen) -> None:
+def again(name: str, folder: Path, overrides: list[str], screen: Screen) -> None:
     """Run one stage of a run, with settings that only it and later stages depend on."""
     session = open_session(folder, screen, tuple(overrides), _DEPENDS_ON.get(name, ()))
     stage(name)(session)
@@ -83,7 +83,7 @@ def stage_command(name: str, summary: str) -> Callable[..., None]:
 
     def command(folder: RunFolder = LATEST_RUN, sets: Sets = None, quiet: Quiet = False) -> None:
         with guarded(quiet) as screen:
-            _again(name, folder, sets or [], screen)
+            again(name, folder, sets or [], screen)
 
     command.__doc__ = summary
     return command
@@ -94,12 +94,15 @@ def adapt(
 ) -> None:
     """Fine-tune the folded network in each chip's own integers, within a budget of operations if you like."""
     with guarded(quiet) as screen:
-        _again("adapt", folder, list(sets or []) + _budgeted(synops_budget), screen)
+        again("adapt", folder, list(sets or []) + _budgeted(synops_budget), screen)
 
 
 fold = stage_command("fold", "Calibrate the attention, choose its static form, fold, and give each chip its neurons.")
 simulate = stage_command("simulate", "Run every network of an exported run over the test set.")
-energy = stage_command("energy", "Count operations of a simulated run and price them.")
+
+
+_ANALYSE = "Firing rates, spike features and potentials of the network and its twin, as the paper measures them."
+analyse = stage_command("analyse", _ANALYSE)
 
 
 def validate(
@@ -113,7 +116,7 @@ def validate(
     """Compare all runners of each chip spike for spike, or a board with its simulator; exit 1 where they differ."""
     with guarded(quiet) as screen:
         if on is None:
-            _again("validate", folder, sets or [], screen)
+            again("validate", folder, sets or [], screen)
             return
         from spikefold.stages.on_board import validate_on
 

@@ -30,6 +30,33 @@ class AttentionCost:
         return self.gate_macs + self.map_macs + self.mlp_macs
 
 
+_SA_TAPS = 7 * 7 * 2
+"""Taps of SA's spatial convolution: 7x7 over two maps (the paper's parameter count, +98 a layer)."""
+
+
+def cost_of(kind: str, shapes: Mapping[str, tuple[int, int, int]], steps: int, clips: int) -> AttentionCost:
+    """MACs that an attention adds over a run.
+
+    ASA as in `attention_cost`. SA: ``T C H W`` gate products and one 7x7 convolution of two maps at every step. TCSA:
+    three products an element (time, channel, place), SA's convolutions, and for each clip two dense pairs, T to T/4
+    and C to C/4 and back, on a mean and a maximum.
+
+    Args:
+        kind: ``model.attention``.
+        shapes: output ``(C, H, W)`` of the attention layers, by name.
+        steps: T.
+        clips: N.
+    """
+    if kind in ("sa", "tcsa"):
+        elements = sum(steps * c * h * w for c, h, w in shapes.values()) * clips
+        maps = sum(steps * _SA_TAPS * h * w for _, h, w in shapes.values()) * clips
+        if kind == "sa":
+            return AttentionCost(elements, maps)
+        dense = sum(4 * (side * max(1, side // 4)) for c, _, _ in shapes.values() for side in (steps, c)) * clips
+        return AttentionCost(3 * elements, maps, dense)
+    return attention_cost(shapes, steps, clips, mlp=kind == "asa1") if kind != "none" else AttentionCost()
+
+
 def attention_cost(shapes: Mapping[str, tuple[int, int, int]], steps: int, clips: int, *, mlp: bool) -> AttentionCost:
     """MACs of dynamic ASA over a run, for attention layers of output shape ``(C, H, W)`` by name.
 

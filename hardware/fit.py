@@ -19,7 +19,7 @@ class FitReport:
         chip: its name.
         network: what was asked about, for people.
         violations: every broken rule; ``where`` is the layer, ``got`` what it uses, ``limit`` what is allowed.
-        resources: what it takes; None where it does not fit, and for chips that count nothing.
+        resources: what it takes; None for a chip that counts only what fits, and where it does not.
     """
 
     chip: str
@@ -63,7 +63,9 @@ def fit_report(network: Network, chip: Chip, name: str = "") -> FitReport:
     """
     integer, refused = _integer(network, chip)
     found = _joined(chip.violations(network if integer is None else integer), refused)
-    counted = chip.resources(integer) if chip.resources and integer is not None and not found else None
+    counted = None
+    if chip.resources and (chip.counts_any or (integer is not None and not found)):
+        counted = chip.resources(network if integer is None else integer)
     return FitReport(chip.name, name, tuple(found), counted)
 
 

@@ -81,6 +81,7 @@ LOIHI2 = Chip(
     gate_forms=_GATE_FORMS,
     rules=rules_of(*RULES),
     resources=loihi_cores.resources,
+    counts_any=True,
 )
 LOIHI1 = Chip(
     "loihi1",

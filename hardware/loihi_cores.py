@@ -50,7 +50,10 @@ class DenseSplit:
 
 
 def resources(network: Network) -> Resources:
-    """Cores and chips of an integer network that keeps every rule; an estimate, within a core a dense layer."""
+    """Cores and chips of a network, within a core a dense layer: an estimate.
+
+    A real network is counted at the widest weights; one that breaks rules, as if its layers could be placed.
+    """
     layers = tuple(_use(network, layer) for layer in network if isinstance(layer.op, Conv2d | Dense))
     chips = -(-sum(use.cores for use in layers) // CORES)
     return Resources(layers, chips, "neurocores", estimate=True, placement={})
@@ -62,7 +65,9 @@ def _use(network: Network, layer: Layer) -> Use:
         channels, height, width = network.shapes[layer.name]
         cores = -(-width // columns) * -(-height // rows)
         return Use(layer.name, cores, {"neurons": (columns * rows * channels, NEURONS)}, "neurons")
-    tries = dense_splits(layer.op.weight.shape[1], layer.op.weight.shape[0], weight_bits(layer.op.weight))
+    weight = layer.op.weight
+    bits = weight_bits(weight) if np.issubdtype(weight.dtype, np.integer) else _WIDTHS[-1]
+    tries = dense_splits(weight.shape[1], weight.shape[0], bits)
     first, last = tries[0], tries[-1]
     memory = {"neurons": (last.neurons, NEURONS), "synaptic words": (last.words, SYNAPTIC_WORDS)}
     by_neurons = first.neurons / NEURONS > first.words / SYNAPTIC_WORDS

@@ -16,20 +16,19 @@ from jinja2 import Environment, StrictUndefined
 from spikefold import __version__
 from spikefold.files import replacing_folder
 from spikefold.npz import write_arrays
-from spikefold.session import NETWORK, TRAIN, TWIN, Session, write_json, write_text
+from spikefold.session import ANALYSE, NETWORK, TRAIN, TWIN, Session, write_json, write_text
 from spikefold.train import analysis_figures, checkpoint, potential_figures
 from spikefold.train.analysis import Analysis, analyse
 from spikefold.train.analysis_values import to_arrays, to_json
 from spikefold.train.features import KINDS, Rules
 from spikefold.train.potentials import BINS, SPAN
 
-ANALYSE = "8_analyse"
 VALUES, PAGE = "analysis.json", "analysis.html"
 SCHEMA_VERSION = 1
 _TEMPLATE = Path(__file__).parents[1] / "analysis.html.jinja"
 
 
-def analyse_stage(session: Session, rules: Rules | None = None, batch: int = 10) -> dict[str, Any]:
+def analyse_stage(session: Session, rules: Rules | None = None, batch: int = 4) -> dict[str, Any]:
     """Write the counts of each network, ``analysis.json`` and a page that needs nothing else; return the values.
 
     Args:
@@ -51,7 +50,7 @@ def analyse_stage(session: Session, rules: Rules | None = None, batch: int = 10)
         name: analyse(model, test.frames, rules, batch, partial(session.reporter.progress, f"analyse {name}"))
         for name, model in models.items()
     }
-    values = {
+    values: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION, "spikefold": __version__, "run": session.folder.name,
         "data": session.config.data.source, "clips": len(test), "steps": len(test.frames),
         "classes": list(network.classes), "rules": asdict(rules), "kinds": list(KINDS),

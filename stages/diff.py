@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """``spikefold diff RUN_A RUN_B``: what two finished runs differ in, network by network, with intervals.
 
-Clip by clip where both saw the same test clips (equal frames and labels), else as two samples, and it says so. Every
-difference is B minus A. Nothing is simulated and no data set is loaded: all of it stands in the files of the two runs.
+Clip by clip where both saw the same test clips (equal frames and labels), else as two samples, and it says so.
+Every difference is B minus A. Nothing is simulated and no data set is loaded: the files of the runs have it all.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from typing import Any
 from pydantic import BaseModel
 
 from spikefold.config import load_config
-from spikefold.energy.clips import FILE, NetworkClips, RunClips, load_clips
-from spikefold.energy.difference import accuracy_difference, difference
+from spikefold.energy.clips import FILE, RunClips, load_clips
+from spikefold.energy.difference import compare
 from spikefold.energy.outputs import read_energy
 from spikefold.errors import DataError, Issue
 from spikefold.session import CONFIG, ENERGY, SIMULATE
 
 SCHEMA = "spikefold.diff/1"
 _NEEDED = {
-    CONFIG: "spikefold run",
     f"{SIMULATE}/simulate.json": "spikefold simulate",
     f"{ENERGY}/energy.json": "spikefold energy",
     f"{ENERGY}/{FILE}": "spikefold energy",
@@ -64,8 +63,10 @@ def diff_runs(a: Path, b: Path, seed: int = 0) -> dict[str, Any]:
             for key in sorted({*configs[0], *configs[1]}) if configs[0].get(key) != configs[1].get(key)
         },
         "networks": {
-            name: _networks(first.networks[name], second.networks[name], not why, seed)
-            | _energy(first.networks[name], second.networks[name], _why_no_price(*prices, name), not why, seed)
+            name: _priced_alike(
+                compare(first.networks[name], second.networks[name], paired=not why, seed=seed),
+                _why_no_price(prices[0], prices[1], name),
+            )
             for name in shared
         },
         "only_in_a": [name for name in first.networks if name not in second.networks],
@@ -74,13 +75,19 @@ def diff_runs(a: Path, b: Path, seed: int = 0) -> dict[str, Any]:
 
 
 def _check_complete(*runs: Path) -> None:
-    issues = [
-        Issue("complete run", str(run), f"no {file}", "all stages up to energy", f"`{command} {run}`")
-        for run in runs for file, command in _NEEDED.items() if not (run / file).is_file()
-    ]  # fmt: skip
+    issues = []
+    for run in runs:
+        if not (run / CONFIG).is_file():
+            hint = f"a run is a folder with {CONFIG}; `spikefold run` makes one"
+            issues.append(Issue("run", str(run), f"no {CONFIG}", "a run folder", hint))
+            continue
+        issues += [
+            Issue("complete run", str(run), f"no {file}", "all stages up to energy", f"`{command} {run}`")
+            for file, command in _NEEDED.items()
+            if not (run / file).is_file()
+        ]
     if issues:
-        raise DataError("only finished runs can be compared", issues=issues,
-                        hint="run the stages that are missing")  # fmt: skip
+        raise DataError("only finished runs can be compared", issues=issues, hint="run the stages that are missing")
 
 
 def _why_unpaired(a: RunClips, b: RunClips) -> str:
@@ -92,34 +99,18 @@ def _why_unpaired(a: RunClips, b: RunClips) -> str:
     return ""
 
 
-def _networks(a: NetworkClips, b: NetworkClips, paired: bool, seed: int) -> dict[str, Any]:
-    found: dict[str, Any] = {"accuracy": accuracy_difference(a.right, b.right, paired=paired).to_json()}
-    for name in ("spikes", "synops"):
-        found[name] = difference(a.quantities[name], b.quantities[name], paired=paired, seed=seed).to_json()
-    found["layers"] = {}
-    if a.layers == b.layers:
-        for index, layer in enumerate(a.layers):
-            found["layers"][layer] = {
-                key: difference(*(getattr(one, field)[index].sum(axis=0) for one in (a, b)),
-                                paired=paired, seed=seed).to_json()
-                for key, field in (("synops", "events"), ("spikes", "spikes"))
-            }  # fmt: skip
-    return found
-
-
-def _energy(a: NetworkClips, b: NetworkClips, why: str, paired: bool, seed: int) -> dict[str, Any]:
-    if a.energy_pj is None or b.energy_pj is None:
-        why = why or "a constant of the profile is unknown"
-    if why or a.energy_pj is None or b.energy_pj is None:
-        return {"energy_pj": None, "energy_why": why}
-    return {"energy_pj": difference(a.energy_pj, b.energy_pj, paired=paired, seed=seed).to_json(), "energy_why": ""}
+def _priced_alike(found: dict[str, Any], why: str) -> dict[str, Any]:
+    """Leave the energy out where the two estimates are no comparison, and say why."""
+    if found["energy_pj"] is None:
+        return found | {"energy_why": why or "a constant of the profile is unknown"}
+    return found | {"energy_why": why} | ({"energy_pj": None} if why else {})
 
 
 def _why_no_price(a: dict[str, Any], b: dict[str, Any], name: str) -> str:
     """Why two estimates are no comparison: other constants or another counting rule; empty where they are one."""
     if a["profile"] != b["profile"]:
         return f"other constants: {a['profile'].get('name')} and {b['profile'].get('name')}"
-    rules = [energy["networks"][name]["budget"].get("rule") for energy in (a, b)]
+    rules = [energy["networks"][name]["budget"]["rule_name"] for energy in (a, b)]
     return "" if rules[0] == rules[1] else f"other counting rules: {rules[0]} and {rules[1]}"
 
 

@@ -1,60 +1,117 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``7_energy``: count the operations of every rung of the ladder, price them, Eq. 11 against the twin."""
+"""``7_energy``: count the operations of every rung of the ladder, price them, Eq. 11 against the twin.
+
+It holds ``energy.json`` (counts, prices, spread over the clips, sensitivity), ``clips.npz`` (the same clip by clip,
+for `spikefold diff`), ``layers.csv`` and ``energy.md``.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from spikefold.config import ModelConfig
-from spikefold.energy.budget import (
-    AttentionCost,
-    Budget,
-    Profile,
-    attention_cost,
-    budget,
-    equation_11,
-    load_profile,
-)
-from spikefold.energy.counts import count
+from spikefold.energy.attention_cost import AttentionCost, cost_of
+from spikefold.energy.budget import Budget, Profile, budget, load_profile, side_by_side
+from spikefold.energy.clips import FILE, RunClips, identity, network_clips, save_clips
+from spikefold.energy.counts import Counts, count
+from spikefold.energy.difference import compare
+from spikefold.energy.equation_11 import equation_11
+from spikefold.energy.input_rates import input_rates
+from spikefold.energy.outputs import energy_json, layers_csv, markdown, read_energy
+from spikefold.energy.profile_data import profile_names
+from spikefold.energy.sensitivity import Constant, constants, tornado
+from spikefold.errors import ConfigError
 from spikefold.export.io import load_network
 from spikefold.export.network import Network
 from spikefold.export.ops import Gate
-from spikefold.hardware.trace import load_trace
-from spikefold.session import ENERGY, FOLD, SIMULATE, TWIN, Session, read_json, write_json
+from spikefold.hardware.accuracy import predictions
+from spikefold.hardware.trace import Trace, load_trace
+from spikefold.session import ENERGY, FOLD, RESULTS, SIMULATE, TWIN, Session, read_json, write_text
 
 
 def energy_stage(session: Session) -> None:
     """Write counts and budgets by rung; only the trained network pays for dynamic attention."""
-    profile = load_profile(session.config.energy_profile)
+    profile, others = load_profile(session.config.energy_profile), list(_other_profiles(session))
     test, simulated = session.clips("test"), session.path(SIMULATE)
     unfolded = load_network(session.path(FOLD) / "unfolded")
-    cost = _attention_cost(unfolded, session.config.model, len(test))
-    networks = {}
-    for name, rung in read_json(simulated / "simulate.json").items():
+    rungs = read_json(simulated / "simulate.json")
+    networks, budgets, clips = {}, {}, {}
+    for name, rung in rungs.items():
         # the twin has the same connections: batch norm, pools and gates carry no synapses
-        network = load_network(session.folder / rung["network"])
-        counts = count(network, test.frames, load_trace(simulated / f"trace.{name}.npz"))
-        networks[name] = counts, budget(counts, profile, cost if name == "float" else None)
-    results: dict[str, Any] = {"profile": profile.model_dump(mode="json")}
-    if TWIN in networks:
-        twin = networks[TWIN][1]
+        network, trace = load_network(session.folder / rung["network"]), load_trace(simulated / f"trace.{name}.npz")
+        counts = count(network, test.frames, trace)
+        kind = session.config.model.attention if name == "float" else "none"
+        cost, one = (_attention_cost(unfolded, kind, number) for number in (len(test), 1))
+        rule, rates = session.config.energy_rule, input_rates(network, test.frames, trace)
+        found = budgets[name] = budget(counts, profile, cost, rule=rule, rates=rates)
+        right = predictions(trace.output_counts(network.classes)) == test.labels
+        clips[name] = network_clips(counts, right, _price_of_a_clip(profile, one, rule))
+        sides = side_by_side(counts, profile, rates, cost)
+        elsewhere = dict(_elsewhere(counts, others, cost))
+        swings = tornado({key: side.operations for key, side in sides.items()}, found.rule_name, _known(profile),
+                         elsewhere)  # fmt: skip
+        networks[name] = {
+            "counts": counts.to_json(), "budget": found.to_json(),
+            "rules": {key: {"mac": side.mac_per_clip, "ac": side.ac_per_clip, "energy_pj": side.energy_pj_per_clip,
+                            "rule": side.rule} for key, side in sides.items()},
+            "uncertainty": {key: spread.to_json() for key, spread in
+                            clips[name].distributions(session.config.seed).items()},
+            "sensitivity": swings.to_json(),
+        }  # fmt: skip
+    results: dict[str, Any] = {"profile": profile.model_dump(mode="json"), "networks": networks}
+    if TWIN in budgets:
+        static = _same_geometry(unfolded, session, profile)
         results["eq11"] = {
-            "dynamic": equation_11(networks["float"][1], twin, profile).to_json(),
-            "static": equation_11(_same_geometry(unfolded, session, profile), twin, profile).to_json(),
+            "dynamic": equation_11(budgets["float"], budgets[TWIN], profile).to_json(),
+            "static": equation_11(static, budgets[TWIN], profile).to_json(),
         }
-    results["networks"] = {name: {"counts": c.to_json(), "budget": b.to_json()} for name, (c, b) in networks.items()}
+        results["paired"] = compare(clips[TWIN], clips["float"], paired=True)
     with session.writing(ENERGY) as folder:
-        write_json(folder / "energy.json", results)
-    for name, (c, b) in networks.items():
-        session.reporter.line(f"{name}: {b.energy_pj_per_clip / 1e6:.3f} uJ per clip, NASFR {c.nasfr:.4f}")
+        write_text(folder / RESULTS, energy_json(results))
+        save_clips(RunClips(identity(test.frames), identity(test.labels), clips), folder / FILE)
+        written = read_energy(folder / RESULTS)
+        write_text(folder / "layers.csv", layers_csv(written))
+        write_text(folder / "energy.md", markdown(written, {name: rung["accuracy"] for name, rung in rungs.items()}))
+    for name, found in budgets.items():
+        nasfr = networks[name]["counts"]["nasfr"]
+        session.reporter.line(f"{name}: {found.energy_pj_per_clip / 1e6:.3f} uJ per clip, NASFR {nasfr:.4f}")
+
+
+def _other_profiles(session: Session) -> Iterator[Profile]:
+    yield from (load_profile(name) for name in profile_names() if name != session.config.energy_profile)
+
+
+def _known(profile: Profile) -> tuple[Constant, ...]:
+    return constants({"mac": profile.energy_pj.mac, "ac": profile.energy_pj.ac})
+
+
+def _price_of_a_clip(profile: Profile, attention: AttentionCost, rule: str) -> Any:
+    """What prices one clip; None where the rule multiplies with rates, which a clip alone has not."""
+    if rule in ("paper", "rate-flops"):
+        return None
+    return lambda one: budget(one, profile, attention, rule=rule).energy_pj_per_clip
+
+
+def _elsewhere(counts: Counts, profiles: list[Profile], cost: AttentionCost) -> Iterator[tuple[str, float]]:
+    """The same operations under other profiles; those that lack a number or mix kinds are left out."""
+    for profile in profiles:
+        try:
+            yield profile.name, budget(counts, profile, cost).energy_pj_per_clip
+        except ConfigError:
+            continue
 
 
 def _same_geometry(unfolded: Network, session: Session, profile: Profile) -> Budget:
     """The static network's spikes on the unfolded connections: Eq. 11 is to see attention alone, not folding."""
-    trace = load_trace(session.path(SIMULATE) / "trace.folded.npz")
-    return budget(count(unfolded, session.clips("test").frames, trace), profile)
+    trace, frames = load_trace(session.path(SIMULATE) / "trace.folded.npz"), session.clips("test").frames
+    return _budget(unfolded, trace, session, profile, count(unfolded, frames, trace))
 
 
-def _attention_cost(unfolded: Network, config: ModelConfig, clips: int) -> AttentionCost:
+def _budget(network: Network, trace: Trace, session: Session, profile: Profile, counts: Counts) -> Budget:
+    rates = input_rates(network, session.clips("test").frames, trace)
+    return budget(counts, profile, rule=session.config.energy_rule, rates=rates)
+
+
+def _attention_cost(unfolded: Network, kind: str, clips: int) -> AttentionCost:
     shapes = {layer.name: unfolded.shapes[layer.name] for layer in unfolded if isinstance(layer.op, Gate)}
-    return attention_cost(shapes, unfolded.input.steps, clips, mlp=config.attention == "asa1")
+    return cost_of(kind, shapes, unfolded.input.steps, clips)

@@ -1,37 +1,119 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``1_train``: the network and, if it has attention, its vanilla twin."""
+"""``1_train``: the network and, if it has attention, its vanilla twin.
+
+After every epoch the state of each training goes to ``RUN/.1_train.state/``, with the configuration beside it. The
+folder is removed when the stage is done; until then the same command goes on where it was stopped.
+"""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
+from spikefold.config import Config, load_config, to_toml
 from spikefold.energy.budget import load_profile
+from spikefold.errors import DataError
 from spikefold.export.targets import require
 from spikefold.hardware.registry import chip_named
-from spikefold.session import NETWORK, TRAIN, TWIN, Session, keep_config, write_json
+from spikefold.session import CONFIG, NETWORK, TRAIN, TWIN, Session, keep_config, write_json, write_text
+from spikefold.train.checkpoint import load
+from spikefold.train.clips import Windows
+from spikefold.train.device import device_for
+from spikefold.train.evaluate import judged
 from spikefold.train.models import final_map
+from spikefold.train.parallel import Ranks, joined
+from spikefold.train.recipe import PROTOCOLS, Plan, plan
+from spikefold.train.state import Epoch
 from spikefold.train.twins import Job, train_all
+
+STATES = f".{TRAIN}.state"
 
 
 def train_stage(session: Session) -> None:
-    """Train, and write the checkpoints and the epochs."""
+    """Train, and write the checkpoints and the epochs; under ``torchrun`` only the first process writes."""
     config = session.config
     for name in config.chips.names:
         require(chip_named(name).name)  # a chip without files must not be found out after the training
-    load_profile(config.energy_profile)
+    prices = load_profile(config.energy_profile).energy_pj
+    for price in (prices.mac, prices.ac) if config.energy_rule != "chip" else (prices.ac,):
+        price.amount  # noqa: B018  an unknown one raises, before anything is trained
+    device_for(config.train)
     final_map(config.model, session.binning.shape[1:])
-    clips = session.clips("train")
-    job = Job(config, clips, session.binning, session.dataset.classes)
-    with session.writing(TRAIN) as folder:
-        folders = {NETWORK: (config.model.attention, folder / NETWORK)}
-        if config.train.twin and config.model.attention != "none":
-            folders[TWIN] = ("none", folder / TWIN)
-        history = train_all(
-            job, folders, lambda name, e: session.reporter.progress(
-                f"train {name}", e.number, e.of, f"loss {e.loss:.3f}, accuracy {e.accuracy:.3f}"
-            ),
-        )  # fmt: skip
-        metrics = {name: [asdict(epoch) for epoch in epochs] for name, epochs in history.items()}
-        write_json(folder / "metrics.json", {"epochs": metrics, "classes": list(session.dataset.classes)})
+    planned = plan(config, session.dataset, session.binning, lambda: session.clips("train"))
+    tests = Windows(session.dataset.test, session.binning, config.data.clips)
+    states = session.folder / STATES
+    job = Job(config, planned.clips, session.binning, session.dataset.classes, planned.umpire, states)
+    with joined() as ranks:
+        if not ranks.first:
+            _train_all(session, job, session.folder, ranks)
+            return
+        if not (states / CONFIG).exists():
+            states.mkdir(parents=True, exist_ok=True)
+            write_text(states / CONFIG, to_toml(config))
+        with session.writing(TRAIN) as folder:
+            history = _train_all(session, job, folder, ranks)
+            metrics = _metrics(session, planned, history) | {"processes": ranks.count}
+            if tests.each > 1:
+                metrics["voted"] = {name: _voted(folder / name, tests, config) for name in history}
+            write_json(folder / "metrics.json", metrics)
     keep_config(session)
-    session.reporter.line(f"trained {', '.join(folders)} on {len(clips)} clips")
+    shutil.rmtree(states)
+    session.reporter.line(f"trained {', '.join(history)} on {len(planned.clips)} clips")
+    if planned.umpire is not None:
+        session.reporter.line(f"kept {PROTOCOLS[config.train.protocol]}")
+
+
+def unfinished(folder: Path) -> Config:
+    """The configuration of a training that was stopped before its end.
+
+    Raises:
+        DataError: there is none.
+    """
+    path = folder / STATES / CONFIG
+    if not path.is_file():
+        raise DataError("no unfinished training there", where=str(folder), hint="`spikefold train` starts one")
+    return load_config(path)
+
+
+def _train_all(session: Session, job: Job, folder: Path, ranks: Ranks) -> dict[str, list[Epoch]]:
+    attention = job.config.model.attention
+    folders = {NETWORK: (attention, folder / NETWORK)}
+    if job.config.train.twin and attention != "none":
+        folders[TWIN] = ("none", folder / TWIN)
+    return train_all(job, folders, lambda name, epoch: _tell(session, name, epoch), ranks)
+
+
+def _tell(session: Session, name: str, epoch: Epoch) -> None:
+    judged = "" if epoch.judged is None else f", judged {epoch.judged:.3f}"
+    session.reporter.progress(
+        f"train {name}", epoch.number, epoch.of, f"loss {epoch.loss:.3f}, accuracy {epoch.accuracy:.3f}{judged}"
+    )
+
+
+def _metrics(session: Session, planned: Plan, history: Mapping[str, list[Epoch]]) -> dict[str, Any]:
+    """The epochs of each network, which of them its weights are from, and how that was chosen."""
+    kept = {
+        name: epochs[-1] if planned.umpire is None else max(epochs, key=lambda epoch: epoch.judged or 0.0)
+        for name, epochs in history.items()
+    }
+    protocol = session.config.train.protocol
+    return {
+        "epochs": {name: [_plain(epoch) for epoch in epochs] for name, epochs in history.items()},
+        "classes": list(session.dataset.classes),
+        "protocol": {"name": protocol, "what": PROTOCOLS[protocol], "held_out": planned.held_out},
+        "chosen": {name: _plain(epoch) for name, epoch in kept.items()},
+    }  # fmt: skip
+
+
+def _plain(epoch: Epoch) -> dict[str, Any]:
+    return {key: value for key, value in asdict(epoch).items() if value is not None}
+
+
+def _voted(folder: Path, tests: Windows, config: Config) -> dict[str, Any]:
+    """Test accuracy by the vote of several clips; other stages look at the first clip of each recording."""
+    model = load(folder).model.to(device_for(config.train))
+    share = judged(model, tests, config.data.vote)
+    return {"accuracy": share, "recordings": len(tests), "clips": tests.each, "vote": config.data.vote}

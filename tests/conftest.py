@@ -17,7 +17,7 @@ settings.load_profile("unhurried")
 # for the planted faults: a failing example is enough there, the smallest one is not needed
 settings.register_profile("planted", deadline=None, phases=[Phase.explicit, Phase.generate])
 
-_SHARES_A_RUN = ("test_run.py", "test_browser.py", "test_on_board.py")
+_SHARES_A_RUN = ("test_run.py", "test_browser.py", "test_on_board.py", "test_energy_commands.py")
 
 
 @pytest.hookimpl(tryfirst=True)

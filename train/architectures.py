@@ -2,8 +2,9 @@
 """The networks of the paper by name, and two of our own that fit a Speck.
 
 ``a`` to ``d`` are those of "Inherent Redundancy in Spiking Neural Networks" (ICCV 2023) as its published code
-(BICLab/ASA-SNN, c68b2d0) builds them; the tests count their parameters. ``speck-s`` and ``speck-m`` keep the idea
-(convolution, batch norm, attention before the neuron) within the limits of Speck's nine cores.
+(BICLab/ASA-SNN, c68b2d0) builds them, ``sew18`` the one that it names only; the tests count their parameters.
+``speck-s`` and ``speck-m`` keep the idea (convolution, batch norm, attention before the neuron) within the limits of
+Speck's nine cores.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from spikefold.errors import ConfigError, nearest
 from spikefold.export.from_torch import from_torch
 from spikefold.export.network import InputSpec, Network
 from spikefold.export.passes.fold import fold
+from spikefold.export.passes.fold_global_mean import fold_global_mean
 from spikefold.train.attention import Attention
 from spikefold.train.models import SpikingNet
 
@@ -81,6 +83,13 @@ def _for_speck(channels: tuple[int, ...], strides: tuple[int, ...], voters: int)
     )
 
 
+def _residual() -> ModelConfig:
+    return ModelConfig(
+        family="sew", channels=(64, 128, 256, 512), strides=(1, 2, 2, 2), reduction="stride", dense_bias=True,
+        attention="none", static_share=0.0, neuron="if", voters=1,
+    )  # fmt: skip
+
+
 _PAPER = "BICLab/ASA-SNN (c68b2d0), the published code of the paper, -arch"
 _BY_NUMBER = "its frames hold equal numbers of events, so dt_us is nominal: a gesture of some 6 s over 20 frames"
 _FREE_KERNEL = "a stride of 2 has a 4x4 kernel: it takes the 16 words that a core gives a 3x3 kernel too"
@@ -108,6 +117,19 @@ _ALL = (
         (f"{_PAPER} D", "without its dropout of 0.5, which changes the training alone"),
     ),
     Architecture(
+        "sew18", "SEW-Res-SNN-18 of the paper (HAR-DVS)", _residual(),
+        (3, 224, 224), 8, 625_000, 300,
+        (
+            "not in the published code; the paper names SpikingJelly's SEW-ResNet, whose sew_resnet18 has these "
+            "11,330,412 parameters with 3 channels and 300 classes (11,327,276 with the 2 of polarities)",
+            "the data set has 8 frames a clip, whose length is not fixed: dt_us is nominal, 5 s over 8 frames",
+            "not published, so chosen: 224x224 pixels, as SpikingJelly's network is made for; integrate-and-fire "
+            "neurons and the arctangent; ASA in the main branch of each block, behind each batch norm, not in the "
+            "stem and the shortcuts",
+            "its spikes are added to counts, and its stem pools maxima of overlapping windows",
+        ),
+    ),
+    Architecture(
         "speck-s", "four cores of a Speck, on the frames of a", _for_speck((16, 32, 32), (2, 2, 2), 4),
         (2, 32, 32), 60, 15_000, 11,
         (
@@ -133,6 +155,8 @@ _ALL = (
 _BY_NAME = {found.name: found for found in _ALL}
 NAMES = tuple(_BY_NAME)
 """What `architecture` knows."""
+CHAINS = tuple(name for name, found in _BY_NAME.items() if found.model.family == "chain")
+"""Those of one layer after the other."""
 
 
 def architecture(name: str, classes: int | None = None, attention: str | None = None) -> Architecture:
@@ -175,8 +199,9 @@ def network(architecture: Architecture, seed: int = 0) -> Network:
         model = build(architecture)
     gates = {
         name: np.ones(module.channels)
-        for name, module in model.layers.named_children()
+        for name, module in model.layers.named_modules()
         if isinstance(module, Attention)
     }
     spec = InputSpec(architecture.shape, architecture.dt_us, architecture.steps)
-    return fold(from_torch(model.layers, spec, architecture.classes, gates))
+    real = from_torch(model.layers, spec, architecture.classes, gates)
+    return fold(fold_global_mean(real) if architecture.model.family == "sew" else real)

@@ -10,11 +10,25 @@ in two maps, which a 3x3 convolution and a sigmoid turn into a gate of ``(H, W)`
     G  = top(lam C) per step  XOR  top(lam T) per channel
     y  = x * (G * A1 + (1 - G) * A2),  A = sigmoid(conv3x3([mean(G x) / lam, max(G x)]))
 
-Source: the authors' code BICLab/ASA-SNN (Apache-2.0), with the masks taken per clip and not over the whole batch.
+A mean is taken over all T C slices, those outside the group counting as zeros, and divided by the share that the
+group is assumed to have. All steps and channels of a group share its gate. Source: the authors' code BICLab/ASA-SNN
+(Apache-2.0), in two modes::
+
+    clip    each clip has its own masks, as the paper describes it
+    batch   a mask holds what is in the top of any clip of the batch: the published code, whose result for one clip
+            depends on the others beside it, in evaluation too
+
+Ranking has no gradient, so the published alpha, beta and W stay as they were drawn, though the paper calls them
+learned. With ``learn_importance`` they learn straight-through (Bengio et al., 2013): each mask is 0 or 1 as before,
+and passes gradients on as if it were ``sigmoid(M - theta)``, theta halfway between the last one in and the first one
+out. Values and the gradient of ``x`` stay the same.
+
 The gates look at the whole clip, so no chip can run them: `static_gate` replaces them by a factor per channel.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from torch import nn
@@ -72,15 +86,18 @@ class ASA(Attention):
         steps: T.
         channels: C.
         temporal_mlp: mix the importance over time (ASA-1) or not (ASA-2).
-        lam: share of channels and of steps that counts as important.
+        lam: share of channels and of steps that counts as important, rounded down.
+        mode: ``"clip"`` or ``"batch"``, see the module's docstring.
+        learn_importance: gradients for alpha, beta and W.
         static_share: as `Attention` takes it.
     """
 
     def __init__(
-        self, steps: int, channels: int, *, temporal_mlp: bool = True, lam: float = 0.5, static_share: float = 0.0
-    ) -> None:
+        self, steps: int, channels: int, *, temporal_mlp: bool = True, lam: float = 0.5,
+        mode: Literal["clip", "batch"] = "clip", learn_importance: bool = False, static_share: float = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__(steps, channels, static_share)
-        self.lam = lam
+        self.lam, self.mode, self.learn_importance = lam, mode, learn_importance
         self.alpha = nn.Parameter(torch.tensor(0.5))
         self.beta = nn.Parameter(torch.tensor(0.5))
         self.mix = nn.Linear(steps, steps, bias=False) if temporal_mlp else None
@@ -93,18 +110,23 @@ class ASA(Attention):
         first = self._map(x, group, self.lam, self.important)
         second = self._map(x, 1 - group, 1 - self.lam, self.sub_important)
         # G A1 + (1 - G) A2, written so that one large product is enough
-        return second + group[..., None, None] * (first - second), group
+        return second + group[..., None, None] * (first - second), group.detach()
 
-    @torch.no_grad()
     def _important_group(self, x: torch.Tensor) -> torch.Tensor:
-        """``G`` as 0/1 floats ``(T, N, C)``; ranking has no gradient, in the published code neither."""
+        """``G`` as 0/1 floats ``(T, N, C)``, with gradients for the importance weights where these learn."""
+        with torch.set_grad_enabled(self.learn_importance and torch.is_grad_enabled()):
+            return self._ranked(x.detach())
+
+    def _ranked(self, x: torch.Tensor) -> torch.Tensor:
         mean, most = x.mean(dim=(3, 4)), x.amax(dim=(3, 4))
         importance = 0.5 * (mean + most) + self.alpha * mean + self.beta * most
         if self.mix is not None:
             importance = self.mix(importance.movedim(0, -1)).movedim(-1, 0)
-        channels = _top(importance, max(1, int(self.lam * self.channels)), dim=2)
-        steps = _top(importance, max(1, int(self.lam * self.steps)), dim=0)
-        return (channels != steps).to(x.dtype)
+        channels = _top(importance, int(self.lam * self.channels), dim=2)
+        steps = _top(importance, int(self.lam * self.steps), dim=0)
+        if self.mode == "batch":
+            channels, steps = (mask.amax(dim=1, keepdim=True).expand_as(mask) for mask in (channels, steps))
+        return channels + steps - 2 * channels * steps  # exactly one of them
 
     def _map(self, x: torch.Tensor, group: torch.Tensor, share: float, conv: nn.Conv2d) -> torch.Tensor:
         """The group's gate ``(N, 1, H, W)``."""
@@ -114,6 +136,10 @@ class ASA(Attention):
 
 
 def _top(values: torch.Tensor, k: int, dim: int) -> torch.Tensor:
-    """Boolean mask of the k largest along one axis."""
-    mask = torch.zeros_like(values, dtype=torch.bool)
-    return mask.scatter(dim, values.topk(k, dim=dim).indices, True)
+    """1 for the k largest along one axis, else 0; where gradients are on, with those of a soft threshold."""
+    mask = torch.zeros_like(values).scatter(dim, values.topk(k, dim=dim).indices, 1.0)
+    if not torch.is_grad_enabled() or not values.requires_grad or not 0 < k < values.shape[dim]:
+        return mask
+    last_in, first_out = values.detach().topk(k + 1, dim=dim).values.split([k, 1], dim=dim)
+    soft = torch.sigmoid(values - (last_in.amin(dim=dim, keepdim=True) + first_out) / 2)
+    return mask.detach() + (soft - soft.detach())

@@ -107,6 +107,9 @@ def propose(architecture: Architecture, chip: Chip) -> Proposal:
     Raises:
         UnsupportedError: no change of the kinds above fits.
     """
+    if architecture.model.family != "chain":
+        raise UnsupportedError(f"{architecture.name} has residual blocks, and changes are known for chains only",
+                               where=architecture.name, hint="name a chain: `spikefold inspect --help`")  # fmt: skip
     knobs = _knobs(architecture)
     skeletons = Skeletons(InputSpec(architecture.shape, architecture.dt_us, architecture.steps), architecture.classes)
 

@@ -111,7 +111,7 @@ def calibrate(model: SpikingNet, frames: np.ndarray, batch: int = 50) -> dict[st
 
 def attention_layers(model: SpikingNet) -> dict[str, Attention]:
     """The attention layers by name, in order."""
-    return {name: module for name, module in model.layers.named_children() if isinstance(module, Attention)}
+    return {name: module for name, module in model.layers.named_modules() if isinstance(module, Attention)}
 
 
 @contextmanager

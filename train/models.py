@@ -4,8 +4,9 @@
 Each convolution is followed by batch norm, (average pool,) (attention,) a neuron (and a pool on spikes); then come
 dense layers with neurons, the last one of ``classes * voters`` output neurons. Sequences are ``(T, N, C, H, W)``.
 
-Names: layer n of the network is ``conv<n>`` or ``fc<n>`` with ``bn<n>``, ``pool<n>``, ``asa<n>`` (``sa<n>``,
-``tcsa<n>``) and the neurons ``sn<n>``; the output layer is ``fc`` and ``out``.
+With ``family = "sew"`` it is the residual network of `sew` instead. Names in a chain: layer n of the network is
+``conv<n>`` or ``fc<n>`` with ``bn<n>``, ``pool<n>``, ``asa<n>`` (``sa<n>``, ``tcsa<n>``) and the neurons ``sn<n>``;
+the output layer is ``fc`` and ``out``. Arrays lie in memory with their channels last.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from torch import nn
 
 from spikefold.config import ModelConfig
 from spikefold.errors import ConfigError
-from spikefold.train.attention import ASA
-from spikefold.train.attention_compared import SA, TCSA
-from spikefold.train.neurons import make_neuron
+from spikefold.train.mean_pool import MeanPool
+from spikefold.train.parts import dense, gated, neurons
+from spikefold.train.sew import sew_layers
 
 
 class SpikingNet(nn.Module):
@@ -36,36 +37,54 @@ class SpikingNet(nn.Module):
     def __init__(self, config: ModelConfig, shape: tuple[int, int, int], steps: int, classes: int) -> None:
         super().__init__()
         self.config, self.shape, self.steps, self.classes = config, shape, steps, classes
-        channels = shape[0]
-        height, width = final_map(config, shape[1:])
-        modules: OrderedDict[str, nn.Module] = OrderedDict()
-        for number, (out, stride) in enumerate(zip(config.channels, config.strides, strict=True), 1):
-            modules.update(_block(config, number, channels, out, stride, steps))
-            channels = out
-        modules["flatten"] = nn.Flatten(2)
-        features = channels * height * width
-        for number, out in enumerate(config.hidden, len(config.channels) + 1):
-            modules[f"fc{number}"] = _dense(config, features, out)
-            modules[f"sn{number}"] = _neuron(config)
-            features = out
-        modules["fc"] = _dense(config, features, classes * config.voters)
-        modules["out"] = _neuron(config)
-        self.layers = nn.Sequential(modules)
+        made = sew_layers if config.family == "sew" else _chain
+        self.layers = nn.Sequential(made(config, shape, steps, classes))
 
     def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Input current and spikes of the output neurons, each ``(T, N, classes, voters)``."""
-        current = self.layers[:-1](frames)
+        current = self.layers[:-1](_channels_last(frames))
         spikes = self.layers[-1](current)
         split = (*current.shape[:2], self.classes, self.config.voters)
         return current.reshape(split), spikes.reshape(split)
 
 
+def _channels_last(frames: torch.Tensor) -> torch.Tensor:
+    """The same frames, on a CPU with channels next to each other in memory.
+
+    Every layer keeps that order. PyTorch's batch norm is 2 to 3 times as fast in it, mean pools 7 times, convolutions
+    1.2 times (network A).
+    """
+    if frames.device.type != "cpu":
+        return frames
+    return frames.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, frames.shape[:2])
+
+
+def _chain(config: ModelConfig, shape: tuple[int, int, int], steps: int, classes: int) -> OrderedDict[str, nn.Module]:
+    channels = shape[0]
+    height, width = final_map(config, shape[1:])
+    modules: OrderedDict[str, nn.Module] = OrderedDict()
+    for number, (out, stride) in enumerate(zip(config.channels, config.strides, strict=True), 1):
+        modules.update(_block(config, number, channels, out, stride, steps))
+        channels = out
+    modules["flatten"] = nn.Flatten(2)
+    features = channels * height * width
+    for number, out in enumerate(config.hidden, len(config.channels) + 1):
+        modules[f"fc{number}"] = dense(config, features, out)
+        modules[f"sn{number}"] = neurons(config)
+        features = out
+    modules["fc"] = dense(config, features, classes * config.voters)
+    modules["out"] = neurons(config)
+    return modules
+
+
 def final_map(config: ModelConfig, sides: tuple[int, int]) -> tuple[int, int]:
-    """``(H, W)`` after the last convolution and its pool, for an input of ``sides``.
+    """``(H, W)`` after the last convolution of a chain and its pool, for an input of ``sides``.
 
     Raises:
-        ConfigError: nothing is left of it.
+        ConfigError: nothing is left of it, or the network is no chain.
     """
+    if config.family != "chain":
+        raise ConfigError(f"a network of the family {config.family} is no chain", where="model.family")
     height, width = sides
     for stride in config.strides:
         # a k x k pool after a padded 3x3 convolution and the strided convolution that equals both drop the rest
@@ -83,32 +102,10 @@ def _block(
     conv = layer.Conv2d(channels, out, kernel, step, padding=1, bias=config.conv_bias, step_mode="m")
     block: dict[str, nn.Module] = {f"conv{number}": conv, f"bn{number}": layer.BatchNorm2d(out, step_mode="m")}
     if config.reduction == "pool" and stride > 1:
-        block[f"pool{number}"] = layer.AvgPool2d(stride, step_mode="m")
-    if config.attention != "none":
-        block[f"{config.attention.rstrip('12')}{number}"] = _attention(config, steps, out)
-    block[f"sn{number}"] = _neuron(config)
+        block[f"pool{number}"] = MeanPool(stride, step_mode="m")
+    block.update(gated(config, number, steps, out))
+    block[f"sn{number}"] = neurons(config)
     if config.reduction in ("spike_max", "spike_mean") and stride > 1:
-        pool = layer.MaxPool2d if config.reduction == "spike_max" else layer.AvgPool2d
+        pool = layer.MaxPool2d if config.reduction == "spike_max" else MeanPool
         block[f"pool{number}"] = pool(stride, step_mode="m")
     return block
-
-
-def _attention(config: ModelConfig, steps: int, channels: int) -> nn.Module:
-    match config.attention:
-        case "sa":
-            return SA(steps, channels, static_share=config.static_share)
-        case "tcsa":
-            return TCSA(steps, channels, static_share=config.static_share)
-    mlp = config.attention == "asa1"
-    return ASA(steps, channels, temporal_mlp=mlp, lam=config.lam, static_share=config.static_share)
-
-
-def _dense(config: ModelConfig, features: int, out: int) -> nn.Module:
-    return layer.Linear(features, out, bias=config.dense_bias, step_mode="m")
-
-
-def _neuron(config: ModelConfig) -> nn.Module:
-    return make_neuron(
-        config.neuron, threshold=config.threshold, keep=config.keep, spike=config.surrogate,
-        detach_reset=config.detach_reset,
-    )  # fmt: skip

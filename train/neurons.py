@@ -16,6 +16,8 @@ from __future__ import annotations
 import torch
 from spikingjelly.activation_based import neuron, surrogate
 
+from spikefold.train.fast_lif import FastLIF
+
 
 def make_neuron(
     kind: str, *, threshold: float, keep: float, spike: str = "atan", detach_reset: bool = True
@@ -36,6 +38,8 @@ def make_neuron(
     }  # fmt: skip
     tau = 1 / (1 - keep)
     match kind:
+        case "lif" if spike == "rectangle":  # the paper's; SpikingJelly has no loop of its own for this surrogate
+            return FastLIF(tau=tau, decay_input=False, **options)
         case "lif" | "lif_decay_input":
             return neuron.LIFNode(tau=tau, decay_input=kind == "lif_decay_input", **options)
         case "plif":

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from spikingjelly.activation_based import base, functional
@@ -23,12 +25,21 @@ def trace_model(model: SpikingNet, frames: np.ndarray, batch: int = 50) -> Trace
 
 def _batch(model: SpikingNet, frames: np.ndarray) -> Trace:
     rasters: dict[str, LayerTrace] = {}
-    x = torch.from_numpy(frames.astype(np.float32))
-    functional.reset_net(model)
-    for name, module in model.layers.named_children():
-        x = module(x)
-        if isinstance(module, base.MemoryModule) and hasattr(module, "v_threshold"):
-            raster = x.numpy().astype(np.uint16)
-            rasters[name] = LayerTrace(raster if raster.ndim == 5 else raster[..., None, None])
-    functional.reset_net(model)
+
+    def keep(name: str, module: torch.nn.Module, inputs: object, spikes: torch.Tensor) -> None:
+        raster = spikes.numpy().astype(np.uint16)
+        rasters[name] = LayerTrace(raster if raster.ndim == 5 else raster[..., None, None])
+
+    hooks = [
+        module.register_forward_hook(partial(keep, name))
+        for name, module in model.layers.named_modules()
+        if isinstance(module, base.MemoryModule) and hasattr(module, "v_threshold")
+    ]
+    try:
+        functional.reset_net(model)
+        model(torch.from_numpy(frames.astype(np.float32)))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        functional.reset_net(model)
     return Trace(RUNNER, rasters)

@@ -165,12 +165,19 @@ def test_a_network_small_enough_to_count_by_hand() -> None:
     assert (counts.clips, counts.steps) == (1, 2)
     assert counts.layers == (
         LayerCounts("conv", "counts", dense_padded=18, dense=14, pairs=2 + 2 + 3, events=2 + 4 + 9, input_events=6,
-                    spikes=3, neurons=3),
+                    spikes=3, neurons=3, neuron_updates=6, active_updates=6),
         LayerCounts("fc", "binary", dense_padded=12, dense=12, pairs=6, events=6, input_events=3,
-                    spikes=1, neurons=2),
+                    spikes=1, neurons=2, neuron_updates=4, active_updates=4),
     )  # fmt: skip
     assert counts.total("pairs") == 13
     assert counts.total("events") == 21
+    assert counts.by_step("events").tolist() == [[6 + 4], [9 + 2]]
+    assert [layer.peak_events for layer in counts.layers] == [9, 4]
+    assert counts.peak_events == 11
+    assert counts.total("weight_reads") == 21
+    assert counts.total("state_accesses") == 2 * 21 + 2 * 10
+    assert counts.total("bias_adds") == counts.total("idle_updates") == 0
+    assert (counts.dt_us, counts.elements, counts.uncounted) == (1000, (), ())
 
 
 def test_nasfr_weighs_layers_by_their_neurons() -> None:

@@ -19,6 +19,7 @@ from spikefold.export.neuron import Fire, Leak, Neuron, Order, Reset
 from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, MaxPool2d
 from spikefold.hardware import reference
 from spikefold.train.attention import ASA, Attention
+from spikefold.train.fast_lif import FastLIF
 from spikefold.train.models import SpikingNet
 
 SPEC = InputSpec((2, 12, 10), 1000, 6)
@@ -271,3 +272,124 @@ def test_a_diverged_model_is_refused_by_the_name_of_its_layer() -> None:
         from_torch(_chain(broken=conv, n=neuron.IFNode()), SPEC, 1)
     assert [issue.where for issue in caught.value.issues] == ["broken"]
     assert "lower the learning rate" in str(caught.value)
+
+
+# ---- branches that are added, and pools that overlap -------------------------------------------------------------
+
+
+class _Block(nn.Module):
+    """Says by itself that it adds two branches."""
+
+    computes = "main + shortcut"
+
+    def __init__(self, main: nn.Module, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.main, self.shortcut = main, shortcut
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.add(self.main(x), self.shortcut(x))
+
+
+def _spiking(channels: int, out: int, stride: int = 1) -> nn.Sequential:
+    conv = layer.Conv2d(channels, out, 3, stride, padding=1, step_mode="m")
+    return _chain(conv=conv, sn=neuron.IFNode(v_threshold=0.4, step_mode="m"))
+
+
+def _residual(*, pool_of_counts: bool) -> nn.Sequential:
+    wide = layer.MaxPool2d((3, 2), (1, 1), padding=(1, 0), step_mode="m") if pool_of_counts else nn.Identity()
+    return _chain(
+        stem=_spiking(2, 5), pool=layer.MaxPool2d(3, 2, padding=1, step_mode="m"),
+        one=_Block(_spiking(5, 5), nn.Sequential()), two=_Block(_spiking(5, 6, 2), _spiking(5, 6, 2)),
+        wide=wide, flatten=nn.Flatten(2), fc=layer.Linear(6 * 3 * 3, CLASSES, step_mode="m"),
+        out=neuron.IFNode(v_threshold=0.5, step_mode="m"),
+    )  # fmt: skip
+
+
+def test_added_branches_and_overlapping_pools_of_spikes_are_exact() -> None:
+    torch.manual_seed(3)
+    layers = _residual(pool_of_counts=False)
+    _randomise(layers)
+    network = from_torch(layers, SPEC, CLASSES)
+    expected: dict[str, np.ndarray] = {}
+    for name, module in layers.named_modules():
+        if isinstance(module, neuron.BaseNode) or name == "pool":
+            module.register_forward_hook(lambda _, __, y, name=name: expected.__setitem__(name, y.numpy()))
+    frames = _frames()
+    with torch.no_grad():
+        layers.double()(torch.from_numpy(frames).double())
+    ours = reference.run(network, frames).layers
+    assert list(ours) == list(expected) == ["stem.sn", "pool", "one.main.sn", "two.main.sn", "two.shortcut.sn", "out"]
+    for name, raster in expected.items():
+        assert int((raster.reshape(ours[name].raster.shape) != ours[name].raster).sum()) == 0, name
+        assert 0.005 < raster.mean() < 0.95, (name, raster.mean())
+    assert network["two.main.conv"].inputs == network["two.shortcut.conv"].inputs == ("one.main.sn", "pool")
+    assert network["fc"].inputs == ("two.main.sn", "two.shortcut.sn")
+    assert network["two.main.conv"].source == "layers.two.main.conv"
+    window = network["pool.or"].op
+    assert isinstance(window, Conv2d)
+    assert (window.weight.shape, window.stride, window.padding, window.groups) == ((5, 1, 3, 3), (2, 2), (1, 1), 5)
+
+
+def test_an_overlapping_pool_of_counts_is_refused_by_name() -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        from_torch(_residual(pool_of_counts=True), SPEC, CLASSES)
+    assert [issue.where for issue in caught.value.issues] == ["wide"]
+    assert "over other values than 0 and 1" in caught.value.issues[0].rule
+
+
+def test_an_overlapping_pool_of_frames_is_refused_by_name() -> None:
+    layers = _chain(pool=nn.MaxPool2d(3, 2), c=nn.Conv2d(2, 2, 1), n=neuron.IFNode())
+    with pytest.raises(UnsupportedError) as caught:
+        from_torch(layers, SPEC, 1)
+    assert [issue.where for issue in caught.value.issues] == ["pool"]
+
+
+class _Inherits(_Block):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.mul(self.main(x), self.shortcut(x))
+
+
+class _Silent(nn.Module):
+    """Has the branches and says nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.main, self.shortcut = nn.Sequential(), nn.Sequential()
+
+
+class _Faster(FastLIF):
+    """Inherits what its parent computes, and may compute something else."""
+
+
+@pytest.mark.parametrize(
+    ("module", "rule"),
+    [
+        (_Inherits(_spiking(2, 2), nn.Sequential()), "no counterpart"), (_Silent(), "no counterpart"),
+        (_Faster(), "no counterpart"), (_Block(nn.Identity(), nn.Sequential()), "the main of a residual block"),
+        (_Block(nn.Sequential(), nn.Sequential()), "a residual block adds a layer to itself"),
+    ],
+    ids=["another sum", "no sum", "another neuron", "no sequence", "twice the same"],
+)  # fmt: skip
+def test_blocks_that_may_be_something_else_are_refused(module: nn.Module, rule: str) -> None:
+    layers = _chain(c=nn.Conv2d(2, 2, 1), n=neuron.IFNode(), odd=module, d=nn.Conv2d(2, 2, 1), out=neuron.IFNode())
+    with pytest.raises(UnsupportedError, match=rule) as caught:
+        from_torch(layers, SPEC, 1)
+    assert [issue.where for issue in caught.value.issues] == ["odd"]
+
+
+def test_what_is_wrong_inside_a_block_is_named_with_its_place() -> None:
+    block = _Block(_chain(c=nn.Conv2d(2, 2, 1), relu=nn.ReLU()), _chain(asa=ASA(6, 2)))
+    with pytest.raises(UnsupportedError) as caught:
+        from_torch(_chain(b=block, n=neuron.IFNode()), SPEC, 1)
+    assert [issue.where for issue in caught.value.issues] == ["b.main.relu", "b.shortcut.asa"]
+
+
+def test_the_compiled_neuron_is_described_as_the_one_that_it_computes() -> None:
+    options = {"tau": 1 / 0.7, "decay_input": False, "v_threshold": 0.3, "step_mode": "m"}
+    made = [
+        from_torch(_chain(c=nn.Conv2d(2, 2, 1), n=kind(**options)), SPEC, 1)["n"].op
+        for kind in (neuron.LIFNode, FastLIF)
+    ]
+    assert isinstance(made[0], Neuron)
+    assert isinstance(made[1], Neuron)
+    assert (made[0].threshold, made[0].leak, made[0].reset) == (made[1].threshold, made[1].leak, made[1].reset)

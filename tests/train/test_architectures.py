@@ -22,11 +22,12 @@ from spikefold.hardware import clocked
 from spikefold.hardware.placement import check_placement, place
 from spikefold.hardware.speck import violations
 from spikefold.hardware.speck_cores import CORES, core_layers
-from spikefold.train.architectures import NAMES, Architecture, architecture, build, network
+from spikefold.train.architectures import CHAINS, NAMES, Architecture, architecture, build, network
 from spikefold.train.attention import ASA, Attention
 from spikefold.train.models import SpikingNet
 
 PAPER = ("a", "b", "c", "d")
+SEW = "sew18"
 SPECKS = ("speck-s", "speck-m")
 
 
@@ -43,11 +44,13 @@ def _parameters(model: nn.Module) -> int:
         ("b", 11, 1_698_933), ("d", 20, 548_980),
         # arithmetic: 9 (2 64 + 64 128 + 3 128 128) + 2 (64 + 4 128) + 2048 512 + 512 + 512 110 + 110
         ("c", 11, 1_623_918),
+        # counted on SpikingJelly's sew_resnet18 with 3 input channels
+        (SEW, 300, 11_330_412),
     ],
 )  # fmt: skip
 def test_the_papers_networks_have_as_many_parameters_as_the_papers(name: str, classes: int, count: int) -> None:
     assert _parameters(build(architecture(name, classes))) == count
-    assert architecture(name).classes == (20 if name == "d" else 11)
+    assert architecture(name).classes == {"d": 20, SEW: 300}.get(name, 11)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +74,7 @@ SHAPES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CHAINS)
 def test_every_layer_of_neurons_has_its_shape(name: str) -> None:
     made = network(architecture(name))
     assert [made.shapes[la.name] for la in made.neurons] == SHAPES[name]
@@ -81,7 +84,7 @@ def test_every_layer_of_neurons_has_its_shape(name: str) -> None:
 
 def test_the_papers_neurons() -> None:
     thresholds, leaks = {}, {}
-    for name in NAMES:
+    for name in CHAINS:
         ops = [la.op for la in network(architecture(name)).neurons if isinstance(la.op, Neuron)]
         (thresholds[name],) = {op.threshold.item() for op in ops}
         (leaks[name],) = {op.leak for op in ops}
@@ -105,7 +108,7 @@ def test_the_papers_neurons_learn_as_in_its_code() -> None:
 
 
 @pytest.mark.parametrize("attention", ["none", "asa1"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CHAINS)
 def test_a_folded_network_is_made_of_weights_neurons_and_pools_on_spikes(name: str, attention: str) -> None:
     made = network(architecture(name, attention=attention))
     pools = {"b": MaxPool2d, "c": SumPool2d}.get(name)
@@ -152,6 +155,9 @@ def test_attention_that_no_clip_calibrated_is_a_factor_of_1() -> None:
 def _small(name: str, attention: str) -> Architecture:
     found = architecture(name, 3, attention)
     channels = tuple(4 + n for n, _ in enumerate(found.model.channels))
+    if name == SEW:
+        model = found.model.model_copy(update={"channels": channels[:2], "strides": found.model.strides[:2]})
+        return replace(found, model=model, shape=(3, 30, 37), steps=4)
     model = found.model.model_copy(update={"channels": channels, "hidden": found.model.hidden and (9,)})
     side = 128 if name == "speck-m" else 32
     return replace(found, model=model, shape=(2, side, side), steps=4)
@@ -179,7 +185,7 @@ def _as_trained(model: SpikingNet, frames: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("attention", ["none", "asa1"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CHAINS)
 def test_module_and_folded_network_fire_the_same_spikes(name: str, attention: str) -> None:
     small = _small(name, attention)
     torch.manual_seed(2)
@@ -218,10 +224,12 @@ def test_gradients_reach_every_parameter_that_has_one(name: str) -> None:
     assert current.shape == spikes.shape == (3, 2, 3, small.model.voters)
     (spikes.mean() + current.square().mean()).backward()
     functional.reset_net(model)
+    blocks = sum(isinstance(part, Attention) for part in model.modules())
     never = ("alpha", "beta", "mix.weight")  # ranking has no gradient, in the published code neither
     silent = [key for key, p in model.named_parameters() if p.grad is None]
     assert all(key.endswith(never) for key in silent)
-    assert len(silent) == 3 * len(small.model.channels)
+    assert len(silent) == 3 * blocks
+    assert blocks == (4 if name == SEW else 1) * len(small.model.channels)
     still = [key for key, p in model.named_parameters() if p.grad is not None and not p.grad.any()]
     # a bias before batch norm has none but rounding's
     assert not [key for key in still if not (key.startswith("layers.conv") and key.endswith("bias"))]
@@ -260,7 +268,7 @@ def test_the_large_one_fills_the_memories_that_its_reasons_name() -> None:
     assert any("85 %" in reason for reason in architecture("speck-m").reasons)
 
 
-@pytest.mark.parametrize("name", PAPER)
+@pytest.mark.parametrize("name", [*PAPER, SEW])
 def test_the_papers_do_not_fit(name: str) -> None:
     assert violations(network(architecture(name)))
 
@@ -269,7 +277,8 @@ def test_the_papers_do_not_fit(name: str) -> None:
 
 
 def test_names_titles_and_reasons() -> None:
-    assert NAMES == PAPER + SPECKS
+    assert list(NAMES) == [*PAPER, SEW, *SPECKS]
+    assert CHAINS == PAPER + SPECKS
     for name in NAMES:
         found = architecture(name)
         assert found.name == name

@@ -41,8 +41,14 @@ def _sigmoid_conv(maps: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-out))
 
 
-def _literal(asa: ASA, clip: np.ndarray) -> np.ndarray:
-    """The published steps 1 to 8 for one clip ``(T, C, H, W)``, one after another."""
+def _in_top(values: np.ndarray, k: int) -> np.ndarray:
+    mask = np.zeros(len(values), bool)
+    mask[list(_largest(values, k))] = True
+    return mask
+
+
+def _masks(asa: ASA, clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Steps 1 to 4 of ../shared/facts/asa_snn.md 3.1 for one clip ``(T, C, H, W)``: Mc and Mt, ``(T, C)``."""
     steps, channels = clip.shape[:2]
     alpha, beta, lam = asa.alpha.item(), asa.beta.item(), asa.lam
     mean = np.array([[clip[t, c].mean() for c in range(channels)] for t in range(steps)])
@@ -50,20 +56,28 @@ def _literal(asa: ASA, clip: np.ndarray) -> np.ndarray:
     m0 = 0.5 * (mean + most) + alpha * mean + beta * most
     weight = np.eye(steps) if asa.mix is None else asa.mix.weight.detach().numpy()
     importance = np.array([weight @ m0[:, c] for c in range(channels)]).T
-    group = np.zeros((steps, channels))
-    for t in range(steps):
-        for c in _largest(importance[t], max(1, int(lam * channels))):
-            group[t, c] += 1
-    for c in range(channels):
-        for t in _largest(importance[:, c], max(1, int(lam * steps))):
-            group[t, c] += 1
-    important = (group == 1)[:, :, None, None]
-    gates = []
-    for chosen, share, conv in ((important, lam, asa.important), (~important, 1 - lam, asa.sub_important)):
+    of_channels = np.array([_in_top(importance[t], int(lam * channels)) for t in range(steps)])
+    of_steps = np.array([_in_top(importance[:, c], int(lam * steps)) for c in range(channels)]).T
+    return of_channels, of_steps
+
+
+def _gates(asa: ASA, clip: np.ndarray, important: np.ndarray) -> np.ndarray:
+    """Steps 6 to 8: the gate of each value of a clip whose important slices ``(T, C)`` are given."""
+    steps, channels = clip.shape[:2]
+    chosen_ones, gates = important[:, :, None, None], []
+    for chosen, share, conv in (
+        (chosen_ones, asa.lam, asa.important), (~chosen_ones, 1 - asa.lam, asa.sub_important)
+    ):  # fmt: skip
         held = np.where(chosen, clip, 0.0).reshape(steps * channels, *clip.shape[2:])
         maps = np.stack([held.sum(axis=0) / (steps * channels) / share, held.max(axis=0)])
         gates.append(_sigmoid_conv(maps, conv.weight.detach().numpy()))
-    return np.asarray(clip * np.where(important, gates[0], gates[1]))
+    return np.where(chosen_ones, gates[0], gates[1])
+
+
+def _literal(asa: ASA, clip: np.ndarray) -> np.ndarray:
+    """The published steps 1 to 8 for one clip ``(T, C, H, W)``, one after another."""
+    of_channels, of_steps = _masks(asa, clip)
+    return np.asarray(clip * _gates(asa, clip, of_channels != of_steps))
 
 
 @settings(deadline=None, max_examples=40)
@@ -81,6 +95,98 @@ def test_asa_is_what_the_paper_writes_clip_by_clip(
         y = asa(x).numpy()
     for n in range(count):
         assert np.abs(y[:, n] - _literal(asa, x[:, n].numpy())).max() < 1e-12
+
+
+@settings(deadline=None, max_examples=30, derandomize=True)
+@given(
+    st.integers(1, 6), st.integers(1, 5), st.integers(1, 7), st.booleans(), st.sampled_from([0.2, 0.5, 0.7]),
+    st.integers(0, 1000),
+)  # fmt: skip
+def test_in_batch_mode_a_mask_is_the_union_over_the_batch_as_in_the_published_code(
+    steps: int, count: int, channels: int, mlp: bool, lam: float, seed: int
+) -> None:
+    asa = _asa(steps, channels, seed, temporal_mlp=mlp, lam=lam, mode="batch")
+    x = _clips(steps, count, channels, seed=seed)
+    asa.keep_gate = True
+    y = asa(x).detach().numpy()
+    masks = [_masks(asa, x[:, n].numpy()) for n in range(count)]
+    of_channels, of_steps = (np.any([mask[which] for mask in masks], axis=0) for which in (0, 1))
+    important = of_channels != of_steps
+    assert asa.last_group is not None
+    assert asa.last_gate is not None
+    for n in range(count):
+        clip = x[:, n].numpy()
+        gates = _gates(asa, clip, important)
+        assert np.array_equal(asa.last_group[:, n].numpy(), important.astype(float))
+        assert np.abs(asa.last_gate[:, n].numpy() - gates).max() < 1e-12
+        assert np.abs(y[:, n] - clip * gates).max() < 1e-12
+
+
+@pytest.mark.parametrize("mlp", [True, False])
+def test_the_two_modes_differ_by_the_other_clips_alone(mlp: bool) -> None:
+    """At the published size: in a batch, most channels are in the top of some clip, and nothing is left of Mc."""
+    x = _clips(60, 10, 16, (2, 2))
+    clip, batch = (_asa(60, 16, temporal_mlp=mlp, mode=mode) for mode in ("clip", "batch"))
+    with torch.no_grad():
+        assert torch.equal(clip(x[:, :1]), batch(x[:, :1])), "a batch of one clip"
+        assert not torch.allclose(clip(x), batch(x))
+        changed = x[:, :2].clone()
+        changed[:, 1:] = -changed[:, 1:]
+        assert torch.equal(clip(x)[:, 0], clip(changed)[:, 0])
+        assert not torch.allclose(batch(x[:, :2])[:, 0], batch(changed)[:, 0])
+    in_any = np.any([_masks(batch, x[:, n].numpy())[0] for n in range(10)], axis=0)
+    assert in_any.mean() > 0.95
+
+
+@pytest.mark.parametrize("mode", ["clip", "batch"])
+@pytest.mark.parametrize(("steps", "count", "channels"), [(1, 1, 4), (1, 3, 4), (5, 1, 4), (5, 1, 1), (1, 1, 1)])
+def test_one_clip_one_step_and_one_channel_work(mode: str, steps: int, count: int, channels: int) -> None:
+    """The published code's `squeeze` crashes on all of these."""
+    asa, x = _asa(steps, channels, mode=mode, learn_importance=True), _clips(steps, count, channels)
+    y = asa.train()(x)
+    assert y.shape == x.shape
+    y.square().sum().backward()
+    assert bool((y / x > 0).all())
+    assert bool((y / x < 1).all())
+
+
+@pytest.mark.parametrize("mode", ["clip", "batch"])
+@pytest.mark.parametrize("mlp", [True, False])
+def test_importance_learns_straight_through_where_asked(mlp: bool, mode: str) -> None:
+    """The same values and gradients but for alpha, beta and W, which have none in the published code."""
+    x, found = _clips(8, 3, 6), {}
+    for learns in (False, True):
+        asa, own = _asa(8, 6, temporal_mlp=mlp, mode=mode, learn_importance=learns), x.clone().requires_grad_()
+        y = asa(own)
+        y.square().sum().backward()
+        found[learns] = y.detach(), own.grad, asa.important.weight.grad, asa.sub_important.weight.grad
+        weights = [asa.alpha, asa.beta] + ([asa.mix.weight] if asa.mix is not None else [])
+        for weight in weights:
+            assert (weight.grad is not None) == learns
+            assert not learns or bool((weight.grad != 0).all())  # type: ignore[union-attr]
+    for off, on in zip(*found.values(), strict=True):
+        assert torch.equal(off, on)
+
+
+def test_learnt_importance_lowers_a_loss() -> None:
+    """W alone learns, towards the output of the same module with another W."""
+    asa, x = _asa(6, 8, learn_importance=True), _clips(6, 4, 8).abs()
+    with torch.no_grad():
+        asa.important.weight.fill_(1.0)
+        asa.sub_important.weight.fill_(-1.0)
+    wanted = _asa(6, 8, seed=5)
+    wanted.load_state_dict({**wanted.state_dict(), "important.weight": asa.important.weight,
+                            "sub_important.weight": asa.sub_important.weight})  # fmt: skip
+    target = wanted(x).detach()
+    assert asa.mix is not None
+    optimiser, losses = torch.optim.Adam([asa.mix.weight], 0.02), []
+    for _ in range(60):
+        loss = (asa(x) - target).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert min(losses) < 0.7 * losses[0]
 
 
 @pytest.mark.parametrize("mlp", [True, False])

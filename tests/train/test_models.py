@@ -7,11 +7,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spikingjelly.activation_based import base, layer, neuron, surrogate
+from spikingjelly.activation_based import base, functional, layer, neuron, surrogate
 
 from spikefold.config import ModelConfig
 from spikefold.train.attention import ASA, Attention
 from spikefold.train.attention_compared import SA, TCSA
+from spikefold.train.fast_lif import FastLIF
+from spikefold.train.mean_pool import MeanPool
 from spikefold.train.models import SpikingNet
 
 STEPS, CLASSES = 2, 3
@@ -76,7 +78,7 @@ def test_order_of_a_block_is_that_of_the_paper() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("reduction", "kind"), [("spike_max", layer.MaxPool2d), ("spike_mean", layer.AvgPool2d)])
+@pytest.mark.parametrize(("reduction", "kind"), [("spike_max", layer.MaxPool2d), ("spike_mean", MeanPool)])
 def test_pools_on_spikes_follow_the_neurons(reduction: Reduction, kind: type) -> None:
     layers = dict(_net(reduction, (1, 3, 2), (12, 12)).layers.named_children())
     assert list(layers) == [
@@ -161,11 +163,49 @@ def test_neurons_are_built_as_configured(kind: Literal["if", "lif", "lif_decay_i
     )  # fmt: skip
     net = SpikingNet(config, (2, 8, 8), STEPS, CLASSES)
     found = [m for m in net.modules() if isinstance(m, base.MemoryModule) and hasattr(m, "v_threshold")]
-    expected = {"if": neuron.IFNode, "plif": neuron.ParametricLIFNode}.get(kind, neuron.LIFNode)
+    types = {"if": neuron.IFNode, "plif": neuron.ParametricLIFNode, "lif": FastLIF}  # which is a LIFNode
+    expected = types.get(kind, neuron.LIFNode)
     assert [(type(n), n.v_threshold, n.detach_reset) for n in found] == [(expected, 0.7, False)] * 4
     assert {type(n.surrogate_function) for n in found} == {surrogate.Rect}
-    if expected is neuron.LIFNode:
+    if issubclass(expected, neuron.LIFNode):
         assert {(n.tau, n.decay_input) for n in found} == {(1 / 0.75, kind == "lif_decay_input")}
     if kind == "plif":
         assert [torch.sigmoid(n.w).item() for n in found] == [pytest.approx(0.75)] * 4
         assert len({id(n.w) for n in found}) == 4, "each layer learns its own"
+
+
+def test_only_the_rectangle_takes_the_compiled_neuron() -> None:
+    for spike, expected in (("rectangle", FastLIF), ("atan", neuron.LIFNode)):
+        config = ModelConfig(neuron="lif", surrogate=spike)  # type: ignore[arg-type]
+        net = SpikingNet(config, (2, 16, 16), STEPS, CLASSES)
+        assert {type(m) for m in net.modules() if isinstance(m, neuron.BaseNode)} == {expected}
+
+
+@pytest.mark.parametrize("reduction", ["pool", "stride", "spike_max", "spike_mean"])
+def test_channels_lie_next_to_each_other_in_memory_in_every_layer(reduction: Reduction) -> None:
+    """And that changes no result: what the network hands on is that of its layers one by one."""
+    torch.manual_seed(0)
+    net, frames = _net(reduction, (2, 2), (13, 11)), torch.poisson(torch.full((STEPS, 3, 2, 13, 11), 2.0))
+    for module in net.modules():
+        if isinstance(module, layer.BatchNorm2d):
+            torch.nn.init.constant_(module.bias, 1.0)  # so that every layer fires
+    seen: dict[str, torch.Tensor] = {}
+    for name, module in net.layers.named_children():
+        module.register_forward_hook(lambda _, __, out, name=name: seen.__setitem__(name, out))
+    torch.manual_seed(1)  # of the clips that see a mean gate
+    current, _ = net(frames)
+    maps = {name: x.flatten(0, 1) for name, x in seen.items() if x.ndim == 5}
+    assert len(maps) > 6
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in maps.values())
+    functional.reset_net(net)
+    torch.manual_seed(1)
+    assert torch.allclose(net.layers[:-1](frames).reshape(current.shape), current, atol=1e-5)
+    assert current.abs().max() > 0.01
+
+
+def test_asa_is_built_in_the_mode_and_with_the_gradients_that_are_configured() -> None:
+    config = ModelConfig(channels=(3, 4), strides=(2, 2), asa_mode="batch", learn_importance=True)
+    found = [m for m in SpikingNet(config, (2, 8, 8), STEPS, CLASSES).modules() if isinstance(m, ASA)]
+    assert [(m.mode, m.learn_importance) for m in found] == [("batch", True)] * 2
+    plain = [m for m in _net("stride", (2, 2), (8, 8)).modules() if isinstance(m, ASA)]
+    assert [(m.mode, m.learn_importance) for m in plain] == [("clip", False)] * 2

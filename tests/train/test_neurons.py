@@ -4,8 +4,10 @@ from __future__ import annotations
 import math
 
 import pytest
+import sinabs.activation as sina
+import sinabs.layers as sl
 import torch
-from spikingjelly.activation_based import functional
+from spikingjelly.activation_based import functional, neuron, surrogate
 
 from spikefold.train.neurons import make_neuron
 
@@ -36,6 +38,27 @@ def test_the_leaky_neuron_is_the_one_of_the_paper(dtype: torch.dtype) -> None:
     assert spikes.numel() >= 200_000
     assert expected.mean() >= 0.05
     assert int((spikes != expected).sum()) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_papers_neuron_is_spikingjellys_and_sinabs_with_single_spikes(dtype: torch.dtype) -> None:
+    """0.3 is 1 - 1/tau in one and exp(-1/tau) in the other: not one of 240,000 neuron-steps differs."""
+    current = _current(0.05, 0.2, dtype)
+    ours = make_neuron("lif", threshold=0.3, keep=0.3, spike="rectangle", detach_reset=False)(current)
+    theirs = neuron.LIFNode(
+        tau=1 / 0.7, decay_input=False, v_threshold=0.3, v_reset=0.0, surrogate_function=surrogate.Rect(alpha=2.0),
+        step_mode="m",
+    )  # fmt: skip
+    options = {"tau_mem": -1 / math.log(0.3), "norm_input": False, "spike_threshold": 0.3}
+    single = sl.LIF(spike_fn=sina.SingleSpike, reset_fn=sina.MembraneReset(), **options).to(dtype)
+    several = sl.LIF(spike_fn=sina.MultiSpike, reset_fn=sina.MembraneReset(), **options).to(dtype)
+    with torch.no_grad():
+        found = {"SpikingJelly": theirs(current), "sinabs": single(current.movedim(0, 1)).movedim(0, 1)}
+        differing = several(current.movedim(0, 1)).movedim(0, 1)
+    assert ours.numel() >= 200_000
+    assert ours.mean() >= 0.05
+    assert {name: int((spikes != ours).sum()) for name, spikes in found.items()} == {"SpikingJelly": 0, "sinabs": 0}
+    assert int((differing != ours).sum()) > 500, "sinabs' default, several spikes a step, is another neuron"
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -15,7 +15,7 @@ from spikefold.errors import ConfigError
 from spikefold.export.network import InputSpec, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import Conv2d, Dense, MaxPool2d, SumPool2d
-from spikefold.train.architectures import NAMES, Architecture, architecture, network
+from spikefold.train.architectures import CHAINS, Architecture, architecture, network
 from spikefold.train.skeleton import Skeletons
 
 
@@ -49,7 +49,7 @@ def _same(one: Network, other: Network) -> int:
     return len(one.layers)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CHAINS)
 def test_every_architecture(name: str) -> None:
     found = architecture(name)
     assert _same(_skeleton(found), network(found)) == len(network(found).layers) > 6

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Gates: ``--gate "speck2f.energy_uj<50"``. A limit on a number of the report, which a build may fail on.
+
+Without a network's name a gate holds for every network that it is asked about. What is unknown passes no gate.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from spikefold.errors import ConfigError, Issue, nearest
+
+_OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    "<=": operator.le, ">=": operator.ge, "==": operator.eq, "<": operator.lt, ">": operator.gt,
+}  # fmt: skip
+_FORM = re.compile(r"\s*(?:(?P<network>[^\s<>=]+)\.)?(?P<name>[^\s<>=.]+)\s*(?P<op><=|>=|==|<|>)\s*(?P<limit>\S+)\s*")
+Scalars = Mapping[str, float | None]
+Number = Callable[[dict[str, Any]], float | None]
+_SUMS = (
+    "input_events", "spikes", "pairs", "dense", "dense_padded", "bias_adds", "neuron_updates", "active_updates",
+    "idle_updates", "weight_reads", "state_accesses",
+)  # fmt: skip
+_SPREAD = {"synops": 1.0, "spikes": 1.0, "energy_pj": 1.0, "energy_uj": 1e-6}
+"""Quantities with a distribution over clips, and the factor from the one in the file."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A limit: ``network`` None for every network, ``op`` one of ``< <= == >= >``."""
+
+    text: str
+    network: str | None
+    name: str
+    op: str
+    limit: float
+
+    def holds(self, value: float | None) -> bool:
+        """Whether a value passes; an unknown one does not."""
+        return value is not None and not math.isnan(value) and _OPERATORS[self.op](value, self.limit)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A gate that one network did not pass; ``got`` None where the number is unknown."""
+
+    gate: Gate
+    network: str
+    got: float | None
+
+    @property
+    def issue(self) -> Issue:
+        """For an error message."""
+        got = "unknown" if self.got is None else f"{self.got:,.6g}"
+        hint = "an unknown number passes no gate" if self.got is None else f"gate {self.gate.text!r}"
+        return Issue(self.gate.name, self.network, got, f"{self.gate.op} {self.gate.limit:,.6g}", hint)
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values for a report."""
+        return {"gate": self.gate.text, "network": self.network, "name": self.gate.name, "got": self.got,
+                "op": self.gate.op, "limit": self.gate.limit}  # fmt: skip
+
+
+def parse(texts: Iterable[str]) -> tuple[Gate, ...]:
+    """Read gates; names are checked at once, before anything runs.
+
+    Raises:
+        ConfigError: every text that is no ``name op number``, every unknown name.
+    """
+    found = [_parsed(text) for text in texts]
+    if issues := [one for one in found if isinstance(one, Issue)]:
+        raise ConfigError("a gate cannot be read", where="--gate", issues=issues,
+                          hint='for example --gate "energy_uj<50" --gate "speck2f.accuracy>=0.9"')  # fmt: skip
+    return tuple(one for one in found if isinstance(one, Gate))
+
+
+def _parsed(text: str) -> Gate | Issue:
+    match = _FORM.fullmatch(text)
+    if match is None:
+        return Issue("NAME OP NUMBER", "--gate", repr(text), f"OP one of {' '.join(_OPERATORS)}",
+                     "quote it: a shell takes < and > for itself")  # fmt: skip
+    if match["name"] not in NUMBERS:
+        return Issue("known name", "--gate", repr(match["name"]), f"{len(NUMBERS)} names",
+                     nearest(match["name"], NUMBERS))  # fmt: skip
+    try:
+        limit = float(match["limit"])
+    except ValueError:
+        limit = math.nan
+    if not math.isfinite(limit):
+        return Issue("finite number", "--gate", repr(match["limit"]), "a number without a unit",
+                     "the unit is in the name: energy_uj is microjoules a clip, accuracy is from 0 to 1")  # fmt: skip
+    return Gate(text.strip(), match["network"], match["name"], match["op"], limit)
+
+
+def evaluate(gates: Sequence[Gate], networks: Mapping[str, Scalars], deployed: Sequence[str] = ()) -> list[Failure]:
+    """Judge networks.
+
+    Args:
+        gates: from `parse`.
+        networks: numbers of each network, from `scalars`.
+        deployed: networks that a gate without a network's name is for; empty for all.
+
+    Raises:
+        ConfigError: a gate names a network that this run has not, or there is none to judge.
+    """
+    known = list(networks)
+    asked = {*(gate.network for gate in gates), *deployed} - {None}
+    wrong = sorted(str(name) for name in asked if name not in networks)
+    if wrong or not known:
+        issues = [
+            Issue("known network", "--gate", repr(name), f"one of {known}", nearest(name, known)) for name in wrong
+        ]
+        raise ConfigError("a gate is for a network that this run has not", where="--gate", issues=issues,
+                          hint="name one of the run's networks, or none to judge all")  # fmt: skip
+    failures = []
+    for gate in gates:
+        judged = [gate.network] if gate.network else list(deployed) or known
+        for network in judged:
+            got = networks[network].get(gate.name)
+            if not gate.holds(got):
+                failures.append(Failure(gate, network, got))
+    return failures
+
+
+def scalars(network: Mapping[str, Any], accuracy: float | None = None) -> dict[str, float | None]:
+    """Every number a gate may name, of one network of ``energy.json``; a clip's unless the name says otherwise.
+
+    Args:
+        network: its ``counts``, ``budget`` and ``uncertainty``.
+        accuracy: share of right clips, from the simulation.
+    """
+    content = {"uncertainty": {}, "budget": {}, **network, "accuracy": accuracy}
+    return {name: number(content) for name, number in NUMBERS.items()}
+
+
+def _sum(field: str) -> Number:
+    return lambda content: sum(layer[field] for layer in content["counts"]["layers"]) / content["counts"]["clips"]
+
+
+def _budget(field: str, factor: float = 1.0) -> Number:
+    def number(content: dict[str, Any]) -> float | None:
+        found = content["budget"].get(field)
+        return None if found is None else found * factor
+
+    return number
+
+
+def _spread(quantity: str, key: str, factor: float) -> Number:
+    def number(content: dict[str, Any]) -> float | None:
+        found = content["uncertainty"].get(quantity)
+        value = None if found is None else found["interval"] if key in ("low", "high") else found[key]
+        if isinstance(value, list | tuple):
+            value = value[key == "high"]
+        return None if value is None else value * factor
+
+    return number
+
+
+def _rate(content: dict[str, Any], events: float | None) -> float | None:
+    dt_us = content["counts"]["dt_us"]
+    return None if dt_us is None or events is None else events / (dt_us * 1e-6)
+
+
+def _mean_rate(content: dict[str, Any]) -> float | None:
+    events = _sum("events")(content)
+    return None if events is None else _rate(content, events / content["counts"]["steps"])
+
+
+def _peak_rate(content: dict[str, Any]) -> float | None:
+    return _rate(content, content["counts"]["peak_events"])
+
+
+NUMBERS: dict[str, Number] = {
+    "accuracy": lambda content: content["accuracy"],
+    "energy_uj": _budget("energy_pj_per_clip", 1e-6),
+    "energy_pj": _budget("energy_pj_per_clip"),
+    "mac": _budget("mac_per_clip"),
+    "ac": _budget("ac_per_clip"),
+    "synops": _sum("events"),
+    "synops_per_s": _mean_rate,
+    "peak_synops_per_s": _peak_rate,
+    "nasfr": lambda content: content["counts"]["nasfr"],
+    "uncounted": lambda content: len(content["counts"]["uncounted"]),
+    **{field: _sum(field) for field in _SUMS},
+    **{
+        f"{name}_{key}": _spread("energy_pj" if name == "energy_uj" else name, key, factor)
+        for name, factor in _SPREAD.items() for key in ("low", "high", "p95", "worst", "sd")
+    },
+}  # fmt: skip
+"""Names of gates. ``_low`` and ``_high``: the ends of the mean's interval; other endings are of single clips."""
