@@ -149,6 +149,7 @@ def render(session: Session, report: dict[str, Any]) -> str:
     shown = [name for name in report["accuracy"] if "." not in name and name != "static"]
     traces = {name: load_trace(session.path(SIMULATE) / f"trace.{name}.npz") for name in shown}
     clips = load_clips(session.path(ENERGY) / FILE)
+    spread = ["float", *session.config.chips.names]
     clip = _clearest(traces["float"], len(report["classes"]), test.labels)
     classes = tuple(report["classes"])
     pictures = {
@@ -156,7 +157,7 @@ def render(session: Session, report: dict[str, Any]) -> str:
         "rasters": output_rasters(traces, classes, clip, int(test.labels[clip])),
         "spikes": spikes_per_layer(traces),
         "energy": energy_bars({name: report["energy"]["networks"][name] for name in shown}),
-        "spread": uncertainty_section(report["energy"], {name: clips.networks[name] for name in shown}),
+        "spread": uncertainty_section(report["energy"], {name: clips.networks[name] for name in spread}),
     }
     environment = Environment(undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))

@@ -47,7 +47,7 @@ def test_the_pictures_are_laid_out_and_drawn(finished_run: Path, tmp_path: Path)
     title = re.search(r"<title>sizes ([^<]*)</title>", dom)
     assert title, "the page did not finish loading"
     sizes = [tuple(int(n) for n in size.split("x")) for size in title.group(1).split()]
-    assert len(sizes) == 4
+    assert len(sizes) == 4 + 1 + 3
     assert all(width > 600 and height > 100 for width, height in sizes), sizes
 
 

@@ -121,7 +121,7 @@ def test_a_run_is_narrowed_and_goes_on(session: Session) -> None:
     kept = record["kept"]["sn1"]
     assert len(kept) == 16
     assert (narrowed["conv1"].op.weight == wide["conv1"].op.weight[kept]).all()  # type: ignore[union-attr]
-    (entry,) = folds["replaced"]["speck2f"]
+    entry = folds["replaced"]["speck2f"][-1]
     assert (entry["layer"], entry["what"]) == ("sn1", "40 channels -> 16")
     assert 0 < entry["spikes_after"] < entry["spikes_before"]
     # the rest of the fold is as it was

@@ -36,6 +36,7 @@ ONLY_IN = {
     "torch": (
         "train/",
         "stages/inspect.py",
+        "energy/live/",
         "export/from_torch.py",
         "hardware/clocked.py",
         "export/to_speck.py",

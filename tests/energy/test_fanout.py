@@ -9,7 +9,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from spikefold.energy.fanout import dense_padded, fanout
+from spikefold.energy.fanout import Connections, dense_padded, fanout
 from spikefold.errors import NetworkError, UnsupportedError
 from spikefold.export.ops import Conv2d, Dense, Shape, SumPool2d
 
@@ -144,3 +144,25 @@ def test_a_stride_makes_neighbours_differ_inside_the_frame_too() -> None:
 
 def test_rows_and_columns_keep_their_places() -> None:
     assert fanout(_conv(1, 1, (1, 3), padding=(0, 0)), (1, 2, 5)).tolist() == [[1, 2, 3, 2, 1]] * 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"stride": (1,)}, {"groups": 2}, {"padding_mode": "mirror"}, {"transposed": True},
+     {"transposed": True, "output_padding": (0, 0), "padding_mode": "circular"}],
+)  # fmt: skip
+def test_connections_that_make_no_layer_are_refused(wrong: dict[str, object]) -> None:
+    right: dict[str, object] = {"channels": (3, 4), "kernel": (3, 3), "stride": (1, 1), "padding": ((1, 1), (1, 1)),
+                                "dilation": (1, 1)}  # fmt: skip
+    assert Connections(**right).outputs((5, 5)) == (5, 5)  # type: ignore[arg-type]
+    with pytest.raises(NetworkError):
+        Connections(**right | wrong)  # type: ignore[arg-type]
+
+
+def test_a_padding_that_copies_leaves_no_tap_without_a_value() -> None:
+    sizes = (5, 4)
+    for mode in ("circular", "reflect", "replicate"):
+        one = Connections((2, 3), (3, 3), (2, 1), ((1, 1), (1, 1)), (1, 1), 1, mode)
+        assert int(one.taps(sizes).sum()) * 2 * one.per_input == one.dense_padded(sizes) > 0
+    zeros = Connections((2, 3), (3, 3), (2, 1), ((1, 1), (1, 1)), (1, 1))
+    assert int(zeros.taps(sizes).sum()) * 2 * zeros.per_input < zeros.dense_padded(sizes)

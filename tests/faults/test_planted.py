@@ -57,7 +57,7 @@ FAULTS = (
           "else leak(neuron.leak, v + x)", CORE),
     Fault("leak after the input in the engine", "hardware/clocked.py", "else _leaked(neuron, v) + current",
           "else _leaked(neuron, v + current)", ENGINE),
-    Fault("state kept between samples in evaluation", "train/loop.py",
+    Fault("state kept between samples in evaluation", "train/evaluate.py",
           "        functional.reset_net(model)\n        _, spikes", "        _, spikes", "tests/train/test_loop.py"),
     Fault("state kept between samples in the PyTorch trace", "train/tracing.py",
           "    functional.reset_net(model)\n", "", "tests/train/test_tracing.py"),
