@@ -28,14 +28,14 @@ def spike_rule(module: nn.Module, is_spiking: Callable[[nn.Module], bool] | None
     """Why the output of this module is spikes, or an empty string."""
     if is_spiking is not None and is_spiking(module):
         return BY_PREDICATE
-    ancestors = _ancestors(type(module))
+    ancestors = _ancestors(type(module))  # type: ignore[arg-type, unused-ignore]
     return next((" ".join(one) for one in SPIKING if one in ancestors), "")
 
 
 def to_rest(model: nn.Module) -> None:
     """Put the neurons of SpikingJelly, sinabs and snnTorch to rest, as before a new clip."""
     for module in model.modules():
-        ancestors = _ancestors(type(module))
+        ancestors = _ancestors(type(module))  # type: ignore[arg-type, unused-ignore]
         for package, name, method in STATEFUL:
             if (package, name) in ancestors and hasattr(module, method):
                 getattr(module, method)()
