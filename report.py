@@ -65,6 +65,7 @@ def assemble(session: Session) -> dict[str, Any]:
         "config": session.resolved().model_dump(mode="json"),
         "environment": {"python": platform.python_version(), "packages": _versions(), "samna": samna_status()},
         "classes": trained["classes"],
+        "training": {key: trained[key] for key in ("protocol", "chosen", "voted") if key in trained},
         "accuracy": {name: result["accuracy"] for name, result in simulated.items()},
         "clips": next(iter(simulated.values()))["clips"],
         "ladder": list(_ladder(simulated, parity, energy)),

@@ -14,7 +14,9 @@ import typer
 from spikefold.commands.options import LATEST_RUN, Budget, ConfigFile, Data, Out, Quiet, RunFolder, Sets
 from spikefold.commands.screen import Screen, guarded
 from spikefold.config import Config, load_config
+from spikefold.errors import ConfigError
 from spikefold.session import Session, keep_config, new_session, open_session, point_latest
+from spikefold.train.leader import leads
 
 _DEPENDS_ON = {
     "fold": ("gates", "adapt", "chips"),
@@ -42,9 +44,11 @@ def run(
     synops_budget: Budget = None,
 ) -> None:  # fmt: skip
     """Everything: train, fold, adapt, export to both chips, simulate, compare every spike, count energy, report."""
-    with guarded(quiet) as screen:
+    with guarded(quiet or not leads()) as screen:
         session = new_session(_configured(config, sets, data, synops_budget), out, screen)
         for name in STAGES:
+            if name != "train" and not leads():
+                return  # torchrun's other processes are for the training alone
             started = time.monotonic()
             stage(name)(session)
             screen.line(f"{name} took {time.monotonic() - started:.1f} s")
@@ -53,14 +57,24 @@ def run(
 
 
 def train(
-    config: ConfigFile = None, sets: Sets = None, data: Data = None, out: Out = None, quiet: Quiet = False
-) -> None:
-    """Train the network and its vanilla twin into a new run folder."""
-    with guarded(quiet) as screen:
-        session = new_session(_configured(config, sets, data), out, screen)
+    config: ConfigFile = None, sets: Sets = None, data: Data = None, out: Out = None,
+    resume: Annotated[Path | None, typer.Option(help="A run whose training was interrupted.")] = None,
+    quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """Train the network and its vanilla twin into a new run folder; under torchrun, on several processes."""
+    with guarded(quiet or not leads()) as screen:
+        if resume is None:
+            session = new_session(_configured(config, sets, data), out, screen)
+        else:
+            from spikefold.stages.train import unfinished
+
+            if config or sets or data or out:
+                raise ConfigError("--resume goes alone", where="train", hint="the run has its own configuration")
+            session = new_session(unfinished(resume), resume, screen)
         stage("train")(session)
-        point_latest(session)
-        typer.echo(session.folder)
+        if leads():
+            point_latest(session)
+            typer.echo(session.folder)
 
 
 def stage(name: str) -> Callable[[Session], None]:

@@ -83,24 +83,28 @@ def _neuron_shape(network: Network, layer: Layer) -> np.ndarray:
     return np.array(shape if shape[1:] != (1, 1) else shape[:1])
 
 
+def _unknown(neuron: Neuron) -> list[str]:
+    """What NIR's neurons do not have."""
+    found = [
+        (neuron.reset is not Reset.ZERO, f"reset by {neuron.reset.value}"),
+        (neuron.v_min is not None, "a lower bound of the state"),
+        (neuron.order is not Order.LEAK_FIRST, f"order {neuron.order.value}"),
+        (neuron.current is not None, "a current that lasts"),
+        (neuron.leak is not None and bool(neuron.leak.shift), "an integer leak"),
+        (
+            neuron.state_bits is not None and neuron.overflow is not Overflow.FORBID,
+            f"a state of {neuron.state_bits} bits",
+        ),
+    ]
+    return [what for lacking, what in found if lacking]
+
+
 def _unsupported(layer: Layer) -> Issue | None:
     op = layer.op
     if layer.name == OUTPUT:
         return Issue("name", layer.name, OUTPUT, "another name", "NIR's own output node is called that")
     if isinstance(op, Neuron):
-        unknown = []
-        if op.reset is not Reset.ZERO:
-            unknown.append(f"reset by {op.reset.value}")
-        if op.v_min is not None:
-            unknown.append("a lower bound of the state")
-        if op.order is not Order.LEAK_FIRST:
-            unknown.append(f"order {op.order.value}")
-        if op.current is not None:
-            unknown.append("a current that lasts")
-        if op.leak is not None and op.leak.shift:
-            unknown.append("an integer leak")
-        if op.state_bits is not None and op.overflow is not Overflow.FORBID:
-            unknown.append(f"a state of {op.state_bits} bits")
+        unknown = _unknown(op)
         if unknown:
             return Issue(
                 "neuron", layer.name, ", ".join(unknown), "reset to zero, real leak", "export the real network"

@@ -21,7 +21,8 @@ from spikefold.hardware.event_options import Arrival, Options
 from spikefold.hardware.event_run import CoreLoad, EventRun
 from spikefold.hardware.trace import Trace, concatenate
 from spikefold.session import Session
-from spikefold.train.loop import ClipSet
+from spikefold.train.clips import ClipSet
+from spikefold.train.frames import Bins
 
 Runner = Callable[[Options], EventRun]
 
@@ -58,7 +59,7 @@ def run_by_events(session: Session, network: Network, test: ClipSet) -> tuple[Tr
 def sensor_layer(session: Session, network: Network) -> DvsLayer | None:
     """The setting of the chip's sensor layer that gives the network's input, or None where none does."""
     binning = session.binning
-    if binning.downsample not in POOLS:
+    if binning.downsample not in POOLS or binning.bins is not Bins.TIME:
         return None
     layer = DvsLayer(binning.sensor, pool=(binning.downsample, binning.downsample))
     return layer if layer.output_shape == network.input.shape else None

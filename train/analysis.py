@@ -18,7 +18,7 @@ from spikefold.errors import SpikefoldError
 from spikefold.train.background import foreground, seen_through
 from spikefold.train.features import Background, Rules
 from spikefold.train.firing_rates import FiringRates, LayerFiring
-from spikefold.train.models import SpikingNet
+from spikefold.train.models import SpikingNet, channels_last
 from spikefold.train.potentials import LayerPotentials, binned, fire
 
 Progress = Callable[[int, int], None]
@@ -86,6 +86,7 @@ def analyse(
         x = torch.from_numpy(frames[:, start : start + batch].astype(np.float32))
         x = x.to(next(model.parameters()).device)
         pixels = foreground(x, rules.background)
+        x = channels_last(x)  # as the model itself computes: sums in another order round otherwise
         for name, module in model.layers.named_children():
             if isinstance(module, neuron.BaseNode):
                 current = x

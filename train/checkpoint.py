@@ -14,10 +14,13 @@ from safetensors.torch import save_file
 from spikefold.config import ModelConfig
 from spikefold.errors import DataError
 from spikefold.files import replacing
-from spikefold.train.frames import Binning
+from spikefold.train.frames import Binning, Bins
 from spikefold.train.models import SpikingNet
 
 WEIGHTS, ABOUT = "checkpoint.safetensors", "checkpoint.json"
+_BROKEN = (
+    OSError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RuntimeError, SafetensorError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,9 @@ def load(folder: Path) -> Checkpoint:
     """
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        binning = Binning(**(about["binning"] | {"sensor": tuple(about["binning"]["sensor"])}))
+        written = about["binning"]
+        bins = Bins(written.get("bins", Bins.TIME))  # the first releases knew no other
+        binning = Binning(**(written | {"sensor": tuple(written["sensor"]), "bins": bins}))
         config = ModelConfig.model_validate(about["model"])
         classes = tuple(about["classes"])
         if min(len(classes), binning.dt_us, binning.max_count) < 1:
@@ -61,7 +66,7 @@ def load(folder: Path) -> Checkpoint:
         model = SpikingNet(config, binning.shape, binning.steps, len(classes))
         # from bytes: a mapped file that somebody truncates would crash the process
         model.load_state_dict(load_tensors((folder / WEIGHTS).read_bytes()))
-    except (OSError, ValueError, LookupError, ArithmeticError, TypeError, RuntimeError, SafetensorError) as error:
+    except _BROKEN as error:
         raise DataError(
             f"cannot read the checkpoint: {type(error).__name__}: {error}", where=str(folder),
             hint=f"a checkpoint is a folder with {WEIGHTS} and {ABOUT}, as `spikefold train` writes it",

@@ -23,7 +23,7 @@ from spikefold.errors import ConfigError, DataError, nearest
 from spikefold.train import digits, gestures
 from spikefold.train.events import Recording, load_packed, save_packed
 from spikefold.train.formats.npz_file import read_npz
-from spikefold.train.frames import Binning, to_frames
+from spikefold.train.frames import Binning, Bins, to_frames
 from spikefold.train.readers import Reading, finished, read_with
 from spikefold.train.repairs import OnFault, Repairs
 from spikefold.train.sources import class_folders
@@ -164,7 +164,7 @@ def binning_for(dataset: Dataset, config: DataConfig) -> Binning:
     typical_us = float(np.median([r.duration_us for r in dataset.train]))
     # one more than the quotient: the last event, at the end of the duration, belongs to the clip
     dt_us = config.dt_us or int(typical_us) // config.steps + 1
-    binning = Binning(dataset.sensor, downsample, dt_us, config.steps)
+    binning = Binning(dataset.sensor, downsample, dt_us, config.steps, bins=Bins(config.bins))
     most = config.max_count or int(to_frames(dataset.train, binning).max())
     return replace(binning, max_count=most)
 

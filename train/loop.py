@@ -1,119 +1,143 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training and evaluation of a `SpikingNet` on frames held in memory."""
+"""The training of a `SpikingNet`, from scratch or from where it was interrupted, in one process or as one of many."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from spikingjelly.activation_based import functional
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from spikefold.config import Config, TrainConfig
-from spikefold.errors import SpikefoldError
+from spikefold.train.augment import shifted
+from spikefold.train.batch_norm import across_ranks
+from spikefold.train.clips import Clips, ClipSet, Windows
+from spikefold.train.device import device_for, mixed, scaler_for
+from spikefold.train.evaluate import class_logits, evaluate, judged, read_out
 from spikefold.train.models import SpikingNet
+from spikefold.train.parallel import ALONE, Ranks
+from spikefold.train.schedule import adam, schedule
+from spikefold.train.state import Epoch, Progress, identity, restore, save_state
 
-Report = Callable[["Epoch"], None]
+__all__ = ["ClipSet", "Epoch", "Report", "Umpire", "class_logits", "evaluate", "shifted", "train"]
 
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch did: number from 1, mean loss, accuracy on the training batches as they were trained."""
-
-    number: int
-    of: int
-    loss: float
-    accuracy: float
+Report = Callable[[Epoch], None]
 
 
-@dataclass(frozen=True)
-class ClipSet:
-    """Frames ``(T, N, C, H, W)`` uint16 and labels ``(N,)`` of one split."""
+@dataclass(frozen=True, eq=False)
+class Umpire:
+    """What chooses among the epochs: the recordings, and how the clips of each vote."""
 
-    frames: np.ndarray
-    labels: np.ndarray
+    windows: Windows
+    vote: str
 
-    def __post_init__(self) -> None:
-        if self.frames.ndim != 5 or self.frames.shape[1] != len(self.labels):
-            raise SpikefoldError(f"{self.frames.shape} frames do not go with {len(self.labels)} labels")
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def first(self, count: int) -> ClipSet:
-        """The first ``count`` clips."""
-        return ClipSet(self.frames[:, :count], self.labels[:count])
+    def described(self) -> dict[str, Any]:
+        """What its choice depends on, beside the network."""
+        return {"recordings": len(self.windows), "clips": self.windows.each, "vote": self.vote}
 
 
-def train(config: Config, clips: ClipSet, classes: int, report: Report) -> SpikingNet:
-    """Train from scratch; equal configuration, data and thread count give equal weights on one platform."""
+def train(
+    config: Config, clips: Clips, classes: int, report: Report, *,
+    umpire: Umpire | None = None, state: Path | None = None, ranks: Ranks = ALONE,
+) -> SpikingNet:  # fmt: skip
+    """Train a network; equal configuration, data, thread count and ranks give equal weights on one platform.
+
+    Args:
+        config: seed, model and training.
+        clips: what is learned.
+        classes: number of classes.
+        report: told of every epoch, those before an interruption too.
+        umpire: chooses the first of the best epochs; None: the last epoch's weights are kept.
+        state: file written after every epoch, and read to begin with if it is there.
+        ranks: this process among those that train together.
+
+    Returns:
+        The network, on the CPU and in inference mode, equal on all ranks.
+
+    Raises:
+        ConfigError: the file belongs to another training; see also `device_for`.
+        DataError: it is damaged.
+    """
     torch.set_num_threads(config.train.threads)
     torch.manual_seed(config.seed)
-    model = SpikingNet(config.model, clips.frames.shape[2:], clips.frames.shape[0], classes)
-    frames, labels = torch.from_numpy(clips.frames.astype(np.float32)), torch.from_numpy(clips.labels)
-    batches = -(-len(clips) // config.train.batch)
-    optimiser = torch.optim.Adam(model.parameters(), lr=config.train.lr)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, config.train.lr, total_steps=config.train.epochs * batches, pct_start=0.2
-    )
-    for number in range(1, config.train.epochs + 1):
-        model.train()
-        losses, right = 0.0, 0
-        for chosen in torch.randperm(len(clips)).split(config.train.batch):
-            functional.reset_net(model)
-            batch = shifted(frames[:, chosen], config.train.shift)
-            logits = _logits(model, batch, config.train)
-            loss = torch.nn.functional.cross_entropy(logits, labels[chosen])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            losses += loss.item() * len(chosen)
-            right += int((logits.argmax(1) == labels[chosen]).sum())
-        report(Epoch(number, config.train.epochs, losses / len(clips), right / len(clips)))
+    device = device_for(config.train, ranks)
+    model = SpikingNet(config.model, clips.shape[1:], clips.shape[0], classes).to(device)
+    if not ranks.first:
+        torch.manual_seed(config.seed + (ranks.rank << 32))  # what a network draws differs from rank to rank
+    if ranks.count > 1:
+        across_ranks(model)
+    optimiser = adam(model.parameters(), config.train)
+    steps = schedule(optimiser, config.train, -(-len(clips) // config.train.batch))
+    progress = Progress(model, optimiser, steps, scaler_for(config.train, device))
+    depends_on = identity(config, clips, classes, ranks) | {"umpire": umpire and umpire.described()}
+    if state is not None:
+        restore(state, progress, depends_on, ranks)
+    for epoch in progress.epochs:
+        report(epoch)
+    forward = _in_parallel(model, device) if ranks.count > 1 else model
+    for number in range(len(progress.epochs) + 1, config.train.epochs + 1):
+        loss, accuracy = _one_epoch(forward, progress, clips, config.train, number, ranks)
+        found = None if umpire is None else judged(model, umpire.windows, umpire.vote, ranks)
+        if found is not None and found > progress.best_judged:
+            progress.best = {key: value.detach().clone() for key, value in model.state_dict().items()}
+        progress.epochs.append(Epoch(number, config.train.epochs, loss, accuracy, found))
+        if state is not None:
+            save_state(state, progress, depends_on, ranks)
+        report(progress.epochs[-1])
     functional.reset_net(model)
-    return model.eval()
+    trained = model.cpu() if ranks.count == 1 else SpikingNet(config.model, clips.shape[1:], clips.shape[0], classes)
+    trained.load_state_dict(progress.best or model.state_dict())
+    return trained.eval()
 
 
-def _logits(model: SpikingNet, frames: torch.Tensor, config: TrainConfig) -> torch.Tensor:
-    current, spikes = model(frames)
-    if config.loss == "current":
-        return current.mean(dim=(0, 3))
-    return spikes.mean(dim=(0, 3)) * config.gain
+def _one_epoch(
+    forward: nn.Module, progress: Progress, clips: Clips, config: TrainConfig, number: int, ranks: Ranks
+) -> tuple[float, float]:
+    """Mean loss and accuracy over all ranks."""
+    progress.model.train()
+    device = next(progress.model.parameters()).device
+    labels = torch.from_numpy(clips.labels)
+    losses, right = 0.0, 0.0
+    for chosen in ranks.agreed(torch.randperm(len(clips))).split(config.batch):
+        functional.reset_net(progress.model)
+        mine = ranks.share(chosen)
+        frames = torch.from_numpy(clips.batch(mine.numpy(), number).astype(np.float32)).to(device)
+        batch, wanted = shifted(frames, config.shift, ranks), labels[mine].to(device)
+        with mixed(config, device):
+            current, spikes = forward(batch)
+            logits = read_out(current, spikes, config)
+            loss = _loss(logits, wanted, config)
+        # gradients are averaged over ranks, whose shares of a batch may differ in size
+        share = loss if ranks.count == 1 else loss * (len(mine) * ranks.count / len(chosen))
+        progress.optimiser.zero_grad()
+        progress.scaler.scale(share).backward()
+        progress.scaler.step(progress.optimiser)
+        progress.scaler.update()
+        progress.schedule.step()
+        losses += loss.item() * len(mine)
+        right += int((logits.argmax(1) == wanted).sum())
+    losses, right = ranks.total(losses, right)
+    return losses / len(clips), right / len(clips)
 
 
-def shifted(frames: torch.Tensor, most: int) -> torch.Tensor:
-    """The batch ``(T, N, C, H, W)`` moved by a random number of pixels, zeros moved in."""
-    if most == 0:
-        return frames
-    down, right = (int(v) for v in torch.randint(-most, most + 1, (2,)))
-    height, width = frames.shape[3:]
-    padded = torch.nn.functional.pad(frames.flatten(0, 1), (most, most, most, most))
-    moved = padded[:, :, most - down : most - down + height, most - right : most - right + width]
-    return moved.reshape(frames.shape)
+def _loss(logits: torch.Tensor, labels: torch.Tensor, config: TrainConfig) -> torch.Tensor:
+    """Mean over the clips; a rank without any takes part in the sums over ranks all the same."""
+    if not len(labels):
+        return logits.sum()
+    if config.loss != "rate_mse":
+        return nn.functional.cross_entropy(logits, labels)
+    rates = logits / config.gain
+    return nn.functional.mse_loss(rates, nn.functional.one_hot(labels, logits.shape[1]).to(rates.dtype))
 
 
-@torch.no_grad()
-def class_logits(model: SpikingNet, frames: np.ndarray, config: TrainConfig, batch: int = 50) -> np.ndarray:
-    """The training's logits per clip and class ``(N, classes)``, each clip from zero state: what a student learns."""
-    model.eval()
-    found = []
-    for start in range(0, frames.shape[1], batch):
-        functional.reset_net(model)
-        found.append(_logits(model, torch.from_numpy(frames[:, start : start + batch].astype(np.float32)), config))
-    functional.reset_net(model)
-    return np.asarray(torch.cat(found).numpy())
-
-
-@torch.no_grad()
-def evaluate(model: SpikingNet, frames: np.ndarray, batch: int = 50) -> np.ndarray:
-    """Output spikes per clip and class ``(N, classes)`` int64, each clip from zero state."""
-    model.eval()
-    counts = []
-    for start in range(0, frames.shape[1], batch):
-        functional.reset_net(model)
-        _, spikes = model(torch.from_numpy(frames[:, start : start + batch].astype(np.float32)))
-        counts.append(spikes.sum(dim=(0, 3)).to(torch.int64).numpy())
-    functional.reset_net(model)
-    return np.concatenate(counts)
+def _in_parallel(model: SpikingNet, device: torch.device) -> nn.Module:
+    return DistributedDataParallel(
+        model, device_ids=None if device.type == "cpu" else [device.index],
+        find_unused_parameters=model.config.attention.startswith("asa"),  # its importance weights get no gradient
+    )  # fmt: skip

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Long trainings side by side, each in a process of its own with its own PyTorch threads."""
+"""Long trainings side by side, each in a process of its own with its own PyTorch threads.
+
+These processes end with the one that started them, however it ends: a training that outlived a killed run would write
+its states beside those of the run that goes on in its place.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,11 @@ import os
 import queue
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, wait
+from multiprocessing.managers import SyncManager
 from typing import Any, TypeVar
 
-from spikefold.train.loop import Epoch
+from spikefold.train.orphans import end_with_parent
+from spikefold.train.state import Epoch
 
 T = TypeVar("T")
 Report = Callable[[str, Epoch], None]
@@ -47,7 +53,9 @@ def side_by_side(work: Work[T], tasks: Mapping[str, T], report: Report) -> dict[
 
     context = multiprocessing.get_context("spawn")  # forking after torch started threads can hang
     workers = min(len(tasks), os.cpu_count() or 1)
-    with context.Manager() as manager, ProcessPoolExecutor(workers, mp_context=context) as pool:
+    manager = SyncManager(ctx=context)
+    manager.start(end_with_parent)
+    with manager, ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
         channel = manager.Queue()
         waiting: set[Future[None]] = {pool.submit(_one, work, name, task, channel) for name, task in tasks.items()}
         while waiting:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from spikefold.config import ModelConfig
 from spikefold.errors import DataError
 from spikefold.train.checkpoint import ABOUT, WEIGHTS, Checkpoint, load, save
-from spikefold.train.frames import Binning
+from spikefold.train.frames import Binning, Bins
 from spikefold.train.models import SpikingNet
 
 BINNING = Binning((34, 20), 2, 5000, 4, 17)
@@ -43,6 +44,20 @@ def test_weights_statistics_binning_and_classes_come_back(saved: Path) -> None:
     assert len(states) > 15
     for key, value in expected.state_dict().items():
         assert torch.equal(states[key], value), key
+
+
+def test_a_checkpoint_of_a_release_without_bins_by_count_has_bins_of_equal_time(saved: Path) -> None:
+    about = json.loads((saved / ABOUT).read_text(encoding="utf-8"))
+    assert about["binning"].pop("bins") == "time"
+    (saved / ABOUT).write_text(json.dumps(about), encoding="utf-8")
+    assert load(saved).binning == BINNING
+
+
+def test_bins_by_count_come_back(tmp_path: Path) -> None:
+    binning = replace(BINNING, bins=Bins.COUNT)
+    model = SpikingNet(ModelConfig(channels=(3,), strides=(2,)), BINNING.shape, BINNING.steps, 2)
+    save(tmp_path, Checkpoint(model, binning, ("left", "right")))
+    assert load(tmp_path).binning.bins is Bins.COUNT
 
 
 def test_only_two_files_are_written(saved: Path) -> None:
@@ -100,7 +115,8 @@ def test_a_description_that_is_none_is_refused(saved: Path, text: str) -> None:
         ("model", {"strides": [0, 2]}), ("model", {"strides": [1]}), ("model", {"attention": "none"}),
         ("binning", {"frames": 3}), ("binning", {"sensor": "34x20"}), ("binning", {"sensor": 34}),
         ("binning", {"sensor": [34]}), ("binning", {"sensor": [50, 20]}), ("binning", {"downsample": 0}),
-        ("binning", {"steps": 5}), ("binning", {"dt_us": 0}), ("binning", {"max_count": 0}),
+        ("binning", {"steps": 5}), ("binning", {"bins": "pixels"}), ("binning", {"bins": None}),
+        ("binning", {"dt_us": 0}), ("binning", {"max_count": 0}),
     ],
     ids=str,
 )  # fmt: skip

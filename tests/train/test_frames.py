@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from spikefold.errors import DataError
 from spikefold.train.events import EVENT_DTYPE, Recording
-from spikefold.train.frames import Binning, to_frames
+from spikefold.train.frames import Binning, Bins, to_frames, window
 
 SENSOR = (5, 8)
 """Rows and columns: not square, so that x and y cannot change places unseen."""
@@ -121,3 +121,42 @@ def test_no_event_is_lost_where_nothing_is_cut(rows: list[tuple[int, ...]], down
     for t, x, y, p in rows:
         expected[t // dt_us, p, y // downsample, x // downsample] += 1
     assert np.array_equal(frames, expected)
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(12, [4, 4, 4]), (14, [4, 4, 6]), (3, [1, 1, 1]), (5, [1, 1, 3]), (2, [1, 1, 0])]
+)
+def test_bins_by_count_hold_equally_many_events_and_the_last_the_rest(count: int, sizes: list[int]) -> None:
+    times = np.sort(np.random.default_rng(count).integers(0, 10**6, count)).tolist()
+    recording = _clip(*[(t, n % 8, n // 8, 0) for n, t in enumerate(times)])
+    frames = to_frames([recording], Binning(SENSOR, 1, 1, 3, bins=Bins.COUNT))[:, 0]
+    assert frames.sum(axis=(1, 2, 3)).tolist() == sizes
+    places = [int(y) * 8 + int(x) for step in frames for _, y, x in np.argwhere(step)]
+    assert places == list(range(count)), "in order of time"
+
+
+@given(EVENTS, st.integers(1, 9))
+def test_bins_by_count_are_those_of_spikingjelly(rows: list[tuple[int, ...]], steps: int) -> None:
+    recording = Recording(np.array(sorted(rows), EVENT_DTYPE), SENSOR)
+    frames = to_frames([recording], Binning(SENSOR, 1, 1, steps, bins=Bins.COUNT))[:, 0]
+    assert frames.sum() == len(rows)
+    if len(rows) < steps:
+        return
+    # cal_fixed_frames_number_segment_index with split_by="number": N // T each, the last up to N
+    each = len(rows) // steps
+    ends = [each * (n + 1) for n in range(steps - 1)] + [len(rows)]
+    expected = np.zeros(frames.shape, int)
+    for step, (first, last) in enumerate(zip([0, *ends], ends, strict=False)):
+        for _, x, y, p in recording.events[first:last].tolist():
+            expected[step, p, y, x] += 1
+    assert np.array_equal(frames, expected)
+
+
+@given(EVENTS, st.integers(0, 120))
+def test_a_window_holds_the_events_of_its_time_from_its_start(rows: list[tuple[int, ...]], start: int) -> None:
+    recording = Recording(np.array(sorted(rows), EVENT_DTYPE), SENSOR)
+    found = window(recording.events, Binning(SENSOR, 1, 10, 3), start)
+    expected = [(t - start, x, y, p) for t, x, y, p in recording.events.tolist() if start <= t < start + 30]
+    assert found.tolist() == expected
+    assert not recording.events.flags.writeable
+    assert recording.events.tolist() == np.array(sorted(rows), EVENT_DTYPE).tolist()

@@ -2,16 +2,22 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from spikefold.config import Config, ModelConfig, TrainConfig
-from spikefold.train import side_by_side
+from spikefold.train import side_by_side, twins
 from spikefold.train.checkpoint import load
+from spikefold.train.clips import ClipSet
 from spikefold.train.frames import Binning
-from spikefold.train.loop import ClipSet, Epoch, train
+from spikefold.train.loop import train
+from spikefold.train.models import SpikingNet
+from spikefold.train.parallel import Ranks
+from spikefold.train.state import Epoch
 from spikefold.train.twins import Job, train_all
 
 
@@ -51,7 +57,40 @@ def test_both_networks_are_trained_as_they_would_be_alone(job: Job, tmp_path: Pa
 
 def test_a_training_that_fails_is_not_silent(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # in a thread, to spare the start of another process
-    monkeypatch.setattr(side_by_side, "ProcessPoolExecutor", lambda workers, mp_context: ThreadPoolExecutor(workers))
+    monkeypatch.setattr(side_by_side, "ProcessPoolExecutor", lambda workers, **options: ThreadPoolExecutor(workers))
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="file"):
         train_all(job, {"attended": ("asa2", tmp_path / "file" / "checkpoint")}, lambda name, epoch: None)
+
+
+def test_each_training_keeps_its_state_under_its_name(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(side_by_side, "ProcessPoolExecutor", lambda workers, **options: ThreadPoolExecutor(1))
+    kept = replace(job, states=tmp_path / "states")
+    names = {"attended": ("asa1", tmp_path / "a"), "vanilla": ("none", tmp_path / "v")}
+    train_all(kept, names, lambda name, epoch: None)
+    assert sorted(path.name for path in (tmp_path / "states").iterdir()) == [
+        "attended.safetensors", "vanilla.safetensors"
+    ]  # fmt: skip
+    told: list[tuple[str, int]] = []
+    train_all(kept, names, lambda name, epoch: told.append((name, epoch.number)))
+    assert sorted(told) == [(name, number) for name in sorted(names) for number in (1, 2)], "told once more"
+
+
+def test_only_the_first_of_many_processes_writes(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, Ranks]] = []
+
+    def instead(config: Config, clips: ClipSet, classes: int, report: Any, **options: Any) -> SpikingNet:
+        seen.append((config.model.attention, options["ranks"]))
+        report(Epoch(1, 1, 0.5, 0.5))
+        return SpikingNet(config.model, clips.shape[1:], clips.shape[0], classes)
+
+    monkeypatch.setattr(twins, "train", instead)
+    for rank in (1, 0):
+        ranks = Ranks(rank, 2)
+        names = {"attended": ("asa1", tmp_path / "a"), "vanilla": ("none", tmp_path / "v")}
+        history = train_all(job, names, lambda name, epoch: None, ranks)
+        assert {name: len(epochs) for name, epochs in history.items()} == {"attended": 1, "vanilla": 1}
+        assert seen[-2:] == [("asa1", ranks), ("none", ranks)], "one after the other"
+        assert (tmp_path / "a").exists() == (tmp_path / "v").exists() == (rank == 0)

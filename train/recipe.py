@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a data set and a configuration to what a network is trained on, and what chooses among its epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from spikefold.config import Config
+from spikefold.errors import ConfigError
+from spikefold.train.clips import Clips, ClipSet, Slices, Windows
+from spikefold.train.datasets import Dataset
+from spikefold.train.frames import Binning
+from spikefold.train.loop import Umpire
+
+PROTOCOLS = {
+    "last": "the last epoch's weights",
+    "validation": "the best epoch on training recordings held out",
+    "paper": "the best epoch on the test set, as the published code does: its test accuracy flatters it",
+}
+"""How weights are chosen, for the report."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What is learned, and what chooses among the epochs (None: the last one)."""
+
+    clips: Clips
+    umpire: Umpire | None
+    held_out: int
+
+
+def plan(config: Config, dataset: Dataset, binning: Binning, first_clips: Callable[[], ClipSet]) -> Plan:
+    """Follow the configuration.
+
+    Args:
+        config: of the run.
+        dataset: recordings of both splits.
+        binning: of a clip.
+        first_clips: the first clip of every training recording, if it is needed.
+
+    Raises:
+        ConfigError: settings that do not go together; a class too small to hold out a recording.
+        DataError: see `Slices` and `Windows`.
+    """
+    train = np.arange(len(dataset.train))
+    umpire, held = None, np.array([], np.int64)
+    if config.train.protocol == "paper":
+        umpire = Umpire(Windows(dataset.test, binning, config.data.clips), config.data.vote)
+    elif config.train.protocol == "validation":
+        held = held_out(dataset.labels("train"), config.train.validation_share, config.seed)
+        umpire = Umpire(Windows([dataset.train[i] for i in held], binning, config.data.clips), config.data.vote)
+        train = np.setdiff1d(train, held)
+    anywhere, drop = config.data.window == "random", config.train.augment == "eventdrop"
+    if anywhere or drop:
+        recordings = [dataset.train[i] for i in train]
+        return Plan(Slices(recordings, binning, config.seed, anywhere, drop), umpire, len(held))
+    return Plan(first_clips().only(train) if len(held) else first_clips(), umpire, len(held))
+
+
+def held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Indices of a share of each class, at least one and never all of it, sorted; drawn by the seed.
+
+    Raises:
+        ConfigError: a class of one.
+    """
+    found = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        if len(members) < 2:
+            raise ConfigError(f"class {label} has one training recording, none can be held out",
+                              where="train.protocol", hint='train.protocol = "last", or more recordings')  # fmt: skip
+        count = max(1, min(round(share * len(members)), len(members) - 1))
+        found.append(np.random.default_rng([seed, int(label)]).choice(members, count, replace=False))
+    return np.sort(np.concatenate(found))

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Adam, and how its learning rate runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+
+from spikefold.config import TrainConfig
+
+_LOWEST = 1e-6
+
+
+def adam(parameters: Iterable[torch.nn.Parameter], config: TrainConfig) -> torch.optim.Adam:
+    """The optimiser."""
+    return torch.optim.Adam(parameters, lr=config.lr, weight_decay=config.weight_decay)
+
+
+def schedule(optimiser: torch.optim.Adam, config: TrainConfig, batches: int) -> LRScheduler:
+    """The learning rate, told of every batch.
+
+    ``one_cycle``: up over the first fifth of all batches, then down (Smith and Topin 2019, PyTorch's `OneCycleLR`).
+    ``cosine``, in epoch ``e`` from 0 of ``E``, for all its batches: ``low + (lr - low) (1 + cos(pi e / E)) / 2`` with
+    ``low = 1e-6`` (Loshchilov and Hutter 2017, eq. 5; BICLab/ASA-SNN, without a restart).
+    """
+    if config.schedule == "one_cycle":
+        return OneCycleLR(optimiser, config.lr, total_steps=config.epochs * batches, pct_start=0.2)
+    lowest = min(_LOWEST, config.lr)
+
+    def factor(done: int) -> float:
+        epoch = min(done // batches, config.epochs - 1)
+        return (lowest + (config.lr - lowest) * (1 + math.cos(math.pi * epoch / config.epochs)) / 2) / config.lr
+
+    return LambdaLR(optimiser, factor)
