@@ -285,7 +285,7 @@ def test_parity_on_silent_clips_is_an_error() -> None:
 
 
 def test_chips_are_found_by_name_and_a_typo_gets_a_suggestion() -> None:
-    assert set(CHIPS) == {"speck2f", "speck2e", "loihi2"}
+    assert set(CHIPS) == {"speck2f", "speck2e", "dynapcnndevkit", "loihi2", "loihi1"}
     assert all(chip_named(name).name == name for name in CHIPS)
     with pytest.raises(ConfigError, match="unknown chip 'spec2f'") as caught:
         chip_named("spec2f")

@@ -15,6 +15,7 @@ from spikingjelly.activation_based import neuron
 
 from spikefold.errors import DataError, SpikefoldError
 from spikefold.train.analysis import analyse
+from spikefold.train.models import channels_last
 from spikefold.train.neurons import make_neuron
 from spikefold.train.potentials import BINS, BINS_PER_THRESHOLD, SPAN, binned, centres, fire, ptd
 from tests.train.analysis_cases import CLIPS, clips, network
@@ -101,7 +102,7 @@ def test_neurons_with_more_state_and_potentials_without_end_are_refused() -> Non
 def test_histograms_equal_a_loop(threshold: float, quantity: str) -> None:
     model, frames = network(threshold=threshold, neuron="lif", keep=0.3), clips()
     found = analyse(model, frames, batch=3)
-    x = torch.from_numpy(frames.astype(np.float32))
+    x = channels_last(torch.from_numpy(frames.astype(np.float32)))
     checked = 0
     with torch.no_grad():
         for name, module in model.layers.named_children():
