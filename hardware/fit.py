@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from spikefold.errors import Issue, UnsupportedError
 from spikefold.export.network import Network
+from spikefold.export.passes.maxpool_to_or import maxpool_to_or
 from spikefold.export.passes.quantise import quantise
 from spikefold.hardware.chip import Chip, Resources
 
@@ -61,6 +62,7 @@ def fit_report(network: Network, chip: Chip, name: str = "") -> FitReport:
         chip: the target.
         name: of the network, for people.
     """
+    network = _pooled(network, chip)
     integer, refused = _integer(network, chip)
     found = _joined(chip.violations(network if integer is None else integer), refused)
     counted = None
@@ -71,10 +73,19 @@ def fit_report(network: Network, chip: Chip, name: str = "") -> FitReport:
 
 def broken_rules(network: Network, chip: Chip) -> list[Issue]:
     """The rules that a real network breaks, cheaply: rounding is tried only where everything else is kept."""
+    network = _pooled(network, chip)
     if found := chip.violations(network):
         return found
     integer, refused = _integer(network, chip)
     return refused if integer is None else chip.violations(integer)
+
+
+def _pooled(network: Network, chip: Chip) -> Network:
+    """The network with OR neurons for max pools, as an export makes it; unchanged where it cannot be done."""
+    try:
+        return maxpool_to_or(network) if chip.or_pools else network
+    except UnsupportedError:
+        return network
 
 
 def _integer(network: Network, chip: Chip) -> tuple[Network | None, list[Issue]]:

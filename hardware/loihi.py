@@ -81,6 +81,7 @@ LOIHI2 = Chip(
     gate_forms=_GATE_FORMS,
     rules=rules_of(*RULES),
     resources=loihi_cores.resources,
+    or_pools=True,
     counts_any=True,
 )
 LOIHI1 = Chip(
@@ -91,4 +92,5 @@ LOIHI1 = Chip(
     gate_forms=_GATE_FORMS,
     rules=rules_of(*LOIHI1_LAYER_RULES, a_core_holds_a_part),
     resources=loihi1_cores.resources,
+    or_pools=True,
 )

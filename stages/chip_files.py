@@ -14,6 +14,7 @@ from spikefold.export.io import identity, save_network
 from spikefold.export.network import Network
 from spikefold.export.ops import Conv2d, Dense
 from spikefold.export.passes.clip_outliers import Clipped, clip_outliers
+from spikefold.export.passes.maxpool_to_or import maxpool_to_or
 from spikefold.export.passes.quantise import LayerScale, quantise
 from spikefold.export.targets import judge, lower
 from spikefold.hardware import clocked, parity, reference
@@ -52,13 +53,15 @@ def chip_network(network: Network, chip: Chip, frames: np.ndarray | None) -> Chi
     """Quantise for one chip.
 
     Args:
-        network: real, folded, with the chip's neurons.
+        network: real, folded, with the chip's neurons; max pools of binary spikes where the chip can take their OR.
         chip: the target.
         frames: calibration clips ``(T, N, C, H, W)`` for the search of the scales; None: the largest weight decides.
 
     Raises:
         UnsupportedError: the quantiser cannot do a layer. The chip's rules are not asked here.
     """
+    if chip.or_pools:
+        network = maxpool_to_or(network)
     clipped: tuple[Clipped, ...] = ()
     if frames is not None:
         network, clipped = clip_outliers(network, chip.numbers, layer_inputs(network, frames), reference.apply)

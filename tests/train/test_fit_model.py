@@ -109,9 +109,9 @@ def test_an_architecture_that_fits_is_left_alone(name: str) -> None:
 
 
 def test_a_chip_without_pools_gets_strides_and_keeps_the_leak() -> None:
-    found = propose(architecture("b"), LOIHI2)
+    found = propose(architecture("c"), LOIHI2)
     assert _after(found) == {"reduction": "stride"}
-    assert found.architecture.model.neuron == "plif"
+    assert found.architecture.model.neuron == "lif_decay_input"
     assert found.report.fits
 
 
