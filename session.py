@@ -24,9 +24,9 @@ from spikefold.errors import ConfigError, DataError
 from spikefold.files import replacing
 
 if TYPE_CHECKING:  # the command line must start without loading NumPy and PyTorch
+    from spikefold.train.clips import ClipSet
     from spikefold.train.datasets import Dataset
     from spikefold.train.frames import Binning
-    from spikefold.train.loop import ClipSet
 
 CONFIG = "config.toml"
 NETWORK, TWIN = "network", "vanilla"
@@ -101,8 +101,8 @@ class Session:
     def clips(self, split: str) -> ClipSet:
         """Frames and labels of ``train`` or ``test``."""
         if split not in self._clips:
+            from spikefold.train.clips import ClipSet
             from spikefold.train.frames import to_frames
-            from spikefold.train.loop import ClipSet
 
             recordings = getattr(self.dataset, split)
             self._clips[split] = ClipSet(to_frames(recordings, self.binning), self.dataset.labels(split))

@@ -8,10 +8,6 @@ element, numbers as float32, and scalars with or without an axis; all of these a
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +16,8 @@ from typing import Any
 import numpy as np
 
 from spikefold.errors import DataError
-from spikefold.export.nir.file import decoded
-from spikefold.npz import read_arrays
+from spikefold.export.nir.file import isolated_tree
 
-_READER = Path(__file__).with_name("net_hdf5.py")
-_BAD_FILE = 6
-_PATIENCE_S = 120
 _HINT = "a .net file is what slayer's net.export_hdf5(path) or our own exporter writes; write it again"
 _LARGEST = 2**31
 
@@ -134,18 +126,4 @@ def _text(fields: Any, where: str) -> str:
 
 
 def _read_tree(path: Path) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as scratch:
-        out = Path(scratch) / "tree.npz"
-        # -P: `numbers.py` beside the script is not the standard library's
-        command = [sys.executable, "-P", str(_READER), str(path), str(out)]
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=_PATIENCE_S, check=False)
-        except subprocess.TimeoutExpired as error:
-            raise DataError(f"cannot read the .net file within {_PATIENCE_S} s") from error
-        if done.returncode == _BAD_FILE:
-            raise DataError(f"cannot read the .net file: {done.stderr.decode(errors='replace')}")
-        if done.returncode:
-            raise DataError(f"cannot read the .net file: the reader ended with code {done.returncode}")
-        arrays = read_arrays(out, "the .net file")
-    tree: dict[str, Any] = json.loads(str(arrays["tree"]))
-    return decoded(tree, arrays)
+    return isolated_tree(path, "/", "the .net file")

@@ -26,6 +26,7 @@ from spikefold.errors import DataError, Issue
 from spikefold.export.network import Network
 from spikefold.hardware import clocked, event_driven
 from spikefold.hardware.accuracy import Accuracy, accuracy, predictions
+from spikefold.hardware.devkit_compare import spike_difference
 from spikefold.hardware.event_options import Emission, Options
 from spikefold.hardware.speck_cores import core_layers
 from spikefold.hardware.trace import LayerTrace, Trace
@@ -129,12 +130,6 @@ def unsafe_weights(network: Network) -> list[Issue]:
         for core in core_layers(network)
         if core.weight.max() > core.neuron.threshold.min()
     ]  # fmt: skip
-
-
-def spike_difference(one: np.ndarray, other: np.ndarray) -> float | None:
-    """SD of two rasters ``(T, N, C, H, W)``, over counts per clip and neuron; None where the first has no spikes."""
-    a, b = (raster.sum(axis=0, dtype=np.int64) for raster in (one, other))
-    return float(np.abs(a - b).sum() / a.sum()) if a.any() else None
 
 
 def _layer_gap(name: str, steps: LayerTrace, events: LayerTrace, orders: Mapping[str, LayerTrace]) -> LayerGap:

@@ -11,8 +11,9 @@ from spikefold.hardware.registry import chip_named
 from spikefold.session import ADAPT, FOLD, NETWORK, TRAIN, Session, read_json, write_json
 from spikefold.train import checkpoint
 from spikefold.train.adapt import Task, adapt
-from spikefold.train.loop import Epoch, class_logits
+from spikefold.train.evaluate import class_logits
 from spikefold.train.side_by_side import side_by_side
+from spikefold.train.state import Epoch
 
 
 def adapt_stage(session: Session) -> None:

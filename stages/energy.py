@@ -25,7 +25,7 @@ from spikefold.export.io import load_network
 from spikefold.export.network import Network
 from spikefold.export.ops import Gate
 from spikefold.hardware.accuracy import predictions
-from spikefold.hardware.trace import Trace, load_trace
+from spikefold.hardware.trace import load_trace
 from spikefold.session import ENERGY, FOLD, RESULTS, SIMULATE, TWIN, Session, read_json, write_text
 
 
@@ -104,12 +104,8 @@ def _elsewhere(counts: Counts, profiles: list[Profile], cost: AttentionCost) -> 
 def _same_geometry(unfolded: Network, session: Session, profile: Profile) -> Budget:
     """The static network's spikes on the unfolded connections: Eq. 11 is to see attention alone, not folding."""
     trace, frames = load_trace(session.path(SIMULATE) / "trace.folded.npz"), session.clips("test").frames
-    return _budget(unfolded, trace, session, profile, count(unfolded, frames, trace))
-
-
-def _budget(network: Network, trace: Trace, session: Session, profile: Profile, counts: Counts) -> Budget:
-    rates = input_rates(network, session.clips("test").frames, trace)
-    return budget(counts, profile, rule=session.config.energy_rule, rates=rates)
+    rates = input_rates(unfolded, frames, trace)
+    return budget(count(unfolded, frames, trace), profile, rule=session.config.energy_rule, rates=rates)
 
 
 def _attention_cost(unfolded: Network, kind: str, clips: int) -> AttentionCost:

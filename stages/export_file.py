@@ -39,9 +39,9 @@ from spikefold.hardware.flips import flips
 from spikefold.hardware.registry import chip_named
 from spikefold.session import Reporter, read_json, write_json
 from spikefold.stages.chip_files import SAMPLE_CLIPS, ChipNetwork, chip_network, compare_runners, write_chip
+from spikefold.train.clips import ClipSet
 from spikefold.train.datasets import load_dataset
 from spikefold.train.fitted import fitted_clips
-from spikefold.train.loop import ClipSet
 
 SCHEMA_VERSION = 1
 REPORT = "export.json"

@@ -31,9 +31,9 @@ from spikefold.hardware.registry import chip_named
 from spikefold.session import Reporter, write_json
 from spikefold.stages.chip_files import compare_runners
 from spikefold.stages.export_file import CHECKS, REPORT, WHY_NOT, accuracies, bounded, check_folder
+from spikefold.train.clips import ClipSet
 from spikefold.train.datasets import load_dataset
 from spikefold.train.fitted import fitted_clips
-from spikefold.train.loop import ClipSet
 
 SCHEMA_VERSION = 1
 CHIP = "loihi2"

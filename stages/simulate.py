@@ -33,7 +33,7 @@ from spikefold.stages.chip_files import network_on_chip
 from spikefold.stages.event_rung import run_by_events
 from spikefold.stages.fold import EXCHANGE
 from spikefold.train import checkpoint, gates
-from spikefold.train.loop import ClipSet
+from spikefold.train.clips import ClipSet
 from spikefold.train.tracing import trace_model
 
 

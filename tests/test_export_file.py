@@ -28,27 +28,15 @@ from spikefold.export.nir.options import NirOptions
 from spikefold.hardware import clocked
 from spikefold.stages import chip_files as module
 from spikefold.stages.export_file import clips_of, export_file
+from spikefold.train.clips import ClipSet
 from spikefold.train.events import Recording, pack_events, save_packed
-from spikefold.train.loop import ClipSet
+from tests.silent import Silent
 
 STEPS, CLIPS, SIZE = 6, 4, (2, 34, 34)
 ZERO = NirOptions(convention="sinabs", reset="zero", max_spikes=1, steps=STEPS)
 SUBTRACT = NirOptions(convention="sinabs", steps=STEPS)
 # by path of the layer in the model below: what sinabs leaves open, though nir cannot write it so
 _SHAPES = {"0": (34, 34), "2": (16, 16)}
-
-
-class Silent:
-    """A reporter that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
-
-    def progress(self, task: str, done: int, of: int, note: str = "") -> None:
-        self.lines.append(task)
 
 
 def _dyadic(shape: torch.Size, low: int, high: int) -> torch.Tensor:

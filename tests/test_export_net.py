@@ -15,22 +15,10 @@ from spikefold.errors import DataError, UnsupportedError
 from spikefold.export.io import load_network
 from spikefold.hardware import clocked
 from spikefold.stages.export_net import export_net, imported
-from spikefold.train.loop import ClipSet
+from spikefold.train.clips import ClipSet
+from tests.silent import Silent
 
 STEPS, CLIPS = 6, 4
-
-
-class Silent:
-    """A reporter that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
-
-    def progress(self, task: str, done: int, of: int, note: str = "") -> None:
-        pass
 
 
 def _slayer_file(path: Path, threshold: int = 80) -> Path:

@@ -24,19 +24,7 @@ from spikefold.train.architectures import architecture, network
 from spikefold.train.checkpoint import Checkpoint, save
 from spikefold.train.fit_model import INPUT
 from spikefold.train.loop import train
-
-
-class Silent:
-    """A reporter that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
-
-    def progress(self, task: str, done: int, of: int, note: str = "") -> None:
-        self.lines.append(task)
+from tests.silent import Silent
 
 
 def _run(folder: Path, stride: int, channels: int) -> Path:

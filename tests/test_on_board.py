@@ -16,16 +16,7 @@ from spikefold.session import BOARD, VALIDATE, Session, open_session, read_json
 from spikefold.stages.on_board import validate_on
 from tests.hardware.samna_chip import Board, Faults, Time
 from tests.hardware.samna_strict import samna
-
-
-class Silent:
-    """A reporter that says nothing."""
-
-    def line(self, text: str) -> None:
-        pass
-
-    def progress(self, task: str, done: int, of: int, note: str = "") -> None:
-        pass
+from tests.silent import Silent
 
 
 @pytest.fixture

@@ -32,9 +32,11 @@ from spikefold.export.network import Network
 from spikefold.export.numbers import NumberFormat
 from spikefold.export.ops import Conv2d, Dense
 from spikefold.export.passes.remove_silent_channels import remove_silent_channels
+from spikefold.train.augment import shifted
+from spikefold.train.clips import ClipSet
 from spikefold.train.integer_net import Activity, IntegerNet
-from spikefold.train.loop import ClipSet, Epoch, shifted
 from spikefold.train.pruning import choose_channels, importance, operations, synapses, synaptic_operations
+from spikefold.train.state import Epoch
 
 _RANKING_BATCHES = 8
 Report = Callable[[Epoch], None]

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from spikefold.config import DataConfig
 from spikefold.errors import DataError
+from spikefold.train.clips import ClipSet
 from spikefold.train.datasets import Dataset, binning_for
 from spikefold.train.frames import Binning, to_frames
-from spikefold.train.loop import ClipSet
 
 
 def fitted_clips(

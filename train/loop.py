@@ -17,15 +17,13 @@ from torch.nn.parallel import DistributedDataParallel
 from spikefold.config import Config, TrainConfig
 from spikefold.train.augment import shifted
 from spikefold.train.batch_norm import across_ranks
-from spikefold.train.clips import Clips, ClipSet, Windows
+from spikefold.train.clips import Clips, Windows
 from spikefold.train.device import device_for, mixed, scaler_for
-from spikefold.train.evaluate import class_logits, evaluate, judged, read_out
+from spikefold.train.evaluate import judged, read_out
 from spikefold.train.models import SpikingNet
 from spikefold.train.parallel import ALONE, Ranks
 from spikefold.train.schedule import adam, schedule
 from spikefold.train.state import Epoch, Progress, identity, restore, save_state
-
-__all__ = ["ClipSet", "Epoch", "Report", "Umpire", "class_logits", "evaluate", "shifted", "train"]
 
 Report = Callable[[Epoch], None]
 

@@ -21,8 +21,8 @@ from spikefold.export.ops import Conv2d, Dense
 from spikefold.export.passes.remove_silent_channels import remove_silent_channels
 from spikefold.hardware.chip import Chip
 from spikefold.hardware.fit import broken_rules
+from spikefold.train.clips import ClipSet
 from spikefold.train.integer_net import Activity, IntegerNet
-from spikefold.train.loop import ClipSet
 from spikefold.train.pruning import importance
 from spikefold.train.smallest_change import Knob, Setting, halvings, smallest_change
 

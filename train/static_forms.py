@@ -18,8 +18,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from spikefold.errors import Issue, UnsupportedError
+from spikefold.train.clips import ClipSet
+from spikefold.train.evaluate import evaluate
 from spikefold.train.gates import FORMS, GateStatistics, static
-from spikefold.train.loop import ClipSet, evaluate
 from spikefold.train.models import SpikingNet
 
 

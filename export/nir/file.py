@@ -98,20 +98,33 @@ def read_graph(path: Path) -> Graph:
 
 
 def _read_tree(path: Path) -> dict[str, Any]:
-    """The file's groups as dictionaries, its fields as arrays, texts and lists of texts."""
+    return isolated_tree(path, "node", "the NIR graph")
+
+
+def isolated_tree(path: Path, group: str, what: str) -> dict[str, Any]:
+    """A group of an HDF5 file from a stranger: groups as dictionaries, fields as arrays, texts and lists of texts.
+
+    Args:
+        path: the file.
+        group: ``/`` for the whole file.
+        what: it is, for messages.
+
+    Raises:
+        DataError: missing, damaged, too large, or the reader's process crashed or took too long.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "tree.npz"
         # -P: `numbers.py` beside the script is not the standard library's
-        command = [sys.executable, "-P", str(_READER), str(path), str(out)]
+        command = [sys.executable, "-P", str(_READER), str(path), str(out), group]
         try:
             done = subprocess.run(command, capture_output=True, timeout=_PATIENCE_S, check=False)
         except subprocess.TimeoutExpired as error:
-            raise DataError(f"cannot read the NIR graph within {_PATIENCE_S} s") from error
+            raise DataError(f"cannot read {what} within {_PATIENCE_S} s") from error
         if done.returncode == _BAD_FILE:
-            raise DataError(f"cannot read the NIR graph: {done.stderr.decode(errors='replace')}")
+            raise DataError(f"cannot read {what}: {done.stderr.decode(errors='replace')}")
         if done.returncode:
-            raise DataError(f"cannot read the NIR graph: the reader ended with code {done.returncode}")
-        arrays = read_arrays(out, "the NIR graph")
+            raise DataError(f"cannot read {what}: the reader ended with code {done.returncode}")
+        arrays = read_arrays(out, what)
     tree: dict[str, Any] = json.loads(str(arrays["tree"]))
     return decoded(tree, arrays)
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process of its own that turns HDF5 from a stranger into plain arrays: ``python hdf5.py FILE.nir OUT.npz``.
+"""A process of its own that turns HDF5 from a stranger into plain arrays: ``python hdf5.py FILE OUT.npz GROUP``.
 
 A few bytes changed can make the HDF5 library (2.0, through h5py 3.16) read wild memory and take the process with it;
 then it is this one, and `file.py` says so. It imports nothing of ours. Nothing outside the file is read (no soft,
-external or virtual parts), and sizes are checked before memory is taken.
+external or virtual parts), and sizes are checked before memory is taken. GROUP is ``node`` for NIR, ``/`` for all.
 
 OUT holds ``tree``, JSON in which a group is an object and a leaf a list: ``["text", t]``, ``["names", texts]`` (lists
 of lists), ``["array", i]`` or ``["nothing"]``; and the arrays ``a0, a1, ...``. The exit code is 0, or 6 with a reason
@@ -78,18 +78,18 @@ def _texts(value: Any) -> Any:
     raise ValueError(f"neither numbers nor texts: {type(value).__name__}")
 
 
-def read_tree(source: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def read_tree(source: str, group: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The file's groups and leaves, and its arrays, as the module says."""
     reader = _Reader()
     with h5py.File(source, "r") as file:
-        return reader.tree(file["node"]), reader.arrays
+        return reader.tree(file[group]), reader.arrays
 
 
 def main() -> int:
-    """Read the file of the first argument into the archive of the second."""
-    source, target = sys.argv[1:]
+    """Read the file of the first argument into the archive of the second: the group of the third."""
+    source, target, group = sys.argv[1:]
     try:
-        tree, arrays = read_tree(source)
+        tree, arrays = read_tree(source, group)
         with Path(target).open("wb") as out:
             np.savez(out, allow_pickle=False, tree=np.array(json.dumps(tree)), **arrays)
     except _BROKEN as error:

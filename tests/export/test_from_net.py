@@ -79,10 +79,8 @@ def reading_here() -> Iterator[None]:
     """Reads without a process for each file, where many small ones are read that we wrote ourselves."""
 
     def read(path: Path) -> dict[str, Any]:
-        reader = hdf5._Reader()
-        with h5py.File(path) as file:
-            tree = reader.tree(file)
-        return decoded(json.loads(json.dumps(tree)), reader.arrays)
+        tree, arrays = hdf5.read_tree(str(path), "/")
+        return decoded(json.loads(json.dumps(tree)), arrays)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(net_file, "_read_tree", read)

@@ -44,7 +44,9 @@ def isolated() -> None:
 def _quickly(request: pytest.FixtureRequest, monkeypatch: Any) -> None:
     """Whole files are read by the same code in this process: a hundred starts of Python tell nothing new."""
     if "isolated" not in request.fixturenames:
-        monkeypatch.setattr(nir_file, "_read_tree", lambda path: nir_file.decoded(*nir_hdf5.read_tree(str(path))))
+        monkeypatch.setattr(
+            nir_file, "_read_tree", lambda path: nir_file.decoded(*nir_hdf5.read_tree(str(path), "node"))
+        )
 
 
 def _write(path: Path, nodes: dict[str, nir.NIRNode], edges: list[tuple[str, str]] | None = None) -> Path:

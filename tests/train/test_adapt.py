@@ -20,7 +20,10 @@ from spikefold.export.passes.quantise import quantise
 from spikefold.hardware import clocked, speck
 from spikefold.hardware.accuracy import predictions
 from spikefold.train.adapt import Adapted, Task, adapt
-from spikefold.train.loop import ClipSet, Epoch, class_logits, evaluate, train
+from spikefold.train.clips import ClipSet
+from spikefold.train.evaluate import class_logits, evaluate
+from spikefold.train.loop import train
+from spikefold.train.state import Epoch
 
 SPEC = InputSpec((2, 8, 8), 1000, 6, 9)
 TRAIN = TrainConfig(batch=10, shift=0, gain=10.0)

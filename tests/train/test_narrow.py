@@ -17,7 +17,7 @@ from spikefold.export.passes.quantise import quantise
 from spikefold.hardware import clocked
 from spikefold.hardware.loihi import LOIHI2
 from spikefold.hardware.speck import SPECK2F, violations
-from spikefold.train.loop import ClipSet
+from spikefold.train.clips import ClipSet
 from spikefold.train.narrow import channel_importance, kept_counts, narrow
 
 CHANNELS, SIDE, CLASSES = 40, 16, 5

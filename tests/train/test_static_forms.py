@@ -9,8 +9,9 @@ import torch
 
 from spikefold.config import ModelConfig
 from spikefold.errors import UnsupportedError
+from spikefold.train.clips import ClipSet
+from spikefold.train.evaluate import evaluate
 from spikefold.train.gates import FORMS, GateStatistics, calibrate, static
-from spikefold.train.loop import ClipSet, evaluate
 from spikefold.train.models import SpikingNet
 from spikefold.train.static_forms import Candidate, Measured, choose, factors, measure, refuse_poor
 

@@ -9,7 +9,7 @@ import torch
 from spikingjelly.activation_based import functional
 
 from spikefold.config import ModelConfig
-from spikefold.train.loop import evaluate
+from spikefold.train.evaluate import evaluate
 from spikefold.train.models import SpikingNet
 from spikefold.train.tracing import RUNNER, trace_model
 
