@@ -107,7 +107,7 @@ def adapt(network: Network, task: Task, report: Report) -> Adapted:
     if not task.adapt.epochs:
         return Adapted(net.to_network() if channels else network, (), before, channels)
     fans, start = fan_maps(net.network), [parameter.detach().clone() for parameter in net.parameters()]
-    optimiser = torch.optim.Adam(net.parameters(), lr=task.adapt.lr)
+    optimiser = torch.optim.Adam(net.parameters(), lr=task.adapt.lr, fused=True)
     batches = -(-len(task.clips) // task.train.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, task.adapt.lr, total_steps=task.adapt.epochs * batches, pct_start=0.1
