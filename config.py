@@ -6,9 +6,9 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, ValidationInfo, field_validator
 
 from spikefold.errors import ConfigError, nearest
 
@@ -17,19 +17,22 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+_Share = Annotated[float, Field(ge=0, lt=1)]
+
+
 class DataConfig(_Section):
     """Where events come from and how they become frames."""
 
     source: str = Field(
         "gestures",
         description="gestures | digits | npz:DIR (train.npz, test.npz) | folder:DIR | dvs128gesture:DIR | "
-        "gait-day:DIR | gait-night:DIR | dailyaction:DIR | nmnist:DIR",
+        "gait-day:DIR | gait-night:DIR | dailyaction:DIR | nmnist:DIR | har-dvs:DIR (images)",
     )
     on_fault: Literal["refuse", "repair"] = Field(
         "refuse", description="files cut short, time that runs backwards, addresses outside the sensor"
     )
     sensor: tuple[PositiveInt, PositiveInt] | None = Field(
-        None, description="(H, W) in pixels that wins over what files say"
+        None, description="(H, W) in pixels that wins over what files say; images are resized to it"
     )
     train: int = Field(660, ge=1, description="recordings to generate for training (generated sources)")
     test: int = Field(110, ge=1, description="recordings to generate for testing (generated sources)")
@@ -42,7 +45,7 @@ class DataConfig(_Section):
         None, ge=1, le=65535, description="events of a pixel and bin beyond this are left out; none: most in training"
     )
     downsample: int | None = Field(
-        None, ge=1, le=2**16, description="pixels a side summed into one; none: to at most 40 a side"
+        None, ge=1, le=2**16, description="pixels a side summed into one (images: their mean); none: to 40 a side"
     )
     bins: Literal["time", "count"] = Field(
         "time", description="time: bins of dt_us; count: T bins with equally many events, over the whole recording"
@@ -51,6 +54,9 @@ class DataConfig(_Section):
         "start", description="training clips: the start of a recording, or T bins from anywhere in it"
     )
     clips: int = Field(1, ge=1, description="evenly spaced clips of a recording that vote where a network is judged")
+    held: int | None = Field(
+        None, ge=1, description="clips of each split, drawn by the seed, for the stages after the training (images)"
+    )
     vote: Literal["majority", "rates"] = Field(
         "majority", description="right if more than half of its clips are; or if the sum of their output spikes is"
     )
@@ -72,6 +78,11 @@ class ModelConfig(_Section):
         "convolution that it equals; spike_max, spike_mean: 3x3 conv, and a pool on the neuron's spikes",
     )
     hidden: tuple[PositiveInt, ...] = Field((), description="neurons of each dense layer before the output layer")
+    dropout: tuple[_Share, ...] = Field(
+        (),
+        description="probability for each layer with neurons of a chain: of its inputs, anew each step, and of its "
+        "output spikes, for a whole clip; empty: none",
+    )
     conv_bias: bool = Field(False, description="biases in the convolutions, before batch norm")
     dense_bias: bool = Field(False, description="biases in the dense layers")
     attention: Literal["none", "asa1", "asa2", "sa", "tcsa"] = Field(
@@ -106,6 +117,19 @@ class ModelConfig(_Section):
     detach_reset: bool = Field(True, description="no gradient through a reset")
     voters: int = Field(4, ge=1, description="output neurons of each class; their spikes are added up")
 
+    @field_validator("dropout")
+    @classmethod
+    def _one_for_each_layer(cls, given: tuple[float, ...], others: ValidationInfo) -> tuple[float, ...]:
+        """Source of the rule: the ``-ps`` of the published code has one digit a layer, the output's too."""
+        if not given or not {"family", "channels", "hidden"} <= others.data.keys():
+            return given  # what is wrong with the others is said there
+        if others.data["family"] != "chain":
+            raise ValueError(f"a network of the family {others.data['family']} has no dropout")
+        layers = len(others.data["channels"]) + len(others.data["hidden"]) + 1
+        if len(given) != layers:
+            raise ValueError(f"{len(given)} probabilities for {layers} layers with neurons, that of the output too")
+        return given
+
 
 class TrainConfig(_Section):
     """The training."""
@@ -134,6 +158,9 @@ class TrainConfig(_Section):
     )
     validation_share: float = Field(
         0.1, gt=0, lt=1, description="share of each class's training recordings held out by protocol validation"
+    )
+    test_batch: int = Field(
+        4, ge=1, description="recordings judged together; with asa_mode = batch their clips share masks (paper: 4)"
     )
     device: Literal["cpu", "cuda", "auto"] = Field("cpu", description="auto: CUDA where there is a GPU")
     precision: Literal["float32", "bf16", "fp16"] = Field(
@@ -181,12 +208,20 @@ class AdaptConfig(_Section):
 class ChipsConfig(_Section):
     """The targets, and how much each simulator is given."""
 
-    names: tuple[str, ...] = Field(("speck2f", "loihi2"))
+    names: tuple[str, ...] = Field(
+        ("speck2f", "loihi2"), description="chips to adapt to and export for; []: none, the network stays real"
+    )
     parity_clips: int = Field(20, ge=1, description="test clips compared spike for spike by every runner")
     core_limit: float | None = Field(
         None,
         gt=0,
-        description="synaptic operations a second and core to be warned at; Speck's own are not public",
+        description="synaptic operations a second that a core of an event-driven chip is warned at; Speck's own are "
+        "not public",
+    )
+    power: dict[str, str] = Field(
+        {},
+        description="by chip a technology profile in place of what is published of it, such as a calibrated one: "
+        "--set chips.power.speck2f=FILE.toml",
     )
     judge_clips: int = Field(20, ge=1, description="of them, those given to the vendor's simulator (lava's is slow)")
 
@@ -284,8 +319,12 @@ def to_toml(config: Config, *, comments: bool = True) -> str:
 def _line(key: str, value: Any, comment: str | None) -> str:
     if value is None:
         return f"# {key} = (chosen from the data)" + (f"  # {comment}" if comment else "")
+    return f"{key} = {_toml(value)}" + (f"  # {comment}" if comment else "")
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml(key)} = {_toml(one)}" for key, one in value.items()) + "}"
     # as it is: TOML has no surrogate pairs, which JSON would escape to; and it wants DEL escaped, which JSON does not
-    text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False).replace(
-        "\x7f", "\\u007f"
-    )
-    return f"{key} = {text}" + (f"  # {comment}" if comment else "")
+    text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    return text.replace("\x7f", "\\u007f")

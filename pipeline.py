@@ -9,19 +9,21 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from spikefold.commands import about, run
 from spikefold.commands.chips import chips
-from spikefold.commands.energy import calibrate, diff, energy
+from spikefold.commands.diff import diff
+from spikefold.commands.energy import energy
 from spikefold.commands.export import export
 from spikefold.commands.fit import fit
 from spikefold.commands.inspect import inspect
 from spikefold.errors import SpikefoldError
 
-app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help=__doc__)
-COMMANDS: dict[str, Callable[..., None]] = {
+COMMANDS: dict[str, Callable[..., None] | typer.Typer] = {
     "run": run.run,
     "train": run.train,
     "fold": run.fold,
@@ -33,7 +35,6 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "report": run.report,
     "analyse": run.analyse,
     "diff": diff,
-    "calibrate": calibrate,
     "chips": chips,
     "inspect": inspect,
     "fit": fit,
@@ -41,8 +42,23 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "version": about.version,
 }
 """In the order of ``spikefold --help``: the way of a network first."""
+
+
+class _InOrder(TyperGroup):
+    """Commands and groups of commands as `COMMANDS` lists them; typer's own order puts groups last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+
+app = typer.Typer(
+    cls=_InOrder, no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help=__doc__
+)
 for _name, _command in COMMANDS.items():
-    app.command(_name)(_command)
+    if isinstance(_command, typer.Typer):
+        app.add_typer(_command, name=_name)
+    else:
+        app.command(_name)(_command)
 
 
 def main() -> None:

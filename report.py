@@ -65,7 +65,9 @@ def assemble(session: Session) -> dict[str, Any]:
         "config": session.resolved().model_dump(mode="json"),
         "environment": {"python": platform.python_version(), "packages": _versions(), "samna": samna_status()},
         "classes": trained["classes"],
-        "training": {key: trained[key] for key in ("protocol", "chosen", "voted") if key in trained},
+        "training": {
+            key: trained[key] for key in ("protocol", "chosen", "voted", "repairs", "shared_masks") if key in trained
+        },
         "accuracy": {name: result["accuracy"] for name, result in simulated.items()},
         "clips": next(iter(simulated.values()))["clips"],
         "ladder": list(_ladder(simulated, parity, energy)),
@@ -100,7 +102,7 @@ def _ladder(simulated: dict[str, Any], parity: dict[str, Any], energy: dict[str,
             "name": name, "what": result["what"], "accuracy": result["accuracy"], "interval": result["interval"],
             "clips": result["clips"], "spikes_per_clip": result["spikes"] / result["clips"], "nasfr": counts["nasfr"],
             "synops_per_clip": sum(la["events"] for la in counts["layers"]) / counts["clips"],
-            "changed": result["changed"],
+            "changed": result["changed"], "voted": result.get("voted"),
         }  # fmt: skip
         if name in parity:
             vendor = parity[name]["simulated"]
@@ -109,12 +111,16 @@ def _ladder(simulated: dict[str, Any], parity: dict[str, Any], energy: dict[str,
                 "accuracy": vendor["accuracy"], "interval": vendor["interval"], "clips": vendor["clips"],
                 "spikes_per_clip": vendor["spikes"] / vendor["clips"], "nasfr": None, "synops_per_clip": None,
                 "changed": None if parity[name]["mismatches"] else {"since": name, "predictions": 0, "layers": {}},
+                "voted": None,
             }  # fmt: skip
 
 
 def _not_run(session: Session, board: dict[str, Any] | None) -> list[dict[str, str]]:
     """What a reader might take for granted, and why it was not done."""
     missing = []
+    if not session.config.chips.names:
+        missing.append({"what": "chips", "why": "chips.names is empty: nothing was quantised, written for a chip or "
+                        "compared with its simulator"})  # fmt: skip
     for name in [name for name in session.config.chips.names if name.startswith("speck")]:
         if board is None or not str(board["target"]).startswith(name):
             why = f"{why_not() or 'samna is installed'}; `spikefold validate --on {name}devkit:0` asks for a board"

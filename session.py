@@ -25,7 +25,7 @@ from spikefold.files import replacing
 
 if TYPE_CHECKING:  # the command line must start without loading NumPy and PyTorch
     from spikefold.train.clips import ClipSet
-    from spikefold.train.datasets import Dataset
+    from spikefold.train.datasets import Samples
     from spikefold.train.frames import Binning
 
 CONFIG = "config.toml"
@@ -76,11 +76,11 @@ class Session:
     trained: bool = False
 
     @cached_property
-    def dataset(self) -> Dataset:
-        """The recordings that the configuration names."""
-        from spikefold.train.datasets import load_dataset
+    def dataset(self) -> Samples:
+        """The recordings, or the names of the images, that the configuration names."""
+        from spikefold.train.datasets import load_samples
 
-        return load_dataset(self.config.data, self.config.seed, self.reporter.progress)
+        return load_samples(self.config.data, self.config.seed, self.reporter.progress)
 
     @cached_property
     def binning(self) -> Binning:
@@ -99,13 +99,19 @@ class Session:
         return self.config.model_copy(update={"data": self.config.data.model_copy(update=chosen)})
 
     def clips(self, split: str) -> ClipSet:
-        """Frames and labels of ``train`` or ``test``."""
+        """Frames and labels of ``train`` or ``test``; of images as many as ``data.held`` says."""
         if split not in self._clips:
             from spikefold.train.clips import ClipSet
-            from spikefold.train.frames import to_frames
+            from spikefold.train.frames import Bins, to_frames
+            from spikefold.train.image_clips import ImageClips
 
-            recordings = getattr(self.dataset, split)
-            self._clips[split] = ClipSet(to_frames(recordings, self.binning), self.dataset.labels(split))
+            samples = getattr(self.dataset, split)
+            if self.binning.bins is Bins.IMAGES:
+                held = ImageClips(samples, self.binning).drawn(self.config.data.held, self.config.seed)
+                self.reporter.line(f"{len(held)} of {len(samples)} clips of {split} images are held")
+                self._clips[split] = held.held()
+            else:
+                self._clips[split] = ClipSet(to_frames(samples, self.binning), self.dataset.labels(split))
         return self._clips[split]
 
     @cached_property
@@ -167,7 +173,8 @@ def open_session(
         folder: the run.
         reporter: where stages tell what they do.
         overrides: ``a.b=value``, replacing what the run's configuration says.
-        sections: those of the configuration that may be replaced, because nothing was computed from them yet.
+        sections: those of the configuration that may be replaced, because nothing was computed from them yet, as
+            ``adapt`` or ``chips.power``.
 
     Raises:
         DataError: the folder is no run.
@@ -175,7 +182,8 @@ def open_session(
     """
     if not (folder / CONFIG).is_file():
         raise DataError("no run there", where=str(folder), hint=f"a run is a folder with {CONFIG}; `spikefold run`")
-    if wrong := [text for text in overrides if text.partition("=")[0].partition(".")[0] not in sections]:
+    keys = [text.partition("=")[0] for text in overrides]
+    if wrong := [key for key in keys if not any(f"{key}.".startswith(f"{section}.") for section in sections)]:
         raise ConfigError(f"this stage does not depend on {', '.join(wrong)}", where="--set",
                           hint=f"what it depends on: {', '.join(sections) or 'nothing that can be set'}")  # fmt: skip
     return Session(folder, load_config(folder / CONFIG, overrides), reporter, trained=True)

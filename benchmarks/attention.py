@@ -1,21 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Static attention against none, on the chips: accuracy and synaptic operations over several seeds.
+"""Attention against none, as trained and on the chips: accuracy, firing rate, operations, energy over several seeds.
 
 ``python -m benchmarks.attention --data npz:DIR --seeds 0 1 2 [--budget SHARE] [--out DIR]`` makes two runs for each
 seed (a run that exists is read), with equal training and adaptation, and prints one table. With a budget the network
 with attention is adapted to SHARE of the synaptic operations of its seed's vanilla network. Minutes a run.
+
+Each figure is a mean over the seeds with its standard deviation, and the difference of the pairs (ASA - vanilla of
+one seed) with theirs. MAC, AC and energy are by the run's rule and profile, attention's own products included.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 
 def main() -> None:
@@ -43,32 +46,56 @@ def _run(folder: Path, data: str, seed: int, attention: str, budget: float | Non
     return json.loads((folder / "report.json").read_text(encoding="utf-8"))
 
 
-def _rung(report: dict[str, Any], name: str) -> dict[str, Any]:
-    return next(rung for rung in report["ladder"] if rung["name"] == name)
+Network = dict[str, Any]
+"""A rung of the ladder together with its counts and its budget."""
+
+_COLUMNS: dict[str, tuple[Callable[[Network], float], str]] = {
+    "accuracy": (lambda found: found["accuracy"], ".3f"),
+    "NASFR": (lambda found: found["counts"]["nasfr"], ".4f"),
+    "spikes": (lambda found: found["spikes_per_clip"], ",.0f"),
+    "SynOps": (lambda found: sum(_operations(found)), ",.0f"),
+    "behind the input": (lambda found: sum(_operations(found)[1:]), ",.0f"),
+    "AC": (lambda found: found["budget"]["ac_per_clip"], ",.0f"),
+    "MAC": (lambda found: found["budget"]["mac_per_clip"], ",.0f"),
+    "energy_uj": (lambda found: found["budget"]["energy_pj_per_clip"] / 1e6, ".3f"),
+}
+
+
+def _network(report: dict[str, Any], name: str) -> Network:
+    rung = next(rung for rung in report["ladder"] if rung["name"] == name)
+    return rung | report["energy"]["networks"][name]
 
 
 def _synops(report: dict[str, Any], name: str) -> float:
-    return float(_rung(report, name)["synops_per_clip"])
+    return float(_network(report, name)["synops_per_clip"])
+
+
+def _operations(found: Network) -> list[float]:
+    """Synaptic operations a clip by layer, that of the input first."""
+    return [layer["events"] / found["counts"]["clips"] for layer in found["counts"]["layers"]]
 
 
 def _table(vanilla: list[dict[str, Any]], asa: list[dict[str, Any]]) -> None:
-    print("| network | accuracy by seed | mean | SynOps a clip | against vanilla | behind the input |")
-    print("|---|---|---|---|---|---|")
+    print(f"{len(asa)} seeds, a clip, {asa[0]['energy']['profile']['name']}, rule {asa[0]['config']['energy_rule']}")
+    print(f"| network | {' | '.join(_COLUMNS)} |")
+    print("|---" * (len(_COLUMNS) + 1) + "|")
     for name in ("float", "folded", "speck2f", "loihi2"):
-        base = {key: np.mean([_operations(r, name)[key] for r in vanilla]) for key in ("all", "hidden")}
-        for kind, reports in (("vanilla", vanilla), ("ASA", asa)):
-            accuracies = [_rung(r, name)["accuracy"] for r in reports]
-            found = {key: np.mean([_operations(r, name)[key] for r in reports]) for key in ("all", "hidden")}
-            shares = {key: f"{100 * (found[key] / base[key] - 1):+.0f} %" for key in found}
-            each = " ".join(f"{a:.3f}" for a in accuracies)
-            print(f"| {name} {kind} | {each} | {np.mean(accuracies):.3f} | {found['all']:,.0f} | {shares['all']} "
-                  f"| {shares['hidden']} |")  # fmt: skip
+        values = [
+            {key: [read(_network(report, name)) for report in reports] for key, (read, _) in _COLUMNS.items()}
+            for reports in (vanilla, asa)
+        ]
+        pairs = {key: [b - a for a, b in zip(values[0][key], values[1][key], strict=True)] for key in _COLUMNS}
+        for kind, found in zip(("vanilla", "ASA", "ASA - vanilla"), (*values, pairs), strict=True):
+            cells = (_mean(found[key], form) for key, (_, form) in _COLUMNS.items())
+            print(f"| {name}, {kind} | {' | '.join(cells)} |")
+        shares = (f"{100 * statistics.mean(pairs[key]) / statistics.mean(values[0][key]):+.0f} %"
+                  if statistics.mean(values[0][key]) else "-" for key in _COLUMNS)  # fmt: skip
+        print(f"| {name}, difference | {' | '.join(shares)} |")
 
 
-def _operations(report: dict[str, Any], name: str) -> dict[str, float]:
-    counts = report["energy"]["networks"][name]["counts"]
-    by_layer = [layer["events"] / counts["clips"] for layer in counts["layers"]]
-    return {"all": sum(by_layer), "hidden": sum(by_layer[1:])}
+def _mean(values: list[float], form: str) -> str:
+    spread = f" ± {statistics.stdev(values):{form}}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):{form}}{spread}"
 
 
 if __name__ == "__main__":

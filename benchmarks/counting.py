@@ -3,47 +3,68 @@
 
 The small network is the one that the tools were compared on (T 8, N 4, 2x32x32), the other has the size of a DVS
 recording (T 4, N 2, 2x128x128, 64 channels). Every figure is the median of ratios to a plain forward in the same
-round, process time; each counter sees one batch and pays its set-up in it, ours once more over several. The counts
-are those of that batch.
+round, process time; each counter pays its set-up, for one batch alone and for five. The counts compared are those of
+the one batch.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import statistics
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from spikingjelly.activation_based import functional, layer, neuron, op_counter
+from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
-import spikefold.energy
+from benchmarks.counters import OURS, Counter, Counts, counters, plain, why_no_neurobench
 
 ROUNDS = {"small": 25, "DVS-sized": 7}
+ROUNDS_OF_MANY = {"small": 9, "DVS-sized": 3}
 BATCHES = 5
+# what a tool counts, and which of our counts it should be
+SAME = {
+    ("SpikingJelly SynOp", "SynOp"): "pairs of binary input",
+    ("SpikingJelly MAC + AC", "MAC"): "dense with padding of other input + batch norm",
+    ("NeuroBench", "Effective_ACs"): "pairs of binary input",
+    ("NeuroBench", "Effective_MACs"): "pairs of other input",
+    ("NeuroBench", "Dense"): "dense",
+}
 
 
 def table() -> Iterator[tuple[str, str]]:
     """Rows of name and figure."""
+    tools, missing = counters(), why_no_neurobench()
     for name, network, frames in (("small", *small()), ("DVS-sized", *dvs_sized())):
-        counters = {"spikefold": _ours, "SpikingJelly SynOp": _synop, "SpikingJelly MAC": _mac,
-                    "SpikingJelly MAC + AC + SynOp": _all_of_spikingjelly}  # fmt: skip
-        missing = _why_no_neurobench()
-        if not missing:
-            counters["NeuroBench SynapticOperations"] = _neurobench
-        counted = {title: counter(network, frames) for title, counter in counters.items()}
-        counters[f"spikefold, {BATCHES} batches"] = _ours_on_many
-        plain, ratios = _timed(network, frames, counters, ROUNDS[name])
-        yield f"{name}, plain forward", f"{plain * 1e3:9.1f} ms"
-        for title in counters:
-            low, high = min(ratios[title]), max(ratios[title])
-            figure = f"{statistics.median(ratios[title]):6.2f} x  (min {low:.2f}, max {high:.2f})"
-            yield f"{name}, {title}", f"{figure}  {counted.get(title, '')}"
-        if missing:
-            yield f"{name}, NeuroBench", f"NOT RUN: {missing}"
+        counted = {title: count(network, [frames]) for title, count in tools.items()}
+        for batches, rounds in ((1, ROUNDS[name]), (BATCHES, ROUNDS_OF_MANY[name])):
+            seconds, ratios = _timed(network, [frames] * batches, tools, rounds)
+            what = f"{name}, {batches} batch{'es' if batches > 1 else ''}"
+            yield f"{what}, plain forward", f"{seconds * 1e3:9.1f} ms"
+            for title, found in ratios.items():
+                figure = f"{statistics.median(found):6.2f} x  (min {min(found):.2f}, max {max(found):.2f})"
+                yield f"{what}, {title}", figure
+            if missing:
+                yield f"{what}, NeuroBench", f"NOT RUN: {missing}"
+        yield from _compared(name, counted)
+
+
+def _compared(name: str, counted: dict[str, Counts]) -> Iterator[tuple[str, str]]:
+    """Rows of each tool's counts beside ours."""
+    ours = counted[OURS]
+    for title, counts in counted.items():
+        for what, count in counts.items():
+            same = SAME.get((title, what))
+            if title == OURS:
+                said = ""
+            elif same is None:
+                said = "(with the additions inside of neurons, which we do not count)"
+            elif count == ours[same]:
+                said = f"= our {same}"
+            else:
+                said = f"{count / max(1, ours[same]):.4f} x our {same} ({ours[same]:,})"
+            yield f"{name}, {title}, {what}", f"{count:15,} {said}".rstrip()
 
 
 def small() -> tuple[nn.Sequential, torch.Tensor]:
@@ -94,80 +115,22 @@ def _lively(network: nn.Sequential, frames: torch.Tensor) -> tuple[nn.Sequential
     return network.eval(), frames
 
 
-def _plain(network: nn.Module, frames: torch.Tensor) -> None:
-    functional.reset_net(network)
-    with torch.no_grad():
-        network(frames)
-
-
 def _timed(
-    network: nn.Module, frames: torch.Tensor, counters: dict[str, Callable[..., str]], rounds: int
+    network: nn.Module, batches: Sequence[torch.Tensor], tools: dict[str, Counter], rounds: int
 ) -> tuple[float, dict[str, list[float]]]:
-    """Median seconds of the plain forward, and each counter's times over the plain forward of its round."""
+    """Median seconds of the plain forward, and each counter's times over the plain forward of its turn."""
     plains: list[float] = []
-    ratios: dict[str, list[float]] = {title: [] for title in counters}
+    ratios: dict[str, list[float]] = {title: [] for title in tools}
     for _ in range(rounds):
-        for title, counter in counters.items():
-            _plain(network, frames)  # what the counter before left in the caches
-            plain = _seconds(_plain, network, frames)
-            plains.append(plain)
-            batches = BATCHES if counter is _ours_on_many else 1
-            ratios[title].append(_seconds(counter, network, frames) / (batches * plain))
+        for title, count in tools.items():
+            plain(network, batches[:1])  # what the counter before left in the caches
+            seconds = _seconds(plain, network, batches)
+            plains.append(seconds)
+            ratios[title].append(_seconds(count, network, batches) / seconds)
     return statistics.median(plains), ratios
 
 
-def _seconds(run: Callable[..., object], network: nn.Module, frames: torch.Tensor) -> float:
+def _seconds(run: Callable[..., Any], network: nn.Module, batches: Sequence[torch.Tensor]) -> float:
     started = time.process_time()
-    run(network, frames)
+    run(network, batches)
     return time.process_time() - started
-
-
-def _ours(network: nn.Module, frames: torch.Tensor) -> str:
-    total = spikefold.energy.profile(network, frames).total
-    return f"pairs {total.pairs:,}, events {total.events:,}, dense {total.dense:,}"
-
-
-def _ours_on_many(network: nn.Module, frames: torch.Tensor) -> None:
-    spikefold.energy.profile(network, [frames] * BATCHES)
-
-
-def _spikingjelly(network: nn.Module, frames: torch.Tensor, **counters: Any) -> str:
-    functional.reset_net(network)
-    with torch.no_grad(), op_counter.DispatchCounterMode(list(counters.values())):
-        network(frames)
-    return ", ".join(f"{name} {int(counter.get_total()):,}" for name, counter in counters.items())
-
-
-def _synop(network: nn.Module, frames: torch.Tensor) -> str:
-    return _spikingjelly(network, frames, SynOp=op_counter.SynOpCounter())
-
-
-def _mac(network: nn.Module, frames: torch.Tensor) -> str:
-    return _spikingjelly(network, frames, MAC=op_counter.MACCounter())
-
-
-def _all_of_spikingjelly(network: nn.Module, frames: torch.Tensor) -> str:
-    return _spikingjelly(
-        network, frames, MAC=op_counter.MACCounter(), AC=op_counter.ACCounter(), SynOp=op_counter.SynOpCounter()
-    )
-
-
-def _why_no_neurobench() -> str:
-    missing = [name for name in ("neurobench", "snntorch") if importlib.util.find_spec(name) is None]
-    return f"{' and '.join(missing)} not installed" if missing else ""
-
-
-def _neurobench(network: nn.Module, frames: torch.Tensor) -> str:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from neurobench.metrics.workload import SynapticOperations
-        from neurobench.models import TorchModel
-    functional.reset_net(network)
-    model, metric = TorchModel(network), SynapticOperations()
-    model.register_hooks()
-    with torch.no_grad():
-        predictions = model(frames)
-        # it divides by the first axis, here the steps
-        found = metric(model, predictions, (frames, None))
-    model.cleanup_hooks()
-    return ", ".join(f"{name} {round(value * frames.shape[0]):,}" for name, value in found.items())

@@ -5,6 +5,7 @@ A step is what `train.loop` does with a batch: reset, forward, loss, backward, A
 modules with the same inputs and gradients, forward and backward, nothing between them; once with every array in
 PyTorch's usual order and once with channels last, in which our networks keep them. The first is what anybody would
 write, the second is the faster one. Stepping through time and SpikingJelly's own multi-step neurons are the peers.
+The network's dropout is a row of its own and off in the others.
 
 All variants take turns, so that a busy machine slows them alike; process time, medians of five turns.
 """
@@ -44,6 +45,8 @@ def table() -> Iterator[tuple[str, str]]:
         theirs = _as_spikingjelly(_network(reduction))
         runs[f"{reduction}: SpikingJelly multi-step"] = _training(theirs, _plainly(theirs), frames)
         if reduction == "pool":
+            dropping = _network(reduction, dropout=True)
+            runs["pool: training step, its dropout"] = _training(dropping, dropping, frames)
             by_step = _as_spikingjelly(_network(reduction))
             functional.set_step_mode(by_step, "s")
             runs[f"{reduction}: SpikingJelly, stepping"] = _training(by_step, _stepping(by_step), frames)
@@ -57,10 +60,11 @@ def table() -> Iterator[tuple[str, str]]:
     yield "pool step / stride step", _ratio(times["pool: training step"], times["stride: training step"])
 
 
-def _network(reduction: Reduction) -> SpikingNet:
+def _network(reduction: Reduction, *, dropout: bool = False) -> SpikingNet:
     given = architecture("a")
     torch.manual_seed(0)
-    return SpikingNet(given.model.model_copy(update={"reduction": reduction}), given.shape, STEPS, CLASSES)
+    changed = {"reduction": reduction, "dropout": given.model.dropout if dropout else ()}
+    return SpikingNet(given.model.model_copy(update=changed), given.shape, STEPS, CLASSES)
 
 
 def _training(

@@ -22,7 +22,7 @@ _DEPENDS_ON = {
     "fold": ("gates", "adapt", "chips"),
     "adapt": ("adapt",),
     "validate": ("chips",),
-    "energy": ("energy_profile", "energy_rule"),
+    "energy": ("energy_profile", "energy_rule", "chips.power", "chips.core_limit"),
 }
 """For each stage the sections of the configuration that may still change when it runs again."""
 STAGES = ("train", "fold", "adapt", "export", "simulate", "validate", "energy")

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measured powers at known rates of synaptic operations: from a CSV file, or from runs on a devkit."""
+"""Measured powers at known rates of synaptic operations: from CSV files, and from runs on a devkit."""
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from spikefold.errors import DataError, Issue
 from spikefold.hardware.devkit_power import OFFSET_W, RAILS
+from spikefold.session import BOARD, CONFIG, VALIDATE, read_json
 
 PROCESSOR = ("ram", "logic")
 """Rails whose sum is the processor's power: at rest 418.7 uW, the published 0.42 mW (facts, speck 6)."""
@@ -31,6 +32,45 @@ class Point:
     synops_per_s: float
     power_mw: float
     rails_mw: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Points to fit, and the largest offset of the meter, either way: 0 where it is not known."""
+
+    points: tuple[Point, ...]
+    offset_mw: float
+
+
+def read_measurements(sources: Iterable[Path]) -> Measurements:
+    """All points of several sources: CSV files, ``board.json`` files, and run folders that hold one.
+
+    Raises:
+        DataError: a source cannot be read, is wrong, or holds no result of a board.
+    """
+    points: list[Point] = []
+    offset_mw = 0.0
+    for source in sources:
+        if source.is_dir() or source.suffix == ".json":
+            points += devkit_points(_board_result(source))
+            offset_mw = MONITOR_OFFSET_MW
+        else:
+            points += read_points(source)
+    return Measurements(tuple(points), offset_mw)
+
+
+def _board_result(source: Path) -> Any:
+    """What ``spikefold validate --on`` wrote, of a run folder or of the file itself."""
+    if not source.is_dir():
+        return read_json(source)
+    if not (source / CONFIG).is_file():
+        raise DataError("no run there", where=str(source),
+                        hint="give a run folder, its board.json, or a CSV file of measurements")  # fmt: skip
+    path = source / VALIDATE / BOARD
+    if not path.is_file():
+        raise DataError("no board has run the clips of this run, so no power was measured", where=str(path),
+                        hint=f"spikefold validate {source} --on speck2fdevkit:0")  # fmt: skip
+    return read_json(path)
 
 
 def read_points(path: Path) -> tuple[Point, ...]:
@@ -58,38 +98,51 @@ def read_points(path: Path) -> tuple[Point, ...]:
     return tuple(_point(dict(zip(columns, map(float, row), strict=True))) for _, row in filled)
 
 
-def devkit_points(run: Mapping[str, Any], synops_per_clip: float) -> tuple[Point, Point]:
-    """Rest and activity of one run on a board, ``DeviceRun.to_json()``.
+def devkit_points(run: Any) -> tuple[Point, ...]:
+    """Rest, and the activity of each clip, of one run on a board, as ``board.json`` holds them.
 
     Args:
-        run: plain values of the run.
-        synops_per_clip: synaptic operations of its clips, mean: events of `counts.count` for the same network and
-            clips.
+        run: plain values: ``DeviceRun.to_json()``, with ``synops`` of each clip over its repeats and ``replayed_us``,
+            the time in which they were done and power was sampled.
 
     Raises:
-        DataError: the run had problems, or measured no power of the processor's rails.
+        DataError: no board ran, the run had problems, or it measured no power of the processor's rails.
     """
     try:
+        target = str(run["target"])
+        if "not_run" in run:
+            raise DataError(f"NOT RUN on {target}: {run['not_run']}", where=target,
+                            hint="connect the board and run `spikefold validate --on` again")  # fmt: skip
         if run["problems"]:
             raise DataError(
-                f"the run had problems and is no evidence: {run['problems'][0]}", where=str(run["target"]),
+                f"the run had problems and is no evidence: {run['problems'][0]}", where=target,
                 hint="run the clips again until none is reported",
             )  # fmt: skip
         if run["power_missing"] is not None:
-            raise DataError(f"the run has no power: {run['power_missing']}", where=str(run["target"]),
-                            hint="let the board rest before the clips (idle_s above 0)")  # fmt: skip
-        clip_s = run["steps"] * run["dt_us"] * 1e-6
-        idle, active = (_rails(run["power"], which) for which in ("idle_w", "active_w"))
-    except (KeyError, TypeError) as error:
+            raise DataError(f"the run has no power: {run['power_missing']}", where=target,
+                            hint="measure on a board with a power monitor, and let it rest first")  # fmt: skip
+        idle = _rails(run["power"], "idle_w")
+        clips = [
+            (float(synops), float(us) * 1e-6, _rails(power, "active_w"))
+            for synops, us, power in zip(run["synops"], run["replayed_us"], run["clip_power"], strict=True)
+        ]
+    except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"this is no result of a devkit run: {error!r}",
-                        hint="give the plain values of DeviceRun.to_json()") from error  # fmt: skip
-    if missing := [rail for rail in PROCESSOR if rail not in idle or rail not in active]:
-        raise DataError(f"the run did not measure the rails {', '.join(missing)}", where=str(run["target"]),
+                        hint="give what `spikefold validate --on` wrote, board.json") from error  # fmt: skip
+    # a clip shorter than the pause between two samples may have none
+    heard = [(synops / s if s > 0 else math.inf, rails) for synops, s, rails in clips if _measured(rails)]
+    if not (heard and _measured(idle)):
+        raise DataError(f"the run did not measure the rails {', '.join(PROCESSOR)}", where=target,
                         hint="samples are needed at rest and during the clips")  # fmt: skip
-    if not (clip_s > 0 and math.isfinite(synops_per_clip) and synops_per_clip > 0):
-        raise DataError(f"{synops_per_clip:g} synaptic operations in {clip_s:g} s are no activity",
-                        hint="give the mean events of the same clips")  # fmt: skip
-    return Point(0.0, _processor(idle), idle), Point(synops_per_clip / clip_s, _processor(active), active)
+    if wrong := [rate for rate, _ in heard if not 0 < rate < math.inf]:
+        raise DataError(f"{wrong[0]:g} synaptic operations a second are no activity", where=target,
+                        hint="run clips that make the network spike")  # fmt: skip
+    rest = Point(0.0, _processor(idle), idle)
+    return rest, *(Point(rate, _processor(rails), rails) for rate, rails in heard)
+
+
+def _measured(rails_mw: Mapping[str, float]) -> bool:
+    return all(rail in rails_mw for rail in PROCESSOR)
 
 
 def _rails(power: list[Mapping[str, Any]], which: str) -> dict[str, float]:

@@ -8,92 +8,11 @@ accelerator for its latency. The affine model needs marginal prices: on an all-i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 from spikefold.energy.counts import Counts
-from spikefold.energy.technology import Powers, Price, Profile, refuse_mixing
+from spikefold.energy.power_types import ChipPower, Term
+from spikefold.energy.technology import Powers, Profile, refuse_mixing
 from spikefold.errors import ConfigError
-
-_PJ_PER_UJ = 1e6
-
-
-@dataclass(frozen=True)
-class Term:
-    """One summand of the energy of a clip: how much of it, and at which price."""
-
-    name: str
-    per_clip: float
-    energy_uj: float
-    low_uj: float
-    high_uj: float
-    where: str
-
-
-@dataclass(frozen=True)
-class ChipPower:
-    """Energy and power of one clip on a chip; estimates, each at the line of its constant.
-
-    Attributes:
-        profile: name of the technology.
-        on_s: for how long the chip is on: the window in real time, or the latency.
-        real_time: which of the two.
-        static: power at rest times `on_s`, for each part that draws it.
-        dynamic: events times their marginal energies.
-        sensor: rails of the sensor times `on_s`; in no sum.
-        synops_per_s: synaptic operations in a second of `on_s`, mean.
-        not_priced: what the network does and the profile has no price for.
-    """
-
-    profile: str
-    on_s: float
-    real_time: bool
-    static: tuple[Term, ...]
-    dynamic: tuple[Term, ...]
-    sensor: tuple[Term, ...]
-    synops_per_s: float
-    not_priced: tuple[str, ...]
-
-    @property
-    def static_uj(self) -> float:
-        """Energy at rest, a clip."""
-        return sum(term.energy_uj for term in self.static)
-
-    @property
-    def dynamic_uj(self) -> float:
-        """Energy of the events, a clip."""
-        return sum(term.energy_uj for term in self.dynamic)
-
-    @property
-    def total_uj(self) -> float:
-        """Energy of a clip, without the sensor."""
-        return self.static_uj + self.dynamic_uj
-
-    @property
-    def power_mw(self) -> float:
-        """Mean power while the chip is on, without the sensor."""
-        return self.total_uj / self.on_s / 1e3
-
-    @property
-    def break_even(self) -> float | None:
-        """How many times as active the network must be for events to cost what rest costs; None without events."""
-        return self.static_uj / self.dynamic_uj if self.dynamic_uj else None
-
-    @property
-    def break_even_synops_per_s(self) -> float | None:
-        """Synaptic operations in a second at which they, and all that grows with them, cost what rest costs."""
-        return None if self.break_even is None else self.synops_per_s * self.break_even
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for a report."""
-        groups = {name: [vars(term) for term in getattr(self, name)] for name in ("static", "dynamic", "sensor")}
-        names = ("static_uj", "dynamic_uj", "total_uj", "power_mw", "break_even", "break_even_synops_per_s")
-        return (
-            vars(self)
-            | groups
-            | {"not_priced": list(self.not_priced)}
-            | {name: getattr(self, name) for name in names}
-        )
 
 
 def static_terms(
@@ -108,7 +27,7 @@ def static_terms(
         clock_mhz: needed where the profile's power at rest grows with the clock.
 
     Raises:
-        ConfigError: the profile has no power at rest, or it depends on a clock that was not given.
+        ConfigError: the profile says nothing about power at rest, or it depends on a clock that was not given.
     """
     powers = _powers(profile)
     rest = "grows with the clock: give it" if powers.clock else "is one number: leave it out"
@@ -117,18 +36,18 @@ def static_terms(
             f"{profile.name} {'needs a' if powers.clock else 'has no'} clock frequency", where="clock_mhz",
             hint=f"its power at rest {rest}",
         )  # fmt: skip
-    terms = [_power_term("at rest", powers.static, seconds * chips)]
+    terms = [Term("at rest", seconds * chips, powers.static)]
     if powers.clock is not None and clock_mhz is not None:
-        terms.append(_power_term(f"clock, {clock_mhz:g} MHz", powers.clock, seconds * chips * clock_mhz))
+        terms.append(Term(f"clock, {clock_mhz:g} MHz", seconds * chips * clock_mhz, powers.clock))
     if powers.host is not None:
-        terms.append(_power_term("host processors", powers.host, seconds * chips))
+        terms.append(Term("host processors", seconds * chips, powers.host))
     return tuple(terms)
 
 
 def sensor_terms(profile: Profile, seconds: float) -> tuple[Term, ...]:
     """Energy of the sensor's rails over a time; empty where the chip has none."""
     rails = {} if profile.power_mw is None else profile.power_mw.sensor
-    return tuple(_power_term(name, price, seconds) for name, price in rails.items())
+    return tuple(Term(name, seconds, price) for name, price in rails.items())
 
 
 def chip_power(
@@ -139,6 +58,7 @@ def chip_power(
     latency_s: float | None = None,
     chips: int = 1,
     clock_mhz: float | None = None,
+    graded: bool = False,
 ) -> ChipPower:
     """Power of a chip that runs the counted network; every event is an operation, those of the input too.
 
@@ -152,23 +72,32 @@ def chip_power(
         latency_s: time that a clip takes on an accelerator; None for a chip in real time, which is on for the window.
         chips: how many are on.
         clock_mhz: see `static_terms`.
+        graded: see `operations`.
 
     Raises:
-        ConfigError: no length of a step, no power at rest, a number that nobody knows, or an all-in price.
+        ConfigError: no length of a step, a profile that says nothing about power at rest, or an all-in price.
     """
     window_s = counts.steps * step_us(counts, dt_us) * 1e-6
     on_s = window_s if latency_s is None else latency_s
     if on_s <= 0 or chips < 1:
         raise ConfigError(f"{chips} chips for {on_s:g} s", where="latency_s", hint="give a time above 0, and a chip")
-    priced = list(_events(counts, profile))
-    refuse_mixing([price for _, _, price in priced] + [_powers(profile).static])
-    synops = counts.total("events") / counts.clips
+    events = tuple(_events(counts, profile, graded))
+    refuse_mixing([term.price for term in events] + [_powers(profile).static])
+    synops = counts.total(operations(graded)) / counts.clips
     return ChipPower(
-        profile.name, on_s, latency_s is None,
-        static_terms(profile, on_s, chips=chips, clock_mhz=clock_mhz),
-        tuple(_energy_term(name, per_clip, price) for name, per_clip, price in priced),
-        sensor_terms(profile, on_s), synops / on_s, tuple(_not_priced(counts, profile)),
+        profile.name, profile.title, on_s, latency_s is None,
+        static_terms(profile, on_s, chips=chips, clock_mhz=clock_mhz), events, sensor_terms(profile, on_s),
+        synops / on_s, tuple(_not_priced(counts, profile)),
     )  # fmt: skip
+
+
+def operations(graded: bool) -> str:
+    """The count that is a synaptic operation on a chip.
+
+    Where spikes are graded, as on Loihi 2, all events of a neuron in a step are one message, and one operation a
+    synapse: ``pairs``. Else each event is an operation a synapse of its own: ``events``.
+    """
+    return "pairs" if graded else "events"
 
 
 def step_us(counts: Counts, dt_us: float | None = None) -> float:
@@ -192,16 +121,17 @@ def _powers(profile: Profile) -> Powers:
     return profile.power_mw
 
 
-def _events(counts: Counts, profile: Profile) -> Iterator[tuple[str, float, Price]]:
+def _events(counts: Counts, profile: Profile, graded: bool) -> Iterator[Term]:
     energy, clips = profile.energy_pj, counts.clips
-    yield "synaptic operations", counts.total("events") / clips, energy.ac
+    name = "synaptic operations of graded spikes" if graded else "synaptic operations"
+    yield Term(name, counts.total(operations(graded)) / clips, energy.ac)
     updates, active = counts.total("neuron_updates"), counts.total("active_updates")
     if energy.neuron_active is not None:
-        yield "active neuron updates", active / clips, energy.neuron_active
+        yield Term("active neuron updates", active / clips, energy.neuron_active)
     if energy.neuron_idle is not None:
-        yield "idle neuron updates", (updates - active) / clips, energy.neuron_idle
+        yield Term("idle neuron updates", (updates - active) / clips, energy.neuron_idle)
     if energy.spike is not None:
-        yield "spikes", counts.total("spikes") / clips, energy.spike
+        yield Term("spikes", counts.total("spikes") / clips, energy.spike)
 
 
 def _not_priced(counts: Counts, profile: Profile) -> Iterator[str]:
@@ -213,16 +143,3 @@ def _not_priced(counts: Counts, profile: Profile) -> Iterator[str]:
     if energy.message is not None or energy.hop_east_west is not None:
         yield "messages and hops between cores: they depend on the placement"
     yield from (f"{one.op} in {one.name}" for one in counts.uncounted)
-
-
-def _energy_term(name: str, per_clip: float, price: Price) -> Term:
-    if not per_clip:  # what does not happen costs nothing, also at an unknown price
-        return Term(name, 0.0, 0.0, 0.0, 0.0, price.where)
-    value, low, high = (per_clip * pj / _PJ_PER_UJ for pj in (price.amount, *price.bounds))
-    return Term(name, per_clip, value, low, high, price.where)
-
-
-def _power_term(name: str, price: Price, seconds: float) -> Term:
-    """Milliwatts over a time; ``per_clip`` is that time."""
-    value, low, high = (seconds * mw * 1e3 for mw in (price.amount, *price.bounds))
-    return Term(name, seconds, value, low, high, price.where)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from math import ceil
 from typing import Any, Literal
 
-from spikefold.energy.chip_power import step_us
+from spikefold.energy.chip_power import operations, step_us
 from spikefold.energy.counts import Counts, LayerCounts
 from spikefold.energy.profile_data import Profile
 from spikefold.errors import ConfigError, MismatchError
@@ -21,24 +22,51 @@ Light = Literal["unknown", "green", "amber", "red"]
 
 
 @dataclass(frozen=True)
+class Spread:
+    """How a layer lies on cores.
+
+    Attributes:
+        cores: over how many it is spread.
+        busiest: share of its operations and neurons on the core with most of them; None: all alike.
+        numbers: of the cores; empty where they are only counted.
+
+    Raises:
+        MismatchError: no core at all, or a share that the busiest of so many cores cannot have.
+    """
+
+    cores: int = 1
+    busiest: Fraction | None = None
+    numbers: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.cores < 1 or not Fraction(1, self.cores) <= self.share <= 1:
+            raise MismatchError(f"{self.share} of a layer on the busiest of {self.cores} cores")
+
+    @property
+    def share(self) -> Fraction:
+        """Of the busiest core."""
+        return Fraction(1, max(1, self.cores)) if self.busiest is None else self.busiest
+
+
+@dataclass(frozen=True)
 class CoreRate:
-    """One layer on its cores: synaptic operations a second and core, shared evenly, against what a core can do.
+    """The busiest core of one layer: its synaptic operations a second, against what a core can do.
 
     Attributes:
         layer: the weight layer.
-        cores: over how many it is spread; a real placement may share less evenly.
+        spread: the cores that it lies on.
         mean_per_s: over all steps and clips.
         peak_per_s: in the busiest step of the busiest clip.
         limit_per_s: what a core can do; None where nobody says.
-        slowest_dt_us: length of a step, in whole microseconds, from which the same events keep within the limit.
+        smallest_dt_us: length of a step, in whole microseconds, from which the same events keep within the limit.
     """
 
     layer: str
-    cores: int
+    spread: Spread
     mean_per_s: float
     peak_per_s: float
     limit_per_s: float | None
-    slowest_dt_us: int | None
+    smallest_dt_us: int | None
 
     @property
     def light(self) -> Light:
@@ -54,46 +82,56 @@ class CoreRate:
         """The smallest change that helps; empty where none is needed."""
         if self.light in ("unknown", "green") or self.limit_per_s is None:
             return ""
-        enough = ceil(self.peak_per_s * self.cores / self.limit_per_s)
-        longer = f"steps of {self.slowest_dt_us} us or longer with the same events"
-        return f"{longer}, or {enough} cores for {self.layer} in place of {self.cores}"
+        enough = ceil(self.peak_per_s / float(self.spread.share) / self.limit_per_s)
+        longer = f"steps of {self.smallest_dt_us} us or longer with the same events"
+        if enough <= self.spread.cores:
+            return f"{longer}, or shares of {self.layer} that are more alike"
+        return f"{longer}, or {enough} cores for {self.layer} in place of {self.spread.cores}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a report."""
-        return vars(self) | {"light": self.light, "advice": self.advice}
+        cores = {
+            "cores": self.spread.cores,
+            "busiest": float(self.spread.share),
+            "numbers": list(self.spread.numbers),
+        }
+        names = ("layer", "mean_per_s", "peak_per_s", "limit_per_s", "smallest_dt_us", "light", "advice")
+        return {name: getattr(self, name) for name in names} | cores
 
 
 def core_rates(
     counts: Counts,
     limit_per_s: float | None = None,
     *,
-    cores: Mapping[str, int] | None = None,
+    cores: Mapping[str, Spread] | None = None,
     dt_us: float | None = None,
+    graded: bool = False,
 ) -> tuple[CoreRate, ...]:
-    """Rates of each layer with synapses.
+    """Rates of the busiest core of each layer with synapses.
 
     Args:
         counts: of `counts.count`, with series.
         limit_per_s: synaptic operations a second that one core can do. For Speck nobody publishes it.
-        cores: over how many cores a layer is spread; one where it is not named.
+        cores: how a layer lies on cores; on one where it is not named.
         dt_us: length of a step; that of the counts where not given.
+        graded: see `chip_power.operations`.
 
     Raises:
         ConfigError: no length of a step, or a limit that is not above 0.
         MismatchError: the counts hold totals only, or name no such layer.
     """
-    step = step_us(counts, dt_us)
     if limit_per_s is not None and limit_per_s <= 0:
         raise ConfigError(f"a limit of {limit_per_s:g} SynOps/s", where="limit_per_s", hint="give a number above 0")
-    spread = _spread(counts, cores)
+    spread, second = _spread(counts, cores), Fraction(1_000_000)
+    step = Fraction(step_us(counts, dt_us))
     rates = []
     for layer in _with_synapses(counts):
-        count, peak = spread[layer.name], _peak(layer)
+        lies, synops = spread[layer.name], operations(graded)
+        mean = lies.share * Fraction(getattr(layer, synops), counts.clips * counts.steps)
+        peak = lies.share * _peak(layer, synops)
         rates.append(CoreRate(
-            layer.name, count,
-            layer.events * 1e6 / (counts.clips * counts.steps * count * step), peak * 1e6 / (count * step),
-            limit_per_s,
-            None if limit_per_s is None else ceil(peak * 1e6 / (count * limit_per_s)),
+            layer.name, lies, float(mean * second / step), float(peak * second / step), limit_per_s,
+            None if limit_per_s is None else ceil(peak * second / Fraction(limit_per_s)),
         ))  # fmt: skip
     return tuple(rates)
 
@@ -106,6 +144,7 @@ class StepTime:
     barrier``. Communication is left out, so it is a lower bound; low and high are the bands of the constants.
 
     Attributes:
+        profile: name of the technology that the times are of.
         layer: the one on the slowest core, in its busiest step.
         mean_us: low and high of the mean step.
         peak_us: low and high of the busiest step.
@@ -113,6 +152,7 @@ class StepTime:
         where: lines of the constants.
     """
 
+    profile: str
     layer: str
     mean_us: tuple[float, float]
     peak_us: tuple[float, float]
@@ -133,37 +173,43 @@ class StepTime:
 
 
 def step_time(
-    counts: Counts, profile: Profile, *, cores: Mapping[str, int] | None = None, dt_us: float | None = None
+    counts: Counts,
+    profile: Profile,
+    *,
+    cores: Mapping[str, Spread] | None = None,
+    dt_us: float | None = None,
+    graded: bool = False,
 ) -> StepTime:
     """Estimate the time of a step, after Davies et al. 2018.
 
     Args:
         counts: of `counts.count`, with series.
         profile: one with times, such as ``loihi1-presilicon``.
-        cores: over how many cores a layer is spread, evenly; one where it is not named.
+        cores: how a layer lies on cores; on one where it is not named.
         dt_us: length of a step in real time; that of the counts where not given.
+        graded: see `chip_power.operations`.
 
     Raises:
-        ConfigError: a profile without times, or no length of a step.
+        ConfigError: a profile without times or with an unknown one, or no length of a step.
         MismatchError: the counts hold totals only, or name no such layer.
     """
     times = profile.time_ns
     if times is None:
         raise ConfigError(f"{profile.name} says nothing about times", where="energy_profile",
                           hint="take loihi1-presilicon or loihi1-fitted")  # fmt: skip
-    spread, frames = _spread(counts, cores), counts.clips * counts.steps
+    spread, frames, ops = _spread(counts, cores), counts.clips * counts.steps, operations(graded)
     layers = _with_synapses(counts)
 
     def core_us(layer: LayerCounts, synops: float, end: int) -> float:
-        neurons = layer.neurons / spread[layer.name]
-        return (synops / spread[layer.name] * times.synop.bounds[end] + neurons * times.neuron.bounds[end]) / 1e3
+        share = float(spread[layer.name].share)
+        return share * (synops * times.synop.bounds[end] + layer.neurons * times.neuron.bounds[end]) / 1e3
 
     barrier_us = [bound / 1e3 for bound in times.barrier.bounds]
-    mean_us = [max((core_us(la, la.events / frames, end) for la in layers), default=0.0) for end in (0, 1)]
-    peak_us = [max((core_us(la, _peak(la), end) for la in layers), default=0.0) for end in (0, 1)]
-    slowest = max(layers, key=lambda layer: core_us(layer, _peak(layer), 1))
+    mean_us = [max((core_us(la, getattr(la, ops) / frames, end) for la in layers), default=0.0) for end in (0, 1)]
+    peak_us = [max((core_us(la, _peak(la, ops), end) for la in layers), default=0.0) for end in (0, 1)]
+    slowest = max(layers, key=lambda layer: core_us(layer, _peak(layer, ops), 1))
     return StepTime(
-        slowest.name, (mean_us[0] + barrier_us[0], mean_us[1] + barrier_us[1]),
+        profile.name, slowest.name, (mean_us[0] + barrier_us[0], mean_us[1] + barrier_us[1]),
         (peak_us[0] + barrier_us[0], peak_us[1] + barrier_us[1]), step_us(counts, dt_us),
         (times.synop.where, times.neuron.where, times.barrier.where),
     )  # fmt: skip
@@ -176,17 +222,15 @@ def _with_synapses(counts: Counts) -> list[LayerCounts]:
     return found
 
 
-def _spread(counts: Counts, cores: Mapping[str, int] | None) -> dict[str, int]:
-    """Cores by layer."""
+def _spread(counts: Counts, cores: Mapping[str, Spread] | None) -> dict[str, Spread]:
+    """By layer."""
     names = {layer.name for layer in counts.layers}
     given = dict(cores or {})
-    if wrong := {name: number for name, number in given.items() if name not in names or number < 1}:
-        raise MismatchError(f"cores of no layer, or none at all: {wrong}", hint=f"layers: {', '.join(sorted(names))}")
-    return {name: given.get(name, 1) for name in names}
+    if wrong := sorted(given.keys() - names):
+        raise MismatchError(f"cores of no layer: {wrong}", hint=f"layers: {', '.join(sorted(names))}")
+    return {name: given.get(name, Spread()) for name in names}
 
 
-def _peak(layer: LayerCounts) -> int:
-    if layer.peak_events is None:
-        raise MismatchError("only totals are known, not single steps", where=layer.name,
-                            hint="count the run again: `spikefold energy RUN`")  # fmt: skip
-    return layer.peak_events
+def _peak(layer: LayerCounts, field: str) -> int:
+    """Most of one step of one clip."""
+    return int(layer.by_step(field).max(initial=0))

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gates: ``--gate "speck2f.energy_uj<50"``. A limit on a number of the report, which a build may fail on.
 
-Without a network's name a gate holds for every network that it is asked about. What is unknown passes no gate.
+Without a network's name a gate holds for every network that it is asked about. What is unknown passes no gate; where
+it is known what would make it known, the failure says so.
 """
 
 from __future__ import annotations
@@ -13,14 +14,25 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from spikefold.energy.chip_budget import NUMBERS as ON_CHIP
 from spikefold.errors import ConfigError, Issue, nearest
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le, ">=": operator.ge, "==": operator.eq, "<": operator.lt, ">": operator.gt,
 }  # fmt: skip
 _FORM = re.compile(r"\s*(?:(?P<network>[^\s<>=]+)\.)?(?P<name>[^\s<>=.]+)\s*(?P<op><=|>=|==|<|>)\s*(?P<limit>\S+)\s*")
-Scalars = Mapping[str, float | None]
-Number = Callable[[dict[str, Any]], float | None]
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A number that nobody has, and what would make it known."""
+
+    how: str
+
+
+Value = float | Unknown | None
+Scalars = Mapping[str, Value]
+Number = Callable[[dict[str, Any]], Value]
 _SUMS = (
     "input_events", "spikes", "pairs", "dense", "dense_padded", "bias_adds", "neuron_updates", "active_updates",
     "idle_updates", "weight_reads", "state_accesses",
@@ -39,30 +51,35 @@ class Gate:
     op: str
     limit: float
 
-    def holds(self, value: float | None) -> bool:
+    def holds(self, value: Value) -> bool:
         """Whether a value passes; an unknown one does not."""
-        return value is not None and not math.isnan(value) and _OPERATORS[self.op](value, self.limit)
+        if value is None or isinstance(value, Unknown) or math.isnan(value):
+            return False
+        return _OPERATORS[self.op](value, self.limit)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A gate that one network did not pass; ``got`` None where the number is unknown."""
+    """A gate that one network did not pass; ``got`` None where the number is unknown, for the reason ``why``."""
 
     gate: Gate
     network: str
     got: float | None
+    why: str = ""
 
     @property
     def issue(self) -> Issue:
         """For an error message."""
         got = "unknown" if self.got is None else f"{self.got:,.6g}"
-        hint = "an unknown number passes no gate" if self.got is None else f"gate {self.gate.text!r}"
+        hint = f"gate {self.gate.text!r}"
+        if self.got is None:
+            hint = f"an unknown number passes no gate{self.why and f': {self.why}'}"
         return Issue(self.gate.name, self.network, got, f"{self.gate.op} {self.gate.limit:,.6g}", hint)
 
     def to_json(self) -> dict[str, object]:
         """Plain values for a report."""
         return {"gate": self.gate.text, "network": self.network, "name": self.gate.name, "got": self.got,
-                "op": self.gate.op, "limit": self.gate.limit}  # fmt: skip
+                "op": self.gate.op, "limit": self.gate.limit, "why": self.why}  # fmt: skip
 
 
 def parse(texts: Iterable[str]) -> tuple[Gate, ...]:
@@ -122,23 +139,28 @@ def evaluate(gates: Sequence[Gate], networks: Mapping[str, Scalars], deployed: S
         for network in judged:
             got = networks[network].get(gate.name)
             if not gate.holds(got):
-                failures.append(Failure(gate, network, got))
+                why = got.how if isinstance(got, Unknown) else ""
+                failures.append(Failure(gate, network, None if isinstance(got, Unknown) else got, why))
     return failures
 
 
-def scalars(network: Mapping[str, Any], accuracy: float | None = None) -> dict[str, float | None]:
+def scalars(network: Mapping[str, Any], accuracy: float | None = None) -> dict[str, Value]:
     """Every number a gate may name, of one network of ``energy.json``; a clip's unless the name says otherwise.
 
     Args:
-        network: its ``counts``, ``budget`` and ``uncertainty``.
+        network: its ``counts``, ``budget``, ``uncertainty`` and, of a chip's network, ``chip``.
         accuracy: share of right clips, from the simulation.
     """
     content = {"uncertainty": {}, "budget": {}, **network, "accuracy": accuracy}
     return {name: number(content) for name, number in NUMBERS.items()}
 
 
+def _per_clip(content: dict[str, Any], field: str) -> float:
+    return float(sum(layer[field] for layer in content["counts"]["layers"]) / content["counts"]["clips"])
+
+
 def _sum(field: str) -> Number:
-    return lambda content: sum(layer[field] for layer in content["counts"]["layers"]) / content["counts"]["clips"]
+    return lambda content: _per_clip(content, field)
 
 
 def _budget(field: str, factor: float = 1.0) -> Number:
@@ -160,14 +182,24 @@ def _spread(quantity: str, key: str, factor: float) -> Number:
     return number
 
 
+def _on_chip(name: str) -> Number:
+    def number(content: dict[str, Any]) -> Value:
+        found = content.get("chip")
+        if found is None:
+            return Unknown(f"only a chip's network has it, as speck2f.{name}, in a run of this version")
+        value: float | None = found["numbers"][name]
+        return Unknown(found["unknown"][name]) if value is None else value
+
+    return number
+
+
 def _rate(content: dict[str, Any], events: float | None) -> float | None:
     dt_us = content["counts"]["dt_us"]
     return None if dt_us is None or events is None else events / (dt_us * 1e-6)
 
 
 def _mean_rate(content: dict[str, Any]) -> float | None:
-    events = _sum("events")(content)
-    return None if events is None else _rate(content, events / content["counts"]["steps"])
+    return _rate(content, _per_clip(content, "events") / content["counts"]["steps"])
 
 
 def _peak_rate(content: dict[str, Any]) -> float | None:
@@ -186,6 +218,7 @@ NUMBERS: dict[str, Number] = {
     "nasfr": lambda content: content["counts"]["nasfr"],
     "uncounted": lambda content: len(content["counts"]["uncounted"]),
     **{field: _sum(field) for field in _SUMS},
+    **{name: _on_chip(name) for name in ON_CHIP},
     **{
         f"{name}_{key}": _spread("energy_pj" if name == "energy_uj" else name, key, factor)
         for name, factor in _SPREAD.items() for key in ("low", "high", "p95", "worst", "sd")

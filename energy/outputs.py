@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from spikefold.energy.chip_markdown import cell, chip_markdown, table
 from spikefold.energy.schema import SCHEMA, exact, validated
 from spikefold.errors import DataError
 
@@ -18,8 +19,10 @@ _COUNTED = (
     "active_updates", "idle_updates", "weight_reads", "state_accesses", "multiplicity", "peak_events",
 )  # fmt: skip
 _PRICED = ("mac_per_clip", "ac_per_clip", "energy_pj_per_clip")
-COLUMNS = ("network", "layer", "input_kind", *_COUNTED, *_PRICED)
-"""Of the CSV; there are no rows of totals, so that a column may be added up."""
+_ON_CORES = {"cores": "cores", "core_mean_synops_per_s": "mean_per_s", "core_peak_synops_per_s": "peak_per_s"}
+"""Columns of a chip's cores, and their names in the file; rates are of the layer's busiest core."""
+COLUMNS = ("network", "layer", "input_kind", *_COUNTED, *_PRICED, *_ON_CORES)
+"""Of the CSV; there are no rows of totals, so that a column may be added up, save peaks and rates."""
 ATTENTION = "attention"
 """Name of the row of dynamic attention, which belongs to no layer."""
 
@@ -54,11 +57,13 @@ def layer_rows(results: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """One row for each network and layer, with the keys `COLUMNS`; None where a layer has no such number."""
     for name, network in results["networks"].items():
         prices = {layer["name"]: layer for layer in network["budget"]["layers"]}
+        cores = {core["layer"]: core for core in (network.get("chip") or {"cores": []})["cores"]}
         for layer in network["counts"]["layers"]:
-            price = prices.get(layer["name"], {})
+            price, core = prices.get(layer["name"], {}), cores.get(layer["name"], {})
             yield {
                 "network": name, "layer": layer["name"], "input_kind": layer["input_kind"],
                 **{key: layer[key] for key in _COUNTED}, **{key: price.get(key) for key in _PRICED},
+                **{key: core.get(name_there) for key, name_there in _ON_CORES.items()},
             }  # fmt: skip
         macs = network["budget"]["attention_macs_per_clip"]
         if macs:
@@ -84,14 +89,16 @@ def layers_csv(results: dict[str, Any]) -> str:
 
 
 def markdown(results: dict[str, Any], accuracy: dict[str, float] | None = None) -> str:
-    """Tables in Markdown: the networks, then the layers of each. Estimates are in italics.
+    """Tables in Markdown: the networks, the layers of each, and what those of chips take there.
+
+    Estimates are in italics.
 
     Args:
         results: the content of ``energy.json``.
         accuracy: share of right clips by network.
     """
     networks, told = results["networks"], accuracy or {}
-    parts = [_table(
+    parts = [table(
         ("network", "accuracy", "spikes / clip", "NASFR", "synaptic events / clip", "95 % interval", "p95",
          "worst clip", "estimate, uJ / clip"),
         [_summary(name, network, told.get(name)) for name, network in networks.items()],
@@ -105,7 +112,9 @@ def markdown(results: dict[str, Any], accuracy: dict[str, float] | None = None) 
         ]  # fmt: skip
         header = ("layer", "input", *(key.replace("_", " ") for key in _COUNTED[:6]), "MAC / clip", "AC / clip",
                   "estimate, pJ / clip")  # fmt: skip
-        parts.append(f"### {_cell(name)}\n\n{_table(header, rows)}\n{_cell(network['counts']['coverage'])}.\n")
+        parts.append(f"### {cell(name)}\n\n{table(header, rows)}\n{cell(network['counts']['coverage'])}.\n")
+        if network.get("chip"):
+            parts += chip_markdown(name, network["chip"])
     return "\n".join(parts)
 
 
@@ -120,15 +129,6 @@ def _summary(name: str, network: dict[str, Any], accuracy: float | None) -> tupl
         f"{_number(found['worst'])} (clip {found['worst_clip']})" if found else "",
         _estimate(network["budget"]["energy_pj_per_clip"], 1e-6),
     )  # fmt: skip
-
-
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    align = ["---", *["---:"] * (len(header) - 1)]
-    return "".join(f"| {' | '.join(_cell(cell) for cell in row)} |\n" for row in (header, align, *rows))
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def _number(value: float | None) -> str:

@@ -45,7 +45,7 @@ def energy_bars(networks: dict[str, Any]) -> str:
     estimate.set_xlabel("estimated: uJ per clip, arithmetic alone")
     counts.invert_yaxis()
     handles, labels = counts.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(parts), frameon=False)
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(parts), 6), frameon=False)
     return svg(figure, "Operations and estimated energy per clip")
 
 

@@ -2,48 +2,25 @@
 """The form of ``energy.json``: what is validated when it is written, and the JSON Schema for whoever reads it.
 
 Whole numbers are exact at any size: beyond 2^53, which most readers of JSON would round, they are written as strings.
-Parts of other modules (profile, budgets by rule, Eq. 11, chips) may grow; the parts described here may not.
+Parts of other modules (profile, budgets by rule, Eq. 11) may grow; the parts described here may not. A part that a
+reader can do without may be added as a whole, as ``chip`` and ``constants`` were; else the version changes.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import Field, ValidationError
 
+from spikefold.energy.chip_schema import ChipForm
+from spikefold.energy.schema_base import LARGEST_EXACT, Closed, Interval, Open, Real, Whole
 from spikefold.errors import DataError, Issue
 
 SCHEMA = "spikefold.energy/1"
-LARGEST_EXACT = 2**53
-"""Every whole number up to here is one of its own in float64, which is what most readers of JSON have."""
-
-
-def _whole(value: object) -> object:
-    """Digits of a whole number too large for JSON; anything else is for pydantic to judge."""
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
-
-
-Whole = Annotated[
-    int, BeforeValidator(_whole), Field(ge=0, strict=True),
-    WithJsonSchema({
-        "anyOf": [{"type": "integer", "minimum": 0, "maximum": LARGEST_EXACT},
-                  {"type": "string", "pattern": "^[1-9][0-9]{15,}$"}],
-    }),
-]  # fmt: skip
-Real = Annotated[float, Field(strict=True)]
-Interval = Annotated[list[Real], Field(min_length=2, max_length=2)]
 Kind = Literal["binary", "counts", "spikes", "sum-pooled", "none"]
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class _Open(BaseModel):
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
-
-
-class LayerForm(_Closed):
+class LayerForm(Closed):
     """`LayerCounts`."""
 
     name: str
@@ -65,7 +42,7 @@ class LayerForm(_Closed):
     peak_events: Whole | None
 
 
-class ElementForm(_Closed):
+class ElementForm(Closed):
     """`ElementCounts`."""
 
     name: str
@@ -75,7 +52,7 @@ class ElementForm(_Closed):
     compares: Whole
 
 
-class UncountedForm(_Closed):
+class UncountedForm(Closed):
     """`Uncounted`."""
 
     name: str
@@ -83,7 +60,7 @@ class UncountedForm(_Closed):
     outputs: Whole
 
 
-class CountsForm(_Closed):
+class CountsForm(Closed):
     """`Counts`."""
 
     clips: Whole
@@ -97,7 +74,7 @@ class CountsForm(_Closed):
     peak_events: Whole | None
 
 
-class LayerEnergyForm(_Open):
+class LayerEnergyForm(Open):
     """One layer's price."""
 
     name: str
@@ -106,7 +83,7 @@ class LayerEnergyForm(_Open):
     energy_pj_per_clip: Real | None
 
 
-class BudgetForm(_Open):
+class BudgetForm(Open):
     """`Budget`; the energy is None where a constant is unknown."""
 
     rule_name: str
@@ -117,7 +94,7 @@ class BudgetForm(_Open):
     energy_pj_per_clip: Real | None
 
 
-class DistributionForm(_Closed):
+class DistributionForm(Closed):
     """`Distribution`."""
 
     clips: Whole
@@ -130,7 +107,7 @@ class DistributionForm(_Closed):
     clips_needed: dict[str, Whole | None]
 
 
-class BandForm(_Closed):
+class BandForm(Closed):
     """`Band`."""
 
     low_pj: Real
@@ -138,7 +115,7 @@ class BandForm(_Closed):
     high_pj: Real
 
 
-class SwingForm(_Closed):
+class SwingForm(Closed):
     """`Swing`."""
 
     kind: Literal["constant", "rule", "profile"]
@@ -148,7 +125,7 @@ class SwingForm(_Closed):
     where: str
 
 
-class TornadoForm(_Closed):
+class TornadoForm(Closed):
     """`Tornado`."""
 
     rule: str
@@ -156,21 +133,34 @@ class TornadoForm(_Closed):
     swings: list[SwingForm]
 
 
-class NetworkForm(_Open):
-    """One network of the run."""
+class ConstantForm(Open):
+    """One number of a profile, with the file and line on which it stands."""
+
+    profile: str
+    name: str
+    where: str
+    value: Real | Literal["unknown"]
+    unit: str
+    source: str
+
+
+class NetworkForm(Open):
+    """One network of the run; ``chip`` where it runs on one."""
 
     counts: CountsForm
     budget: BudgetForm
-    uncertainty: dict[str, DistributionForm] = {}
+    uncertainty: dict[str, DistributionForm] = Field(default_factory=dict)
     sensitivity: TornadoForm | None = None
+    chip: ChipForm | None = None
 
 
-class EnergyForm(_Open):
+class EnergyForm(Open):
     """The whole file."""
 
     schema_name: Literal["spikefold.energy/1"] = Field(alias="schema")
     profile: dict[str, Any]
     networks: dict[str, NetworkForm] = Field(min_length=1)
+    constants: list[ConstantForm] = Field(default_factory=list)
 
 
 def validated(values: dict[str, Any]) -> dict[str, Any]:

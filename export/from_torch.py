@@ -21,7 +21,7 @@ from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, MaxP
 
 # exact types: a subclass may compute something else (weight standardisation, analog output)
 _KNOWN = frozenset(
-    {neuron.IFNode, neuron.LIFNode, neuron.ParametricLIFNode, nn.Dropout, nn.Identity}
+    {neuron.IFNode, neuron.LIFNode, neuron.ParametricLIFNode, nn.Dropout, layer.Dropout, nn.Identity}
     | {
         getattr(of, name)
         for of in (nn, layer)
@@ -171,7 +171,7 @@ def _convert(module: nn.Module) -> Op | None:
             return _max_pool(module)
         case neuron.LIFNode() | neuron.ParametricLIFNode() | neuron.IFNode():
             return _neuron(module)
-        case nn.Flatten() | nn.Dropout() | nn.Identity():
+        case nn.Flatten() | nn.Dropout() | layer.Dropout() | nn.Identity():
             return None
     raise NetworkError("no counterpart")
 

@@ -99,6 +99,10 @@ def run_on_device(
         repeats=traces,
         layers=agreements(simulation, traces, without_first),
         power=rail_powers(idle, [sample for repeat in repeats for one in repeat.heard for sample in one.power]),
+        clip_power=tuple(
+            rail_powers((), [sample for repeat in repeats for sample in repeat.heard[number].power])
+            for number in range(len(plan.clips))
+        ),
         power_missing=power_missing,
         problems=tuple(
             f"repeat {number}, {text}" for number, repeat in enumerate(repeats) for text in repeat.problems(plan)

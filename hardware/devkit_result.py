@@ -36,6 +36,7 @@ class DeviceRun:
         repeats: the monitored layers on the board, one trace a repeat.
         layers: how the two agree.
         power: by rail; empty where it was not measured.
+        clip_power: the active samples of each clip by itself, over its repeats; the clips differ in activity.
         power_missing: why there is no power, None where there is.
         problems: what went wrong on the way; a run with problems is no evidence.
         notes: what to know to read the figures.
@@ -53,6 +54,7 @@ class DeviceRun:
     repeats: tuple[Trace, ...]
     layers: tuple[LayerAgreement, ...]
     power: tuple[RailPower, ...]
+    clip_power: tuple[tuple[RailPower, ...], ...]
     power_missing: str | None
     problems: tuple[str, ...]
     notes: tuple[str, ...]
@@ -83,6 +85,7 @@ class DeviceRun:
                 for layer in self.layers
             ],
             "power": [asdict(rail) | {"difference_w": rail.difference_w} for rail in self.power],
+            "clip_power": [[asdict(rail) for rail in clip] for clip in self.clip_power],
             "power_missing": self.power_missing, "power_offset_w": OFFSET_W,
             "problems": list(self.problems), "notes": list(self.notes),
         }  # fmt: skip

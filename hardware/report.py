@@ -11,6 +11,9 @@ from matplotlib.figure import Figure
 from spikefold.hardware.trace import Trace
 from spikefold.report_style import COLOURS, svg
 
+_UPRIGHT = 8
+"""More names of layers than this do not fit side by side."""
+
 
 def spikes_per_layer(traces: Mapping[str, Trace]) -> str:
     """Mean spikes per clip of every layer, runs side by side."""
@@ -22,7 +25,7 @@ def spikes_per_layer(traces: Mapping[str, Trace]) -> str:
         heights = [trace.layers[name].spikes / trace.layers[name].raster.shape[1] for name in names]
         positions = np.arange(len(names)) + (index - (len(traces) - 1) / 2) * width
         axes.bar(positions, heights, width * 0.92, label=run, color=COLOURS[index % len(COLOURS)])
-    axes.set_xticks(np.arange(len(names)), names)
+    axes.set_xticks(np.arange(len(names)), names, rotation=90 if len(names) > _UPRIGHT else 0)
     axes.set_ylabel("spikes per clip")
     axes.legend(frameon=False, ncols=len(traces), loc="upper right")
     axes.margins(y=0.18)

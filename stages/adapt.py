@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``3_adapt``: fine-tune each chip's network in the chip's own integers, side by side."""
+"""``3_adapt``: fine-tune each chip's network in the chip's own integers, side by side; nothing without a chip."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spikefold.hardware.registry import chip_named
 from spikefold.session import ADAPT, FOLD, NETWORK, TRAIN, Session, read_json, write_json
 from spikefold.train import checkpoint
 from spikefold.train.adapt import Task, adapt
-from spikefold.train.evaluate import class_logits
+from spikefold.train.evaluate import class_logits, clips_at_once
 from spikefold.train.side_by_side import side_by_side
 from spikefold.train.state import Epoch
 
@@ -19,8 +19,14 @@ from spikefold.train.state import Epoch
 def adapt_stage(session: Session) -> None:
     """Write each chip's adapted network; with 0 epochs and no budget it is the network of the fold."""
     config, folds = session.config, session.path(FOLD)
+    if not config.chips.names:
+        with session.writing(ADAPT) as folder:
+            write_json(folder / "adapt.json", {})
+        session.reporter.line("no chip is named, so there is nothing to adapt to")
+        return
     clips = session.clips("train")
-    teacher = class_logits(checkpoint.load(session.path(TRAIN) / NETWORK).model, clips.frames, config.train)
+    trained = checkpoint.load(session.path(TRAIN) / NETWORK).model
+    teacher = class_logits(trained, clips.frames, config.train, clips_at_once(config))
     replaced = read_json(folds / "fold.json")["replaced"]
     with session.writing(ADAPT) as folder:
         tasks = {}

@@ -20,6 +20,7 @@ from spikefold.session import ANALYSE, NETWORK, TRAIN, TWIN, Session, write_json
 from spikefold.train import analysis_figures, checkpoint, potential_figures
 from spikefold.train.analysis import Analysis, analyse
 from spikefold.train.analysis_values import to_arrays, to_json
+from spikefold.train.evaluate import clips_at_once, unites_masks
 from spikefold.train.features import KINDS, Rules
 from spikefold.train.potentials import BINS, SPAN
 
@@ -34,7 +35,8 @@ def analyse_stage(session: Session, rules: Rules | None = None, batch: int = 4) 
     Args:
         session: a run whose training is done; its reports stay as they are.
         rules: what noise, null and ghost mean; ours if None.
-        batch: clips run at once, a matter of memory alone.
+        batch: clips run at once, a matter of memory alone; as many as in every evaluation where the clips of a batch
+            share their masks.
 
     Raises:
         DataError: the training has not run, or its networks have no finite potentials.
@@ -43,6 +45,8 @@ def analyse_stage(session: Session, rules: Rules | None = None, batch: int = 4) 
     trained, test = session.path(TRAIN), session.clips("test")
     network = checkpoint.load(trained / NETWORK)
     attention = network.model.config.attention
+    if unites_masks(session.config.model):
+        batch = clips_at_once(session.config)
     models = {TWIN if attention == "none" else attention: network.model}
     if attention != "none" and (trained / TWIN).is_dir():
         models = {TWIN: checkpoint.load(trained / TWIN).model} | models

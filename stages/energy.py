@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """``7_energy``: count the operations of every rung of the ladder, price them, Eq. 11 against the twin.
 
-It holds ``energy.json`` (counts, prices, spread over the clips, sensitivity), ``clips.npz`` (the same clip by clip,
-for `spikefold diff`), ``layers.csv`` and ``energy.md``.
+It holds ``energy.json`` (counts, prices, spread over the clips, sensitivity, chips), ``clips.npz`` (the same clip by
+clip, for `spikefold diff`), ``layers.csv`` and ``energy.md``.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from spikefold.energy.attention_cost import AttentionCost, cost_of
+from spikefold.energy.attention_cost import AttentionCost, cost_of, labelled_macs
 from spikefold.energy.budget import Budget, Profile, budget, load_profile, side_by_side
+from spikefold.energy.chip_budget import ChipBudget, chip_budget
+from spikefold.energy.chip_sources import Numbers, numbers_of
 from spikefold.energy.clips import FILE, RunClips, identity, network_clips, save_clips
+from spikefold.energy.constants import constants_used
 from spikefold.energy.counts import Counts, count
 from spikefold.energy.difference import compare
 from spikefold.energy.equation_11 import equation_11
@@ -25,13 +28,26 @@ from spikefold.export.io import load_network
 from spikefold.export.network import Network
 from spikefold.export.ops import Gate
 from spikefold.hardware.accuracy import predictions
+from spikefold.hardware.registry import chip_named
 from spikefold.hardware.trace import load_trace
-from spikefold.session import ENERGY, FOLD, RESULTS, SIMULATE, TWIN, Session, read_json, write_text
+from spikefold.session import (
+    ENERGY,
+    EVENTS,
+    EXPORT,
+    FOLD,
+    RESULTS,
+    SIMULATE,
+    TWIN,
+    Session,
+    read_json,
+    write_text,
+)
 
 
 def energy_stage(session: Session) -> None:
     """Write counts and budgets by rung; only the trained network pays for dynamic attention."""
     profile, others = load_profile(session.config.energy_profile), list(_other_profiles(session))
+    sources = numbers_of(session.config.chips.names, session.config.chips.power)
     test, simulated = session.clips("test"), session.path(SIMULATE)
     unfolded = load_network(session.path(FOLD) / "unfolded")
     rungs = read_json(simulated / "simulate.json")
@@ -58,6 +74,10 @@ def energy_stage(session: Session) -> None:
                             clips[name].distributions(session.config.seed).items()},
             "sensitivity": swings.to_json(),
         }  # fmt: skip
+        if (on := name.removesuffix(f".{EVENTS}")) in sources:
+            taken = _on_chip(session, on, network, counts, sources[on])
+            networks[name]["chip"] = taken.to_json()
+            session.reporter.line(f"{name}: {taken.describe()}")
     results: dict[str, Any] = {"profile": profile.model_dump(mode="json"), "networks": networks}
     if TWIN in budgets:
         static = _same_geometry(unfolded, session, profile)
@@ -66,6 +86,9 @@ def energy_stage(session: Session) -> None:
             "static": equation_11(static, budgets[TWIN], profile).to_json(),
         }
         results["paired"] = compare(clips[TWIN], clips["float"], paired=True)
+    if (kind := session.config.model.attention) != "none":
+        results["attention_macs"] = labelled_macs(kind, _gated(unfolded), unfolded.input.steps)
+    results["constants"] = constants_used(results, [profile, *others, *_profiles(sources)])
     with session.writing(ENERGY) as folder:
         write_text(folder / RESULTS, energy_json(results))
         save_clips(RunClips(identity(test.frames), identity(test.labels), clips), folder / FILE)
@@ -75,6 +98,20 @@ def energy_stage(session: Session) -> None:
     for name, found in budgets.items():
         nasfr = networks[name]["counts"]["nasfr"]
         session.reporter.line(f"{name}: {found.energy_pj_per_clip / 1e6:.3f} uJ per clip, NASFR {nasfr:.4f}")
+
+
+def _on_chip(session: Session, name: str, network: Network, counts: Counts, numbers: Numbers) -> ChipBudget:
+    """The budget of a chip, on the cores on which the export placed it."""
+    placement = read_json(session.path(EXPORT) / "export.json")["chips"][name]["placement"]
+    limit = session.config.chips.core_limit
+    nominal = session.config.data.bins == "count"
+    return chip_budget(chip_named(name), network, counts, numbers, limit_per_s=limit, placement=placement,
+                       nominal_dt=nominal)  # fmt: skip
+
+
+def _profiles(sources: dict[str, Numbers]) -> Iterator[Profile]:
+    for numbers in sources.values():
+        yield from (one for one in (numbers.own, numbers.other) if one is not None)
 
 
 def _other_profiles(session: Session) -> Iterator[Profile]:
@@ -109,5 +146,9 @@ def _same_geometry(unfolded: Network, session: Session, profile: Profile) -> Bud
 
 
 def _attention_cost(unfolded: Network, kind: str, clips: int) -> AttentionCost:
-    shapes = {layer.name: unfolded.shapes[layer.name] for layer in unfolded if isinstance(layer.op, Gate)}
-    return cost_of(kind, shapes, unfolded.input.steps, clips)
+    return cost_of(kind, _gated(unfolded), unfolded.input.steps, clips)
+
+
+def _gated(unfolded: Network) -> dict[str, tuple[int, int, int]]:
+    """What each gate multiplies, ``(C, H, W)``."""
+    return {layer.name: unfolded.shapes[layer.name] for layer in unfolded if isinstance(layer.op, Gate)}

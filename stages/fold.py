@@ -12,13 +12,15 @@ import numpy as np
 from spikefold.export.from_torch import from_torch
 from spikefold.export.io import identity, save_network
 from spikefold.export.network import InputSpec, Network
-from spikefold.export.passes.fold import FOLDS
+from spikefold.export.passes.fold import FOLDS, Pass
+from spikefold.export.passes.fold_global_mean import fold_global_mean
 from spikefold.hardware.flips import flips
 from spikefold.hardware.registry import chip_named
 from spikefold.npz import write_arrays
 from spikefold.session import FOLD, NETWORK, TRAIN, Session, write_json
 from spikefold.train import checkpoint, gates, static_forms
 from spikefold.train.checkpoint import Checkpoint
+from spikefold.train.evaluate import clips_at_once
 from spikefold.train.target_neuron import for_chip
 
 EXCHANGE = "exchange"
@@ -30,19 +32,22 @@ def fold_stage(session: Session) -> None:
     config = session.config
     trained = checkpoint.load(session.path(TRAIN) / NETWORK)
     calibration = session.clips("train").first(config.gates.clips)
-    statistics = gates.calibrate(trained.model, calibration.frames)
+    batch = clips_at_once(config)
+    statistics = gates.calibrate(trained.model, calibration.frames, batch)
     targets = {EXCHANGE: gates.FORMS} | {name: chip_named(name).gate_forms for name in config.chips.names}
-    measured = static_forms.measure(trained.model, statistics, calibration, config.train.gain)
+    measured = static_forms.measure(trained.model, statistics, calibration, config.train.gain, batch)
     choices = {target: static_forms.choose(measured, allowed) for target, allowed in targets.items()}
     for choice in choices.values():
         static_forms.refuse_poor(
-            choice, trained.model, statistics, calibration, config.gates.tolerance, config.gates.accept
+            choice, trained.model, statistics, calibration, config.gates.tolerance, config.gates.accept, batch
         )
     proven = session.clips("test").first(config.chips.parity_clips).frames
+    # residual sums are read by the mean over the map, and no target pools a sum: its weights take the mean
+    passes = (fold_global_mean, *FOLDS) if trained.model.config.family == "sew" else FOLDS
     folded, proofs, found = {}, {}, {}
     for form in dict.fromkeys(choice.form for choice in choices.values()):
         network = _describe(trained, {} if form == "none" else static_forms.factors(statistics, form))
-        folded[form] = network, *fold_proven(network, proven)
+        folded[form] = network, *fold_proven(network, proven, passes)
         proofs[form] = folded[form][2]
     with session.writing(FOLD) as folder:
         unfolded, network, _ = folded[choices[EXCHANGE].form]
@@ -62,6 +67,10 @@ def fold_stage(session: Session) -> None:
             "gates": {name: layer.to_json() for name, layer in statistics.items()},
             "choices": {target: choice.to_json() for target, choice in choices.items()}, "replaced": found,
         })  # fmt: skip
+    if silent := dict.fromkeys(name for found in proofs.values() for proof in found for name in proof["silent"]):
+        session.reporter.line(
+            f"never fired on the clips of the proof, so that states were compared: {', '.join(silent)}"
+        )
     session.reporter.line(f"folded network {identity(network)[:12]}, attention per {choices[EXCHANGE].form}")
 
 
@@ -71,14 +80,16 @@ def _describe(trained: Checkpoint, factors: dict[str, np.ndarray]) -> Network:
     return from_torch(trained.model.layers, spec, len(trained.classes), factors)
 
 
-def fold_proven(network: Network, frames: np.ndarray) -> tuple[Network, list[dict[str, Any]]]:
+def fold_proven(
+    network: Network, frames: np.ndarray, passes: tuple[Pass, ...] = FOLDS
+) -> tuple[Network, list[dict[str, Any]]]:
     """Apply the folding passes, each proven by running before and after in float64; every flip is explained.
 
     Raises:
         MismatchError: a spike flipped further from its threshold than rounding can bring it.
     """
     proofs = []
-    for step in FOLDS:
+    for step in passes:
         folded = step(network)
         if folded is network:
             continue

@@ -3,17 +3,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from spikefold.energy.counts import count
 from spikefold.errors import ConfigError, EnvironmentLacksError, MismatchError
 from spikefold.export.io import load_network
+from spikefold.export.network import Network
 from spikefold.export.targets import CONFIGURATION
 from spikefold.hardware.devkit import run_on_device
 from spikefold.hardware.devkit_clips import events_of
 from spikefold.hardware.devkit_compare import Agreement
 from spikefold.hardware.devkit_options import Clock, DeviceOptions
 from spikefold.hardware.samna_device import device_status, parse_target
+from spikefold.hardware.trace import Trace
 from spikefold.session import BOARD, EXPORT, VALIDATE, Session, read_json, write_json
 from spikefold.stages.chip_files import network_on_chip
 from spikefold.stages.validate import validate_stage
@@ -63,13 +69,26 @@ def validate_on(
         target, document["configuration"], network, document["layer2core"], events, DeviceOptions(repeats=repeats),
         samna=samna, clock=clock, progress=session.reporter.line,
     )  # fmt: skip
-    content = found.to_json() | {"describe": found.describe()}
+    content = found.to_json() | {"describe": found.describe(), **_activity(network, frames, events, found.repeats)}
     _keep(folder, content)
     session.reporter.line(found.describe())
     if found.agreement not in _GOOD or found.problems:
         raise MismatchError(found.describe(), where=str(folder / BOARD),
                             hint="each layer, repeat and problem is there")  # fmt: skip
     return content
+
+
+def _activity(
+    network: Network, frames: np.ndarray, clips: Sequence[np.ndarray], repeats: Sequence[Trace]
+) -> dict[str, list[int]]:
+    """What `spikefold energy calibrate` sets the power against, for each clip over its repeats.
+
+    ``synops`` are counted from the board's own spikes; ``replayed_us`` lasts from the first event of the clip to its
+    last, which is when its power was sampled.
+    """
+    synops = sum(count(network, frames, trace).by_clip("events") for trace in repeats)
+    replayed_us = [int(clip["t"][-1] - clip["t"][0]) * len(repeats) for clip in clips]
+    return {"synops": np.asarray(synops).tolist(), "replayed_us": replayed_us}
 
 
 def _keep(folder: Path, content: dict[str, Any]) -> None:

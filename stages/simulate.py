@@ -1,19 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``5_simulate``: every step of the way down, run over the whole test set; how accurate it is, and what changed."""
+"""``5_simulate``: every step of the way down, run over the whole test set; how accurate it is, and what changed.
+
+Traces are of the first clip of each recording, and so is the accuracy of every rung. With several clips a recording
+(``data.clips``) each rung but the event-driven ones runs on them all and is judged by their vote too, as the training
+is: ``voted``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from spikefold.config import Config
 from spikefold.export.io import load_network
 from spikefold.export.ops import Gate
 from spikefold.hardware import clocked, cuba_gap
-from spikefold.hardware.accuracy import accuracy, predictions
+from spikefold.hardware.accuracy import Accuracy, accuracy, predictions
 from spikefold.hardware.registry import chip_named
 from spikefold.hardware.trace import Trace, save_trace
 from spikefold.session import (
@@ -33,8 +40,11 @@ from spikefold.stages.chip_files import network_on_chip
 from spikefold.stages.event_rung import run_by_events
 from spikefold.stages.fold import EXCHANGE
 from spikefold.train import checkpoint, gates
-from spikefold.train.clips import ClipSet
+from spikefold.train.clips import ClipSet, Windows
+from spikefold.train.evaluate import clips_at_once, told_right
 from spikefold.train.tracing import trace_model
+
+Runner = Callable[[np.ndarray], Trace]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +57,7 @@ class Rung:
         before: the rung that it came from, or None.
         network: file of the network whose connections it has, relative to the run.
         trace: its spikes on the test set.
+        run: the same on other frames; None where it does not run on frames.
         more: what else is known of it, for the report.
     """
 
@@ -55,12 +66,14 @@ class Rung:
     before: str | None
     network: str
     trace: Trace
+    run: Runner | None = None
     more: dict[str, Any] = field(default_factory=dict)
 
 
 def simulate_stage(session: Session) -> None:
     """Write each rung's trace and accuracy."""
     test, classes = session.clips("test"), len(session.dataset.classes)
+    windows = Windows(session.dataset.test, session.binning, session.config.data.clips)
     results: dict[str, Any] = {}
     traces: dict[str, Trace] = {}
     with session.writing(SIMULATE) as folder:
@@ -69,9 +82,11 @@ def simulate_stage(session: Session) -> None:
             traces[rung.name] = rung.trace
             results[rung.name] = _facts(rung, test, classes) | _changes(rung, traces, classes) | rung.more
             found = results[rung.name]
-            session.reporter.line(
-                f"{rung.name}: accuracy {found['accuracy']:.3f} on {len(test)} clips, {found['spikes']} spikes"
-            )
+            told = f"{rung.name}: accuracy {found['accuracy']:.3f} on {len(test)} clips, {found['spikes']} spikes"
+            if windows.each > 1 and rung.run is not None:
+                found["voted"] = _voted(rung.run, windows, session.config, classes)
+                told += f"; {found['voted']['accuracy']:.3f} by the vote of {windows.each} clips a recording"
+            session.reporter.line(told)
         write_json(folder / "simulate.json", results)
 
 
@@ -79,20 +94,23 @@ def _rungs(session: Session, test: ClipSet) -> Iterator[Rung]:
     folds = read_json(session.path(FOLD) / "fold.json")
     trained = checkpoint.load(session.path(TRAIN) / NETWORK)
     unfolded = f"{FOLD}/unfolded"
-    yield Rung("float", "trained network, dynamic attention, PyTorch float32", None, unfolded,
-               trace_model(trained.model, test.frames))  # fmt: skip
+    network = load_network(session.folder / unfolded)
+    spiking = [la.name for la in network.neurons]
+    traced = partial(trace_model, batch=clips_at_once(session.config), also=spiking)
+    yield _ran("float", "trained network, dynamic attention, PyTorch float32", None, unfolded, test,
+               partial(traced, trained.model))  # fmt: skip
     twin = session.path(TRAIN) / TWIN
     if twin.is_dir():
-        yield Rung(TWIN, "its twin without attention, PyTorch float32", None, unfolded,
-                   trace_model(checkpoint.load(twin).model, test.frames))  # fmt: skip
+        yield _ran(TWIN, "its twin without attention, PyTorch float32", None, unfolded, test,
+                   partial(traced, checkpoint.load(twin).model))  # fmt: skip
     form = folds["choices"][EXCHANGE]["form"]
     before = "float"
     if form != "none":
         # the factors that the fold chose lie in its network
-        chosen = {la.name: la.op.scale for la in load_network(session.folder / unfolded) if isinstance(la.op, Gate)}
+        chosen = {la.name: la.op.scale for la in network if isinstance(la.op, Gate)}
         with gates.static(trained.model, chosen) as frozen:
-            yield Rung("static", f"static attention per {form}, PyTorch float32", before, unfolded,
-                       trace_model(frozen, test.frames))  # fmt: skip
+            yield _ran("static", f"static attention per {form}, PyTorch float32", before, unfolded, test,
+                       partial(traced, frozen))  # fmt: skip
         before = "static"
     yield _run(session, test, "folded", "batch norm, pooling and attention folded, float64", before, f"{FOLD}/folded")
     for name in session.config.chips.names:
@@ -135,13 +153,31 @@ def _event_rung(session: Session, test: ClipSet, name: str) -> Rung:
     file = network_on_chip(session.path(EXPORT) / name)
     trace, more = run_by_events(session, load_network(file), test)
     return Rung(f"{name}.{EVENTS}", f"the same integers event by event, as the chip works: {more['went_in']}", name,
-                f"{EXPORT}/{name}/{file.name}", trace, more)  # fmt: skip
+                f"{EXPORT}/{name}/{file.name}", trace, more=more)  # fmt: skip
 
 
 def _run(session: Session, test: ClipSet, name: str, what: str, before: str, network: str) -> Rung:
     stage, _, file = network.partition("/")
-    trace = clocked.run(load_network(session.path(stage) / Path(file)), test.frames)
-    return Rung(name, what, before, network, trace)
+    run = partial(clocked.run, load_network(session.path(stage) / Path(file)))
+    return _ran(name, what, before, network, test, run)
+
+
+def _ran(name: str, what: str, before: str | None, network: str, test: ClipSet, run: Runner) -> Rung:
+    return Rung(name, what, before, network, run(test.frames), run)
+
+
+def _voted(run: Runner, windows: Windows, config: Config, classes: int) -> dict[str, Any]:
+    """Which share of recordings the vote of their clips tells right, with its 95 % interval."""
+    right, vote, together = 0, config.data.vote, max(1, clips_at_once(config) // windows.each)
+    for start in range(0, len(windows), together):
+        chosen = range(start, min(start + together, len(windows)))
+        counts = run(windows.frames(chosen)).output_counts(classes).reshape(len(chosen), windows.each, classes)
+        right += int(told_right(counts, windows.labels[chosen], vote).sum())
+    found = Accuracy(right, len(windows))
+    return {
+        "accuracy": found.share, "interval": list(found.interval), "recordings": len(windows), "clips": windows.each,
+        "vote": vote,
+    }  # fmt: skip
 
 
 def _facts(rung: Rung, test: ClipSet, classes: int) -> dict[str, Any]:

@@ -15,15 +15,16 @@ from typing import Any
 
 from spikefold.config import Config, load_config, to_toml
 from spikefold.energy.budget import load_profile
+from spikefold.energy.chip_sources import numbers_of
 from spikefold.errors import DataError
 from spikefold.export.targets import require
 from spikefold.hardware.registry import chip_named
 from spikefold.session import CONFIG, NETWORK, TRAIN, TWIN, Session, keep_config, write_json, write_text
+from spikefold.stages.reach import refuse_unreachable
 from spikefold.train.checkpoint import load
 from spikefold.train.clips import Windows
 from spikefold.train.device import device_for
-from spikefold.train.evaluate import judged
-from spikefold.train.models import final_map
+from spikefold.train.evaluate import clips_at_once, judged, unites_masks
 from spikefold.train.parallel import Ranks, joined
 from spikefold.train.recipe import PROTOCOLS, Plan, plan
 from spikefold.train.state import Epoch
@@ -38,10 +39,11 @@ def train_stage(session: Session) -> None:
     for name in config.chips.names:
         require(chip_named(name).name)  # a chip without files must not be found out after the training
     prices = load_profile(config.energy_profile).energy_pj
-    for price in (prices.mac, prices.ac) if config.energy_rule != "chip" else (prices.ac,):
+    for price in (prices.mac, prices.ac):  # both, since rules stand side by side
         price.amount  # noqa: B018  an unknown one raises, before anything is trained
+    numbers_of(config.chips.names, config.chips.power)
     device_for(config.train)
-    final_map(config.model, session.binning.shape[1:])
+    refuse_unreachable(session)
     planned = plan(config, session.dataset, session.binning, lambda: session.clips("train"))
     tests = Windows(session.dataset.test, session.binning, config.data.clips)
     states = session.folder / STATES
@@ -56,12 +58,16 @@ def train_stage(session: Session) -> None:
         with session.writing(TRAIN) as folder:
             history = _train_all(session, job, folder, ranks)
             metrics = _metrics(session, planned, history) | {"processes": ranks.count}
-            if tests.each > 1:
+            if masks := _shared_masks(config):
+                metrics["shared_masks"] = masks
+            if tests.each > 1 or config.data.held is not None:
                 metrics["voted"] = {name: _voted(folder / name, tests, config) for name in history}
             write_json(folder / "metrics.json", metrics)
     keep_config(session)
     shutil.rmtree(states)
     session.reporter.line(f"trained {', '.join(history)} on {len(planned.clips)} clips")
+    if masks:
+        session.reporter.line(masks["what"])
     if planned.umpire is not None:
         session.reporter.line(f"kept {PROTOCOLS[config.train.protocol]}")
 
@@ -99,12 +105,13 @@ def _metrics(session: Session, planned: Plan, history: Mapping[str, list[Epoch]]
         name: epochs[-1] if planned.umpire is None else max(epochs, key=lambda epoch: epoch.judged or 0.0)
         for name, epochs in history.items()
     }
-    protocol = session.config.train.protocol
+    protocol, repairs = session.config.train.protocol, session.dataset.repairs
     return {
         "epochs": {name: [_plain(epoch) for epoch in epochs] for name, epochs in history.items()},
         "classes": list(session.dataset.classes),
         "protocol": {"name": protocol, "what": PROTOCOLS[protocol], "held_out": planned.held_out},
         "chosen": {name: _plain(epoch) for name, epoch in kept.items()},
+        "repairs": asdict(repairs) | {"what": str(repairs)},
     }  # fmt: skip
 
 
@@ -113,7 +120,16 @@ def _plain(epoch: Epoch) -> dict[str, Any]:
 
 
 def _voted(folder: Path, tests: Windows, config: Config) -> dict[str, Any]:
-    """Test accuracy by the vote of several clips; other stages look at the first clip of each recording."""
+    """Test accuracy over all clips of each recording; later stages may look at fewer samples of images."""
     model = load(folder).model.to(device_for(config.train))
-    share = judged(model, tests, config.data.vote)
+    share = judged(model, tests, config.data.vote, batch=clips_at_once(config))
     return {"accuracy": share, "recordings": len(tests), "clips": tests.each, "vote": config.data.vote}
+
+
+def _shared_masks(config: Config) -> dict[str, Any]:
+    """With ``asa_mode = batch`` a clip's result depends on those beside it: how many there are; else nothing."""
+    if not unites_masks(config.model):
+        return {}
+    clips, recordings, each = clips_at_once(config), config.train.test_batch, config.data.clips
+    what = f"ASA's masks are united over a batch, in evaluation over {recordings} x {each} clips (train.test_batch)"
+    return {"train": config.train.batch, "evaluation": clips, "what": what}

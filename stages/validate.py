@@ -22,6 +22,8 @@ def validate_stage(session: Session) -> None:
         name: (load_network(exported / name / "real"), load_network(exported / name / "network"))
         for name in config.names
     }
+    if not networks:
+        session.reporter.line("no chip is named, so no runners are compared")
     parities, failures = {}, []
     with session.writing(VALIDATE) as folder:
         found = compare_runners(networks, clips.frames, config.judge_clips, session.reporter)

@@ -62,6 +62,15 @@ def test_overrides_are_toml_and_a_bare_word_is_a_string() -> None:
     assert config.train.lr == 1e-3
 
 
+def test_a_profile_is_given_chip_by_chip() -> None:
+    overrides = ("chips.power.speck2f=mine.toml", "chips.power.loihi2=loihi1-presilicon")
+    config = load_config(None, overrides)
+    assert config.chips.power == {"speck2f": "mine.toml", "loihi2": "loihi1-presilicon"}
+    assert 'power = {"speck2f" = "mine.toml", "loihi2" = "loihi1-presilicon"}' in to_toml(config)
+    with pytest.raises(ConfigError, match=r"chips\.power"):
+        load_config(None, ("chips.power=speck",))
+
+
 @pytest.mark.parametrize("override", ["train.epochs", "=3", ""])
 def test_an_override_that_is_no_pair_is_refused(override: str) -> None:
     with pytest.raises(ConfigError, match="is not KEY=VALUE"):
@@ -136,7 +145,7 @@ SOME = {
         lambda rows: {"channels": [c for c, _ in rows], "strides": [s for _, s in rows]}
     ),
     "train": st.fixed_dictionaries({"lr": POSITIVE, "gain": POSITIVE, "twin": st.booleans()}),
-    "chips": st.fixed_dictionaries({"names": st.lists(TEXT)}),
+    "chips": st.fixed_dictionaries({"names": st.lists(TEXT), "power": st.dictionaries(TEXT, TEXT, max_size=3)}),
 }  # fmt: skip
 
 

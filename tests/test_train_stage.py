@@ -95,6 +95,20 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(twins, "side_by_side", one_by_one)
 
 
+@pytest.mark.usefixtures("here")
+def test_what_was_mended_in_the_recordings_is_counted(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        events = {"x": [1, 2, 9, 1], "y": [0, 0, 0, 0], "p": [1, 0, 1, 1], "t": [5, 3, 1, 2]}
+        np.savez(tmp_path / f"{split}.npz", **events, off=[0, 3, 4], label=[0, 1], sensor=[4, 6])
+    session = _session(tmp_path / "run", f"data.source=npz:{tmp_path}", "data.on_fault=repair", "train.epochs=1",
+                       "model.attention=none")  # fmt: skip
+    train_stage(session)
+    assert _metrics(session.folder)["repairs"] == {
+        "truncated": 0, "lost_bytes": 0, "backwards": 2, "outside": 2, "empty": 0,
+        "what": "2 events out of order, 2 events outside the sensor",
+    }  # fmt: skip
+
+
 def _session(folder: Path, data: str, *more: str) -> Session:
     return new_session(load_config(None, (*SETS, data, *more)), folder, _Told())
 
@@ -186,7 +200,7 @@ def test_by_default_the_last_epoch_is_kept_and_nothing_votes(tmp_path: Path, dat
     session = _session(tmp_path / "run", data, "train.epochs=2", "model.attention=none")
     train_stage(session)
     found = _metrics(session.folder)
-    assert set(found) == {"epochs", "classes", "protocol", "chosen", "processes"}
+    assert set(found) == {"epochs", "classes", "protocol", "chosen", "repairs", "processes"}
     assert found["chosen"] == {"network": found["epochs"]["network"][-1]}  # type: ignore[index]
     assert set(found["epochs"]["network"][0]) == {"number", "of", "loss", "accuracy"}  # type: ignore[index]
     assert found["protocol"]["held_out"] == 0  # type: ignore[index]
@@ -196,7 +210,8 @@ def test_by_default_the_last_epoch_is_kept_and_nothing_votes(tmp_path: Path, dat
 @pytest.mark.usefixtures("here")
 def test_two_processes_write_what_one_does(tmp_path: Path, data: str) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
-    sets = (*SETS, data, "train.epochs=3", "model.attention=asa2", "model.static_share=0.0")
+    sets = (*SETS, data, "train.epochs=3", "model.asa_mode=batch", "train.protocol=paper", "data.clips=2",
+            "train.test_batch=3")  # fmt: skip
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     both = tmp_path / "both"
     done = subprocess.run(
@@ -213,5 +228,8 @@ def test_two_processes_write_what_one_does(tmp_path: Path, data: str) -> None:
         pairs = zip(together["epochs"][name], one["epochs"][name], strict=True)  # type: ignore[index]
         for epoch, other in pairs:
             assert epoch["loss"] == pytest.approx(other["loss"], abs=1e-5)
-            assert epoch["accuracy"] == other["accuracy"]
+            assert (epoch["accuracy"], epoch["judged"]) == (other["accuracy"], other["judged"])
+    assert together["voted"] == one["voted"]
+    assert together["shared_masks"]["evaluation"] == 6  # type: ignore[index]
+    assert "over 3 x 2 clips" in done.stdout
     assert done.stdout.count("train network 3 3") == 2, "every process tells; the command line lets one speak"

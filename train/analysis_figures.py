@@ -16,6 +16,7 @@ from spikefold.train.features import KINDS, ghosts, patterns
 Analyses = Mapping[str, Analysis]
 _KIND_COLOURS = dict(zip(KINDS, ("#b9c0c9", "#c14953", "#4b9b6b"), strict=True))
 _SHOWN = 12
+_NAMES_IN_A_LINE = 7
 
 
 def firing_rates(analyses: Analyses) -> str:
@@ -34,7 +35,8 @@ def firing_rates(analyses: Analyses) -> str:
     over_time.set_ylabel("T-SFR")
     over_time.set_ylim(bottom=0)
     over_time.legend(frameon=False)
-    by_layer.set_xticks(np.arange(len(names)), names)
+    many = len(names) > _NAMES_IN_A_LINE
+    by_layer.set_xticks(np.arange(len(names)), names, rotation=90 if many else 0, fontsize=5 if many else None)
     by_layer.set_ylabel("mean firing rate")
     return svg(figure, "Firing rates by step and by layer")
 

@@ -16,12 +16,14 @@ group is assumed to have. All steps and channels of a group share its gate. Sour
 
     clip    each clip has its own masks, as the paper describes it
     batch   a mask holds what is in the top of any clip of the batch: the published code, whose result for one clip
-            depends on the others beside it, in evaluation too
+            depends on the others beside it, in evaluation too (``train.test_batch`` says how many there are)
 
 Ranking has no gradient, so the published alpha, beta and W stay as they were drawn, though the paper calls them
 learned. With ``learn_importance`` they learn straight-through (Bengio et al., 2013): each mask is 0 or 1 as before,
 and passes gradients on as if it were ``sigmoid(M - theta)``, theta halfway between the last one in and the first one
 out. Values and the gradient of ``x`` stay the same.
+
+In a training of several processes the batch is that of all ranks, for masks and mean gates alike.
 
 The gates look at the whole clip, so no chip can run them: `static_gate` replaces them by a factor per channel.
 """
@@ -32,6 +34,8 @@ from typing import Literal
 
 import torch
 from torch import nn
+
+from spikefold.train.parallel import ALONE, Ranks
 
 _KERNEL = 3
 
@@ -48,6 +52,7 @@ class Attention(nn.Module):
             None; never part of a checkpoint.
         last_gate: the dynamic gate of the last forward pass, ``(T, N, C, H, W)``, kept while `keep_gate` is set.
         last_group: what of it was important, ``(T, N, C)`` of 0 and 1; all of it where an attention has no groups.
+        ranks: those among which a batch is shared in training; outside it a batch is one process's own.
     """
 
     static_gate: torch.Tensor | None
@@ -57,6 +62,7 @@ class Attention(nn.Module):
         self.steps, self.channels, self.static_share = steps, channels, static_share
         self.register_buffer("static_gate", None, persistent=False)
         self.keep_gate = False
+        self.ranks = ALONE
         self.last_gate: torch.Tensor | None = None
         self.last_group: torch.Tensor | None = None
 
@@ -73,8 +79,8 @@ class Attention(nn.Module):
             self.last_gate, self.last_group = gate.detach().expand_as(x), group
         if self.training and self.static_share:
             # each clip of the batch for itself: what follows learns to read both gates
-            mean = gate.mean(dim=(0, 1, 3, 4), keepdim=True)
-            chosen = torch.rand(x.shape[1], device=x.device) < self.static_share
+            mean = self.ranks.mean(gate, (0, 1, 3, 4))
+            chosen = self.ranks.drawn(x.shape[1], x.device) < self.static_share
             gate = torch.where(chosen[None, :, None, None, None], mean, gate)
         return x * gate
 
@@ -125,7 +131,8 @@ class ASA(Attention):
         channels = _top(importance, int(self.lam * self.channels), dim=2)
         steps = _top(importance, int(self.lam * self.steps), dim=0)
         if self.mode == "batch":
-            channels, steps = (mask.amax(dim=1, keepdim=True).expand_as(mask) for mask in (channels, steps))
+            ranks = self.ranks if self.training else ALONE
+            channels, steps = (_in_any(mask, ranks).expand_as(mask) for mask in (channels, steps))
         return channels + steps - 2 * channels * steps  # exactly one of them
 
     def _map(self, x: torch.Tensor, group: torch.Tensor, share: float, conv: nn.Conv2d) -> torch.Tensor:
@@ -133,6 +140,20 @@ class ASA(Attention):
         chosen = x * group[..., None, None]
         maps = torch.stack([chosen.mean(dim=(0, 2)) / share, chosen.amax(dim=(0, 2))], dim=1)
         return torch.sigmoid(conv(maps))
+
+
+def _in_any(mask: torch.Tensor, ranks: Ranks) -> torch.Tensor:
+    """The union ``(T, 1, C)`` of the masks ``(T, N, C)`` of all ranks' clips, of which a rank may have none."""
+    if ranks.count == 1:
+        return mask.amax(dim=1, keepdim=True)
+    inside = ranks.summed(mask.detach().sum(dim=1, keepdim=True))
+    union = (inside > 0).to(mask.dtype)
+    if not mask.requires_grad:
+        return union
+    # like amax's: the gradient of a maximum goes in equal parts to all clips that have it
+    (clips,) = ranks.total(mask.shape[1])
+    part = (mask.detach() == union) / torch.where(inside > 0, inside, clips)
+    return union + ranks.summed(((mask - mask.detach()) * part).sum(dim=1, keepdim=True))
 
 
 def _top(values: torch.Tensor, k: int, dim: int) -> torch.Tensor:

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a training reads: the same clips in every epoch (`ClipSet`), or clips cut from recordings anew (`Slices`)."""
+"""What a training reads: the same clips in every epoch (`ClipSet`), or clips cut from recordings anew (`Slices`).
+
+What it is judged on are `Windows`. Images that do not fit in memory are `spikefold.train.image_clips.ImageClips`.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +17,7 @@ from spikefold.errors import ConfigError, DataError, SpikefoldError
 from spikefold.train.augment import event_drop
 from spikefold.train.events import Recording
 from spikefold.train.frames import Binning, Bins, check_sensors, cut, window
+from spikefold.train.sources.har_dvs import FrameClip
 
 
 class Clips(Protocol):
@@ -158,27 +162,29 @@ class Windows:
 
     Window ``j`` of ``K`` starts at ``j D / K`` for a recording of duration ``D``, but not so late that it would reach
     beyond the end; windows overlap where ``K`` of them are longer than the recording. Source: BICLab/ASA-SNN,
-    ``sample_test``. With one window it is the start of the recording.
+    ``sample_test``. With one window it is the start of the recording. A sample of images is one clip.
 
     Attributes:
-        recordings: with labels.
+        recordings: with labels; or samples of images, opened when their frames are asked for.
         binning: of a clip.
         each: K, clips of one recording.
 
     Raises:
         DataError: a recording's sensor is larger than the network's.
-        ConfigError: several windows of clips that are cut by number of events.
+        ConfigError: several windows of clips that are cut by number of events, or of images.
     """
 
-    recordings: Sequence[Recording]
+    recordings: Sequence[Recording | FrameClip]
     binning: Binning
     each: int = 1
 
     def __post_init__(self) -> None:
-        check_sensors(self.recordings, self.binning)
+        check_sensors([r for r in self.recordings if isinstance(r, Recording)], self.binning)
         if self.each > 1 and self.binning.bins is Bins.COUNT:
             raise ConfigError("bins with equally many events span the whole recording, which is one clip",
                               where="data.clips", hint='data.clips = 1, or data.bins = "time"')  # fmt: skip
+        if self.each > 1 and self.binning.bins is Bins.IMAGES:
+            raise ConfigError("a sample of images is one clip", where="data.clips", hint="data.clips = 1")
 
     def __len__(self) -> int:
         return len(self.recordings)
@@ -193,11 +199,17 @@ class Windows:
         shape = (self.binning.steps, len(chosen) * self.each, *self.binning.shape)
         frames, place = np.zeros(shape, np.uint16), 0
         for index in chosen:
-            recording = self.recordings[index]
-            for start_us in starts_us(recording, self.binning, self.each):
-                frames[:, place] = cut(window(recording.events, self.binning, start_us), self.binning)
+            for clip in self._clips(self.recordings[index]):
+                frames[:, place] = clip
                 place += 1
         return frames
+
+    def _clips(self, recording: Recording | FrameClip) -> Iterator[np.ndarray]:
+        if isinstance(recording, FrameClip):
+            yield recording.cut(self.binning)
+            return
+        for start_us in starts_us(recording, self.binning, self.each):
+            yield cut(window(recording.events, self.binning, start_us), self.binning)
 
 
 def latest_start_us(recording: Recording, binning: Binning) -> int:

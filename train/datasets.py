@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets by name: ``gestures``, ``digits``, or a published one and its folder, ``nmnist:DIR``; see `SOURCES`."""
+"""Data sets by name: ``gestures``, ``digits``, or a published one and its folder, ``nmnist:DIR``; see `SOURCES`.
+
+A `Dataset` holds recordings, a `FrameSet` the names of images; what both offer is `Samples`.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,14 @@ from functools import reduce
 from itertools import chain
 from operator import add
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from platformdirs import user_cache_path
 
 from spikefold import __version__
 from spikefold.config import DataConfig
-from spikefold.errors import ConfigError, DataError, nearest
+from spikefold.errors import ConfigError, DataError, Issue, nearest
 from spikefold.train import digits, gestures
 from spikefold.train.events import Recording, load_packed, save_packed
 from spikefold.train.formats.npz_file import read_npz
@@ -28,7 +32,7 @@ from spikefold.train.readers import Reading, finished, read_with
 from spikefold.train.repairs import OnFault, Repairs
 from spikefold.train.sources import class_folders
 from spikefold.train.sources.dvs128_gesture import load_gesture
-from spikefold.train.sources.har_dvs import FrameSet, load_har_dvs
+from spikefold.train.sources.har_dvs import BRIGHTEST, DT_US, FrameSet, load_har_dvs
 from spikefold.train.sources.parts import Parts, Progress
 
 _TEST_START = 1_100_000
@@ -38,6 +42,33 @@ _GENERATORS = ("digits", "gestures", "pixels", "scene")
 """Modules that decide what is generated; a change in one makes a new cache entry."""
 _LARGEST_INPUT = 40
 """Pixels a side that automatic down-sampling keeps at most."""
+
+
+class Samples(Protocol):
+    """What a data set offers, whether its samples are recordings or images."""
+
+    @property
+    def train(self) -> tuple[Any, ...]:
+        """Samples to train on: of type `Recording` or `FrameClip`."""
+
+    @property
+    def test(self) -> tuple[Any, ...]:
+        """Samples to test on."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names in the order of the labels."""
+
+    @property
+    def sensor(self) -> tuple[int, int]:
+        """``(H, W)`` in pixels that holds every sample."""
+
+    @property
+    def repairs(self) -> Repairs:
+        """What was mended in all samples together."""
+
+    def labels(self, split: str) -> np.ndarray:
+        """``(N,)`` int64 of ``train`` or ``test``."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +146,13 @@ FRAME_SOURCE = "har-dvs"
 """The one source of images instead of events; see `load_frame_set`."""
 
 
+def load_samples(config: DataConfig, seed: int, progress: Progress) -> Samples:
+    """Recordings or the names of images, as the source has them; see `load_dataset` and `load_frame_set`."""
+    if config.source.partition(":")[0] == FRAME_SOURCE:
+        return load_frame_set(config, seed)
+    return load_dataset(config, seed, progress)
+
+
 def load_dataset(config: DataConfig, seed: int, progress: Progress, reading: Reading | None = None) -> Dataset:
     """Load or generate a data set.
 
@@ -137,7 +175,7 @@ def load_dataset(config: DataConfig, seed: int, progress: Progress, reading: Rea
         return Dataset(tuple(train), tuple(test), classes)
     if kind == FRAME_SOURCE and place:
         raise ConfigError(f"{kind} holds images, not events", where="data.source",
-                          hint="load it with spikefold.train.datasets.load_frame_set")  # fmt: skip
+                          hint="`spikefold train` reads them; here are recordings wanted")  # fmt: skip
     known = ("gestures", "digits", *(f"{name}:DIR" for name in (*SOURCES, FRAME_SOURCE)))
     raise ConfigError(f"unknown data source {config.source!r}", where="data.source", hint=nearest(kind, known))
 
@@ -146,7 +184,7 @@ def load_frame_set(config: DataConfig, seed: int) -> FrameSet:
     """Load the names of a data set of images, ``har-dvs:DIR``; its clips are opened batch by batch.
 
     Raises:
-        ConfigError: another source.
+        ConfigError: another source, or settings that are for events alone, all at once.
         DataError: as `load_har_dvs`.
     """
     kind, _, place = config.source.partition(":")
@@ -154,11 +192,21 @@ def load_frame_set(config: DataConfig, seed: int) -> FrameSet:
         raise ConfigError(
             f"{config.source!r} holds no images", where="data.source", hint=f"known: {FRAME_SOURCE}:DIR"
         )
+    for_events = {"bins": "time", "window": "start", "clips": 1, "on_fault": "refuse"}
+    issues = [
+        Issue("for events, not for images", f"data.{key}", repr(getattr(config, key)), repr(only), "leave it out")
+        for key, only in for_events.items()
+        if getattr(config, key) != only
+    ]
+    if issues:
+        raise ConfigError(f"{FRAME_SOURCE} holds images", where="data", issues=issues)
     return load_har_dvs(Path(place), config.test_share, seed, config.steps)
 
 
-def binning_for(dataset: Dataset, config: DataConfig) -> Binning:
+def binning_for(dataset: Samples, config: DataConfig) -> Binning:
     """The configured binning; what the configuration leaves open is chosen from sensor and durations."""
+    if isinstance(dataset, FrameSet):
+        return _image_binning(dataset, config)
     largest = max(dataset.sensor)
     downsample = config.downsample or -(-largest // _LARGEST_INPUT)
     typical_us = float(np.median([r.duration_us for r in dataset.train]))
@@ -167,6 +215,13 @@ def binning_for(dataset: Dataset, config: DataConfig) -> Binning:
     binning = Binning(dataset.sensor, downsample, dt_us, config.steps, bins=Bins(config.bins))
     most = config.max_count or int(to_frames(dataset.train, binning).max())
     return replace(binning, max_count=most)
+
+
+def _image_binning(images: FrameSet, config: DataConfig) -> Binning:
+    sensor = config.sensor or images.sensor
+    downsample = config.downsample or -(-max(sensor) // _LARGEST_INPUT)
+    most = min(config.max_count or BRIGHTEST, BRIGHTEST)
+    return Binning(sensor, downsample, config.dt_us or DT_US, config.steps, most, Bins.IMAGES)
 
 
 def _generated(kind: str, config: DataConfig, seed: int, progress: Progress) -> Dataset:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a training computes, and in which precision.
 
-Everything is tested on a CPU. CUDA and mixed precision follow PyTorch's recipe (`torch.autocast` around the forward
-pass and the loss, a `torch.amp.GradScaler` for fp16) and are NOT RUN in this project's tests, which have no GPU.
+Everything is tested on a CPU. CUDA, and several GPUs, are NOT RUN in this project's tests, which have none. Mixed
+precision follows PyTorch's recipe (`torch.autocast` around the forward pass and the loss, a `torch.amp.GradScaler`
+for fp16); tests run it on a CPU, where a training refuses it: whole trainings in either half, an overflow left out.
 """
 
 from __future__ import annotations

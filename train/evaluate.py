@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a trained `SpikingNet` says about clips, and whether recordings of several clips are told right."""
+"""What a trained `SpikingNet` says about clips, and whether recordings of several clips are told right.
+
+What it says about a clip does not depend on the clips that are run with it, but for ASA's ``batch`` mode, in which a
+batch shares its masks. There the batch is part of what is computed: `clips_at_once` takes it from the configuration,
+and whoever names none is refused.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +12,45 @@ import numpy as np
 import torch
 from spikingjelly.activation_based import functional
 
-from spikefold.config import TrainConfig
+from spikefold.config import Config, ModelConfig, TrainConfig
+from spikefold.errors import SpikefoldError
+from spikefold.train.attention import ASA
 from spikefold.train.clips import Windows
 from spikefold.train.models import SpikingNet
 from spikefold.train.parallel import ALONE, Ranks
 
 _BATCH = 50
+
+
+def clips_at_once(config: Config) -> int:
+    """Clips of a batch in evaluation: those of ``train.test_batch`` recordings where they share masks.
+
+    The published code tests 4 recordings of 10 clips together (BICLab/ASA-SNN, ``final.sh``).
+    """
+    return config.train.test_batch * config.data.clips if unites_masks(config.model) else _BATCH
+
+
+def unites_masks(config: ModelConfig) -> bool:
+    """Whether a network has ASA in its ``batch`` mode."""
+    return config.attention in ("asa1", "asa2") and config.asa_mode == "batch"
+
+
+def shares_masks(model: SpikingNet) -> bool:
+    """Whether what the network says about a clip depends on the others of its batch; static gates end that."""
+    return any(isinstance(m, ASA) and m.mode == "batch" and m.static_gate is None for m in model.modules())
+
+
+def batches(model: SpikingNet, clips: int, batch: int | None) -> list[slice]:
+    """How many clips are cut into batches to be run one after the other; without a number as it is fast.
+
+    Raises:
+        SpikefoldError: no number, but the result depends on it.
+    """
+    if batch is None and shares_masks(model):
+        raise SpikefoldError("the clips of a batch share their masks, so their number must be given",
+                             where="model.asa_mode", hint="`clips_at_once` has it from a configuration")  # fmt: skip
+    each = batch or _BATCH
+    return [slice(start, start + each) for start in range(0, clips, each)]
 
 
 def read_out(current: torch.Tensor, spikes: torch.Tensor, config: TrainConfig) -> torch.Tensor:
@@ -23,26 +61,34 @@ def read_out(current: torch.Tensor, spikes: torch.Tensor, config: TrainConfig) -
 
 
 @torch.no_grad()
-def class_logits(model: SpikingNet, frames: np.ndarray, config: TrainConfig, batch: int = _BATCH) -> np.ndarray:
-    """The training's logits per clip and class ``(N, classes)``, each clip from zero state: what a student learns."""
+def class_logits(model: SpikingNet, frames: np.ndarray, config: TrainConfig, batch: int | None = None) -> np.ndarray:
+    """The training's logits per clip and class ``(N, classes)``, each clip from zero state: what a student learns.
+
+    Raises:
+        SpikefoldError: see `batches`.
+    """
     model.eval()
     found = []
-    for start in range(0, frames.shape[1], batch):
+    for part in batches(model, frames.shape[1], batch):
         functional.reset_net(model)
-        current, spikes = model(_input(model, frames[:, start : start + batch]))
+        current, spikes = model(_input(model, frames[:, part]))
         found.append(read_out(current, spikes, config).cpu())
     functional.reset_net(model)
     return np.asarray(torch.cat(found).numpy())
 
 
 @torch.no_grad()
-def evaluate(model: SpikingNet, frames: np.ndarray, batch: int = _BATCH) -> np.ndarray:
-    """Output spikes per clip and class ``(N, classes)`` int64, each clip from zero state."""
+def evaluate(model: SpikingNet, frames: np.ndarray, batch: int | None = None) -> np.ndarray:
+    """Output spikes per clip and class ``(N, classes)`` int64, each clip from zero state.
+
+    Raises:
+        SpikefoldError: see `batches`.
+    """
     model.eval()
     counts = []
-    for start in range(0, frames.shape[1], batch):
+    for part in batches(model, frames.shape[1], batch):
         functional.reset_net(model)
-        _, spikes = model(_input(model, frames[:, start : start + batch]))
+        _, spikes = model(_input(model, frames[:, part]))
         counts.append(spikes.sum(dim=(0, 3)).to(torch.int64).cpu().numpy())
     functional.reset_net(model)
     return np.concatenate(counts)
@@ -67,12 +113,26 @@ def told_right(counts: np.ndarray, labels: np.ndarray, vote: str) -> np.ndarray:
     return np.asarray(2 * right > counts.shape[1])
 
 
-def judged(model: SpikingNet, windows: Windows, vote: str, ranks: Ranks = ALONE) -> float:
-    """Share of recordings that are told right, each rank looking at a part of them."""
-    mine = ranks.share(torch.arange(len(windows))).tolist()
-    each, right = max(1, _BATCH // windows.each), 0
-    for start in range(0, len(mine), each):
-        chosen = mine[start : start + each]
-        counts = evaluate(model, windows.frames(chosen)).reshape(len(chosen), windows.each, -1)
+def judged(model: SpikingNet, windows: Windows, vote: str, ranks: Ranks = ALONE, batch: int | None = None) -> float:
+    """Share of recordings that are told right, each rank looking at a part of them.
+
+    Args:
+        model: the network.
+        windows: the recordings' clips.
+        vote: as `told_right` takes it.
+        ranks: this process among those that share the work; batches stay whole.
+        batch: clips that are run at once, as `clips_at_once` says: those of as many recordings as they make up.
+
+    Raises:
+        SpikefoldError: see `batches`.
+    """
+    each, right = max(1, (batch or _BATCH) // windows.each), 0
+    if not shares_masks(model):  # a batch may be smaller, so that every rank has some
+        each = min(each, -(-len(windows) // ranks.count))
+    parts = torch.arange(len(windows)).split(each)
+    for part in ranks.share(torch.arange(len(parts))).tolist():
+        chosen = parts[part].tolist()
+        together = None if batch is None else len(chosen) * windows.each
+        counts = evaluate(model, windows.frames(chosen), together).reshape(len(chosen), windows.each, -1)
         right += int(told_right(counts, windows.labels[chosen], vote).sum())
     return ranks.total(right)[0] / len(windows)

@@ -5,6 +5,8 @@ Bins are stretches of equal time, or hold equally many events: event ``i`` of ``
 ``min(i // (n // T), T - 1)``, so the last bin takes what does not divide. Source: SpikingJelly 2.0,
 ``split_by="number"``; a recording of fewer than T events, where that puts all of them into the last bin, gets one
 event a bin here.
+
+Of a data set of images each is a frame already: `spikefold.train.sources.har_dvs`.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ class Bins(StrEnum):
 
     TIME = "time"
     COUNT = "count"
+    IMAGES = "images"
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,12 @@ class Binning:
     """How a clip is cut into frames.
 
     Attributes:
-        sensor: ``(H, W)`` that the network was built for, in pixels.
-        downsample: side of the square of pixels whose events are summed into one input pixel.
-        dt_us: length of a time bin in microseconds; nominal where bins hold equally many events.
+        sensor: ``(H, W)`` that the network was built for, in pixels; of images the size that they are brought to.
+        downsample: side of the square of pixels whose events are summed into one input pixel, or whose mean it is.
+        dt_us: length of a time bin in microseconds; nominal where bins hold equally many events, and of images.
         steps: bins T of one clip; later events are left out.
-        max_count: events of one input pixel in one bin beyond this are left out.
-        bins: equally long, or with equally many events.
+        max_count: events of one input pixel in one bin, or values of a pixel, beyond this are left out.
+        bins: equally long, or with equally many events, or images.
     """
 
     sensor: tuple[int, int]
@@ -48,8 +51,9 @@ class Binning:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Input shape ``(C, H, W)`` of the network, C = (OFF, ON)."""
-        return 2, -(-self.sensor[0] // self.downsample), -(-self.sensor[1] // self.downsample)
+        """Input shape ``(C, H, W)`` of the network, C = (OFF, ON), or (red, green, blue)."""
+        height, width = (-(-side // self.downsample) for side in self.sensor)
+        return 3 if self.bins is Bins.IMAGES else 2, height, width
 
     @property
     def clip_us(self) -> int:

@@ -19,7 +19,8 @@ from spikefold.train.augment import shifted
 from spikefold.train.batch_norm import across_ranks
 from spikefold.train.clips import Clips, Windows
 from spikefold.train.device import device_for, mixed, scaler_for
-from spikefold.train.evaluate import judged, read_out
+from spikefold.train.evaluate import clips_at_once, judged, read_out
+from spikefold.train.gates import attention_layers
 from spikefold.train.models import SpikingNet
 from spikefold.train.parallel import ALONE, Ranks
 from spikefold.train.schedule import adam, schedule
@@ -67,9 +68,11 @@ def train(
     device = device_for(config.train, ranks)
     model = SpikingNet(config.model, clips.shape[1:], clips.shape[0], classes).to(device)
     if not ranks.first:
-        torch.manual_seed(config.seed + (ranks.rank << 32))  # what a network draws differs from rank to rank
+        torch.manual_seed(config.seed + (ranks.rank << 32))  # dropout differs from rank to rank
     if ranks.count > 1:
-        across_ranks(model)
+        across_ranks(model, ranks)
+        for attention in attention_layers(model).values():
+            attention.ranks = ranks
     optimiser = adam(model.parameters(), config.train)
     steps = schedule(optimiser, config.train, -(-len(clips) // config.train.batch))
     progress = Progress(model, optimiser, steps, scaler_for(config.train, device))
@@ -81,7 +84,9 @@ def train(
     forward = _in_parallel(model, device) if ranks.count > 1 else model
     for number in range(len(progress.epochs) + 1, config.train.epochs + 1):
         loss, accuracy = _one_epoch(forward, progress, clips, config.train, number, ranks)
-        found = None if umpire is None else judged(model, umpire.windows, umpire.vote, ranks)
+        found = None
+        if umpire is not None:
+            found = judged(model, umpire.windows, umpire.vote, ranks, clips_at_once(config))
         if found is not None and found > progress.best_judged:
             progress.best = {key: value.detach().clone() for key, value in model.state_dict().items()}
         progress.epochs.append(Epoch(number, config.train.epochs, loss, accuracy, found))

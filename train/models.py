@@ -7,6 +7,11 @@ dense layers with neurons, the last one of ``classes * voters`` output neurons. 
 With ``family = "sew"`` it is the residual network of `sew` instead. Names in a chain: layer n of the network is
 ``conv<n>`` or ``fc<n>`` with ``bn<n>``, ``pool<n>``, ``asa<n>`` (``sa<n>``, ``tcsa<n>``) and the neurons ``sn<n>``;
 the output layer is ``fc`` and ``out``. Arrays lie in memory with their channels last.
+
+Dropout stands twice in a layer that has it, as in the published code of the paper (BICLab/ASA-SNN, ``-ps``):
+``drop<n>`` before its weights draws anew for every step, ``hold<n>`` behind its neurons leaves out the same of them
+in all steps of a clip (`layer.Dropout` of SpikingJelly); ``drop`` and ``hold`` in the output layer. What is left is
+scaled by ``1 / (1 - p)``. Neither does anything after the training. In several processes each draws its own.
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ from torch import nn
 from spikefold.config import ModelConfig
 from spikefold.errors import ConfigError
 from spikefold.train.mean_pool import MeanPool
-from spikefold.train.parts import dense, gated, neurons
+from spikefold.train.parts import dense, gated, neurons, with_dropout
 from spikefold.train.sew import sew_layers
 
 
@@ -39,11 +44,12 @@ class SpikingNet(nn.Module):
         self.config, self.shape, self.steps, self.classes = config, shape, steps, classes
         made = sew_layers if config.family == "sew" else _chain
         self.layers = nn.Sequential(made(config, shape, steps, classes))
+        self._output = [name for name, _ in self.layers.named_children()].index("out")
 
     def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Input current and spikes of the output neurons, each ``(T, N, classes, voters)``."""
-        current = self.layers[:-1](channels_last(frames))
-        spikes = self.layers[-1](current)
+        current = self.layers[: self._output](channels_last(frames))
+        spikes = self.layers[self._output :](current)
         split = (*current.shape[:2], self.classes, self.config.voters)
         return current.reshape(split), spikes.reshape(split)
 
@@ -69,11 +75,11 @@ def _chain(config: ModelConfig, shape: tuple[int, int, int], steps: int, classes
     modules["flatten"] = nn.Flatten(2)
     features = channels * height * width
     for number, out in enumerate(config.hidden, len(config.channels) + 1):
-        modules[f"fc{number}"] = dense(config, features, out)
-        modules[f"sn{number}"] = neurons(config)
+        layers = {f"fc{number}": dense(config, features, out), f"sn{number}": neurons(config)}
+        modules.update(with_dropout(config, number, layers, str(number)))
         features = out
-    modules["fc"] = dense(config, features, classes * config.voters)
-    modules["out"] = neurons(config)
+    output = {"fc": dense(config, features, classes * config.voters), "out": neurons(config)}
+    modules.update(with_dropout(config, len(config.channels) + len(config.hidden) + 1, output, ""))
     return modules
 
 
@@ -105,6 +111,7 @@ def _block(
         block[f"pool{number}"] = MeanPool(stride, step_mode="m")
     block.update(gated(config, number, steps, out))
     block[f"sn{number}"] = neurons(config)
+    block = with_dropout(config, number, block, str(number))
     if config.reduction in ("spike_max", "spike_mean") and stride > 1:
         pool = layer.MaxPool2d if config.reduction == "spike_max" else MeanPool
         block[f"pool{number}"] = pool(stride, step_mode="m")

@@ -3,19 +3,25 @@
 
 Started with ``torchrun --nproc-per-node 2 -m spikefold.pipeline train ...``; every process runs the same command. The
 batch size of the configuration is that of all ranks together, gradients are averaged by PyTorch's
-`DistributedDataParallel`, and batch norm sees the whole batch (`batch_norm`), so the result is that of one process
+`DistributedDataParallel`, and whatever looks at a batch looks at all of it: batch norm (`batch_norm`), the masks of
+ASA's ``batch`` mode and the mean gate of ``model.static_share`` (`attention`). So the result is that of one process
 but for the order of floating-point sums.
 
-What is drawn for a batch (its order, its shift) is drawn by rank 0 and sent to all. What a network draws or averages
-for itself stays with each rank: ASA's mean gates (``model.static_share``) and its ``batch`` mode see a rank's share.
+What is drawn for a batch (its order, its shift, which of its clips see the mean gate) is drawn by rank 0 and sent to
+all, the same that one process would draw. Dropout alone is drawn by each rank for its own clips: with it a training
+is not that of one process, but as good a draw.
+
+A sum over ranks has a gradient: that of a sum over ranks is the sum of the gradients over ranks.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import distributed
@@ -58,6 +64,33 @@ class Ranks:
         distributed.all_reduce(sums)
         return tuple(sums.tolist())
 
+    def summed(self, values: torch.Tensor) -> torch.Tensor:
+        """The values of all ranks added up, with a gradient; all of one shape."""
+        if self.count == 1:
+            return values
+        total: torch.Tensor = _SumOverRanks.apply(values)
+        return total
+
+    def mean(self, values: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
+        """The mean over some axes, which stay with length 1, and over the ranks, with a gradient.
+
+        A rank's part may be empty, or smaller than that of another; not all of them may be empty.
+        """
+        if self.count == 1:
+            return values.mean(axes, keepdim=True)
+        # sums in half precision would overflow
+        half = values.dtype in (torch.float16, torch.bfloat16)
+        sums = values.sum(axes, keepdim=True, dtype=torch.float32 if half else None)
+        (count,) = self.total(math.prod(values.shape[axis] for axis in axes))
+        return (self.summed(sums) / count).to(values.dtype)
+
+    def drawn(self, count: int, device: torch.device) -> torch.Tensor:
+        """``count`` numbers from [0, 1) for this rank's clips: its part of what one process draws for all clips."""
+        if self.count == 1:
+            return torch.rand(count, device=device)
+        counts = [int(each) for each in self.everyones(torch.tensor(count))]
+        return self.agreed(torch.rand(sum(counts), device=device)).split(counts)[self.rank]
+
     def everyones(self, value: torch.Tensor) -> list[torch.Tensor]:
         """The value of every rank, in their order; all of one shape."""
         if self.count == 1:
@@ -78,6 +111,20 @@ class Ranks:
 
 
 ALONE = Ranks()
+
+
+class _SumOverRanks(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor) -> torch.Tensor:
+        total = values.clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total
 
 
 @contextmanager

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a network is put together from: attention, neurons and dense layers, as a configuration says."""
+"""What a network is put together from: attention, neurons, dense layers and dropout, as a configuration says."""
 
 from __future__ import annotations
 
@@ -37,6 +37,22 @@ def neurons(config: ModelConfig) -> nn.Module:
         config.neuron, threshold=config.threshold, keep=config.keep, spike=config.surrogate,
         detach_reset=config.detach_reset,
     )  # fmt: skip
+
+
+def with_dropout(config: ModelConfig, number: int, layers: dict[str, nn.Module], suffix: str) -> dict[str, nn.Module]:
+    """A layer from its weights to its neurons, between its dropouts; as it is where it has none.
+
+    Args:
+        config: the probabilities.
+        number: of the layer, from 1.
+        layers: by name.
+        suffix: of the dropouts' names.
+    """
+    probability = config.dropout[number - 1] if config.dropout else 0.0
+    if not probability:
+        return layers
+    held = layer.Dropout(probability, step_mode="m")
+    return {f"drop{suffix}": nn.Dropout(probability), **layers, f"hold{suffix}": held}
 
 
 def dense(config: ModelConfig, features: int, out: int) -> nn.Module:

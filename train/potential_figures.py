@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of membrane potential distributions, networks side by side, as SVG."""
+"""Pictures of membrane potential distributions, networks side by side, as SVG: one for every few layers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -17,11 +18,22 @@ from spikefold.train.potentials import BINS, BINS_PER_THRESHOLD, SPAN, ptd
 Quantity = Literal["potential", "current"]
 _EDGES = np.arange(BINS + 1) / BINS_PER_THRESHOLD - SPAN
 _NAMES = {"potential": "potential U", "current": "input current I"}
+_LAYERS_ABREAST = 7
 
 
 def distributions(analyses: Analyses) -> str:
     """Histograms of U and of I in every layer, all steps and channels together; the threshold is 1."""
-    names = list(next(iter(analyses.values())).layers)
+    return "".join(_distributions(analyses, names) for names in _abreast(next(iter(analyses.values())).layers))
+
+
+def _abreast(layers: Iterable[str]) -> list[list[str]]:
+    """The layers of each picture: as few pictures as there can be, and equally wide."""
+    names = list(layers)
+    pictures = -(-len(names) // _LAYERS_ABREAST)
+    return [list(part) for part in np.array_split(names, pictures)] if names else []
+
+
+def _distributions(analyses: Analyses, names: list[str]) -> str:
     figure = Figure(figsize=(8.4, 4.2), layout="constrained")
     grid = figure.subplots(2, len(names), squeeze=False, sharex=True)
     quantities: tuple[Quantity, ...] = ("potential", "current")
@@ -44,7 +56,10 @@ def distributions(analyses: Analyses) -> str:
 
 def distributions_by_kind(analyses: Analyses) -> str:
     """Histograms of U, apart for null, noise and normal channels, in the layers that have maps."""
-    names = list(next(iter(analyses.values())).maps)
+    return "".join(_by_kind(analyses, names) for names in _abreast(next(iter(analyses.values())).maps))
+
+
+def _by_kind(analyses: Analyses, names: list[str]) -> str:
     figure = Figure(figsize=(8.4, 1.9 * len(analyses) + 0.3), layout="constrained")
     grid = figure.subplots(len(analyses), len(names), squeeze=False, sharex=True)
     for row, (run, analysis) in zip(grid, analyses.items(), strict=True):
@@ -68,7 +83,10 @@ def distributions_by_kind(analyses: Analyses) -> str:
 
 def distributions_over_time(analyses: Analyses) -> str:
     """Histograms of U in every layer at every step, the share as brightness; the threshold is a white line."""
-    names = list(next(iter(analyses.values())).layers)
+    return "".join(_over_time(analyses, names) for names in _abreast(next(iter(analyses.values())).layers))
+
+
+def _over_time(analyses: Analyses, names: list[str]) -> str:
     figure = Figure(figsize=(8.4, 1.8 * len(analyses) + 0.3), layout="constrained")
     grid = figure.subplots(len(analyses), len(names), squeeze=False, sharex=True, sharey=True)
     for row, (run, analysis) in zip(grid, analyses.items(), strict=True):

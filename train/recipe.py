@@ -11,8 +11,9 @@ import numpy as np
 from spikefold.config import Config
 from spikefold.errors import ConfigError
 from spikefold.train.clips import Clips, ClipSet, Slices, Windows
-from spikefold.train.datasets import Dataset
-from spikefold.train.frames import Binning
+from spikefold.train.datasets import Samples
+from spikefold.train.frames import Binning, Bins
+from spikefold.train.image_clips import ImageClips
 from spikefold.train.loop import Umpire
 
 PROTOCOLS = {
@@ -32,19 +33,25 @@ class Plan:
     held_out: int
 
 
-def plan(config: Config, dataset: Dataset, binning: Binning, first_clips: Callable[[], ClipSet]) -> Plan:
+def plan(config: Config, dataset: Samples, binning: Binning, first_clips: Callable[[], ClipSet]) -> Plan:
     """Follow the configuration.
 
     Args:
         config: of the run.
-        dataset: recordings of both splits.
+        dataset: recordings or images of both splits.
         binning: of a clip.
-        first_clips: the first clip of every training recording, if it is needed.
+        first_clips: the first clip of every training recording, if it is needed; never of images.
 
     Raises:
-        ConfigError: settings that do not go together; a class too small to hold out a recording.
+        ConfigError: settings that do not go together; a class too small to hold out a recording; more images than
+            the stages after the training can hold.
         DataError: see `Slices` and `Windows`.
     """
+    images = binning.bins is Bins.IMAGES
+    if images:
+        _check_images(config, dataset, binning)
+    elif config.data.held is not None:
+        raise ConfigError("data.held is for images; recordings are held", where="data.held", hint="leave it out")
     train = np.arange(len(dataset.train))
     umpire, held = None, np.array([], np.int64)
     if config.train.protocol == "paper":
@@ -53,11 +60,20 @@ def plan(config: Config, dataset: Dataset, binning: Binning, first_clips: Callab
         held = held_out(dataset.labels("train"), config.train.validation_share, config.seed)
         umpire = Umpire(Windows([dataset.train[i] for i in held], binning, config.data.clips), config.data.vote)
         train = np.setdiff1d(train, held)
+    if images:
+        return Plan(ImageClips([dataset.train[i] for i in train], binning), umpire, len(held))
     anywhere, drop = config.data.window == "random", config.train.augment == "eventdrop"
     if anywhere or drop:
         recordings = [dataset.train[i] for i in train]
         return Plan(Slices(recordings, binning, config.seed, anywhere, drop), umpire, len(held))
     return Plan(first_clips().only(train) if len(held) else first_clips(), umpire, len(held))
+
+
+def _check_images(config: Config, dataset: Samples, binning: Binning) -> None:
+    if config.train.augment != "none":
+        raise ConfigError("images have no events to drop", where="train.augment", hint='train.augment = "none"')
+    for split in (dataset.train, dataset.test):  # what later stages cannot do must not be found out after hours
+        ImageClips(split, binning).drawn(config.data.held, config.seed)
 
 
 def held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:

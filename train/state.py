@@ -28,6 +28,7 @@ from spikefold.files import replacing
 from spikefold.train.clips import Clips
 from spikefold.train.models import SpikingNet
 from spikefold.train.parallel import Ranks
+from spikefold.train.schedule import FUSED
 
 _KEY = "training"
 _BROKEN = (ValueError, LookupError, TypeError, AttributeError, RuntimeError, struct.error, SafetensorError)
@@ -75,7 +76,7 @@ def identity(config: Config, clips: Clips, classes: int, ranks: Ranks) -> dict[s
     return {
         "seed": config.seed, "model": config.model.model_dump(mode="json"),
         "train": config.train.model_dump(mode="json"), "classes": classes, "clip": list(clips.shape),
-        "data": clips.fingerprint(), "processes": ranks.count, "torch": torch.__version__,
+        "data": clips.fingerprint(), "processes": ranks.count, "torch": torch.__version__, "fused Adam": FUSED,
     }  # fmt: skip
 
 

@@ -71,9 +71,14 @@ class Measured:
     candidates: tuple[Candidate, ...]
 
 
-def measure(model: SpikingNet, statistics: Mapping[str, GateStatistics], clips: ClipSet, gain: float) -> Measured:
-    """Run the network with each form in all layers; ``gain`` makes logits of rates, as in training."""
-    dynamic = evaluate(model, clips.frames)
+def measure(
+    model: SpikingNet, statistics: Mapping[str, GateStatistics], clips: ClipSet, gain: float, batch: int | None = None
+) -> Measured:
+    """Run the network with each form in all layers; ``gain`` makes logits of rates, as in training.
+
+    ``batch`` is the number of clips run at once, which a network whose clips share their masks must be given.
+    """
+    dynamic = evaluate(model, clips.frames, batch)
     found = []
     for form in FORMS if statistics else ():
         with static(model, factors(statistics, form)) as frozen:
@@ -94,7 +99,7 @@ def choose(measured: Measured, allowed: tuple[str, ...]) -> Choice:
 
 def refuse_poor(
     choice: Choice, model: SpikingNet, statistics: Mapping[str, GateStatistics], clips: ClipSet, tolerance: float,
-    accepted: tuple[str, ...],
+    accepted: tuple[str, ...], batch: int | None = None,
 ) -> None:  # fmt: skip
     """Refuse a form that loses more accuracy than ``tolerance``, unless all its layers are accepted by name.
 
@@ -110,7 +115,7 @@ def refuse_poor(
         f"no static form of the attention is good enough: {choice.form} takes the accuracy on {len(clips)} "
         f"calibration clips from {before:.3f} to {before - lost:.3f}, {tolerance:.2f} may be lost",
         where="gates",
-        issues=_alone(model, statistics, choice.form, clips, before, unaccepted),
+        issues=_alone(model, statistics, choice.form, clips, before, unaccepted, batch),
         hint="train again, raise gates.tolerance, or accept layers by name: "
         f"--set 'gates.accept={list(statistics)}' (adaptation may win the accuracy back)",
     )
@@ -128,13 +133,13 @@ def _candidate(
 
 def _alone(
     model: SpikingNet, statistics: Mapping[str, GateStatistics], form: str, clips: ClipSet, before: float,
-    names: set[str],
+    names: set[str], batch: int | None,
 ) -> list[Issue]:  # fmt: skip
     """What each layer loses when it alone is static."""
     issues = []
     for name in sorted(names):
         with static(model, {name: statistics[name].form(form)}) as frozen:
-            after = _accuracy(evaluate(frozen, clips.frames), clips)
+            after = _accuracy(evaluate(frozen, clips.frames, batch), clips)
         got = f"{before:.3f} -> {after:.3f}, explains {statistics[name].shares[form]:.2f} of the gate's variance"
         issues.append(Issue(f"static gate ({form})", name, got, "a small loss", "accept it by name, or train again"))
     return issues

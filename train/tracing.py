@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run a `SpikingNet` in PyTorch and return its `Trace`: the spikes of every neuron layer, by module name."""
+"""Run a `SpikingNet` in PyTorch and return its `Trace`: the spikes of every neuron layer, by module name.
+
+A pool whose windows overlap is a layer of neurons in the network that `from_torch` makes of the module. Whoever holds
+a trace against that network names it too.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 
 import numpy as np
@@ -16,14 +21,21 @@ RUNNER = "pytorch float"
 
 
 @torch.no_grad()
-def trace_model(model: SpikingNet, frames: np.ndarray, batch: int = 50) -> Trace:
-    """Spikes of every layer over clips ``(T, N, C, H, W)``, each from zero state; a dense layer is ``(K, 1, 1)``."""
+def trace_model(model: SpikingNet, frames: np.ndarray, batch: int = 50, also: Collection[str] = ()) -> Trace:
+    """Spikes of every layer over clips ``(T, N, C, H, W)``, each from zero state; a dense layer is ``(K, 1, 1)``.
+
+    Args:
+        model: the network; it is left without state.
+        frames: event counts.
+        batch: clips run at once.
+        also: modules that are no neurons, and whose output is spikes all the same.
+    """
     model.eval()
     chunks = range(0, frames.shape[1], batch)
-    return concatenate([_batch(model, frames[:, i : i + batch]) for i in chunks])
+    return concatenate([_batch(model, frames[:, i : i + batch], also) for i in chunks])
 
 
-def _batch(model: SpikingNet, frames: np.ndarray) -> Trace:
+def _batch(model: SpikingNet, frames: np.ndarray, also: Collection[str]) -> Trace:
     rasters: dict[str, LayerTrace] = {}
 
     def keep(name: str, module: torch.nn.Module, inputs: object, spikes: torch.Tensor) -> None:
@@ -33,7 +45,7 @@ def _batch(model: SpikingNet, frames: np.ndarray) -> Trace:
     hooks = [
         module.register_forward_hook(partial(keep, name))
         for name, module in model.layers.named_modules()
-        if isinstance(module, base.MemoryModule) and hasattr(module, "v_threshold")
+        if name in also or (isinstance(module, base.MemoryModule) and hasattr(module, "v_threshold"))
     ]
     try:
         functional.reset_net(model)

@@ -13,6 +13,7 @@ from torch import nn
 from spikefold.energy.fanout import Connections
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+WEIGHT_LAYERS = (*CONVOLUTIONS, nn.Linear)
 # where the forward of these layers comes from, if it does what the attributes of the layer say
 TRUSTED = (
     "torch.nn.modules.conv",
@@ -30,12 +31,12 @@ def is_plain(module: nn.Module) -> bool:
     one as they run.
     """
     return (
-        isinstance(module, (*CONVOLUTIONS, nn.Linear))
+        isinstance(module, WEIGHT_LAYERS)
         and type(module).forward.__module__ in TRUSTED
         and getattr(type(module), "_conv_forward", module.forward).__module__ in TRUSTED
         and "forward" not in module.__dict__
         and type(module).__name__ not in UNTRUSTED
-        and not hasattr(module, "parametrizations")
+        and "parametrizations" not in module._modules
     )
 
 

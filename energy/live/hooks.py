@@ -2,13 +2,15 @@
 """Hooks on a network: which module is running, the counts of weight layers and neurons, and nothing seen twice.
 
 A dispatch mode that sees every operation would nearly double the time of a small network, most of it inside the
-neurons. So the mode is off inside of modules whose costs are known as a whole (plain weight layers, neurons), and on
-everywhere else: what a module or a function of the user does is seen one by one, and nothing is missed.
+neurons. So the mode is off inside of modules whose costs are known as a whole (plain weight layers, neurons) and
+between the parts of a plain `nn.Sequential`, where nothing happens, and on everywhere else: what a module, a hook
+or a function of the user does is seen one by one, and nothing is missed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +18,7 @@ from torch import nn
 
 from spikefold.energy.live.dispatch import Dispatch
 from spikefold.energy.live.geometry import is_plain, of_module
-from spikefold.energy.live.known_modules import reading
+from spikefold.energy.live.known_modules import is_chain, only_calls, reading
 from spikefold.energy.live.ledger import Ledger
 from spikefold.energy.live.op_rules import Call, rule
 from spikefold.energy.live.spiking import (
@@ -27,6 +29,7 @@ from spikefold.energy.live.spiking import (
     spike_rule,
     state_of,
 )
+from spikefold.energy.live.weights import Weights
 
 
 class Watched:
@@ -39,118 +42,132 @@ class Watched:
         booked: whether its calls are.
         before: its state before the call that runs.
         silent_updates: neuron updates while it was asked and did not spike.
+        chain: whether it is a container that calls its parts one after the other.
+        silent: whether nothing but the calls of its parts happens in the call that runs.
     """
 
     def __init__(self, name: str, module: nn.Module, is_spiking: Callable[[nn.Module], bool] | None) -> None:
         self.name, self.module = name or "model", module
         self.plain = is_plain(module)
         self.spikes = "" if self.plain else spike_rule(module, is_spiking)
-        self.reading = None if self.spikes else reading(module)
+        self.reading = None if self.plain or self.spikes else reading(module)
         own = bool(self.spikes) and has_own_elements_only(module)
         self.closed = self.plain or own or self.reading is not None
         self.asked = not self.closed and not self.spikes and bool(name) and may_be_a_neuron(module)
         self.booked = self.closed or self.asked or bool(self.spikes)
         self.before: tuple[object, ...] = ()
         self.silent_updates = 0
+        self.chain = is_chain(module)
+        self.silent = False
 
 
 class Watch:
-    """Counts a network while it runs: ``with Watch(model) as watch: model(x)``, then `Ledger.closed`.
+    """Counts a network while it runs: ``with Watch(modules) as watch: model(x)``, then `Ledger.closed`.
 
     Args:
-        model: the network.
+        modules: all of the network, by their paths.
         is_spiking: the caller's word on which modules spike, besides those known.
     """
 
-    def __init__(self, model: nn.Module, is_spiking: Callable[[nn.Module], bool] | None = None) -> None:
+    def __init__(
+        self, modules: Mapping[str, nn.Module], is_spiking: Callable[[nn.Module], bool] | None = None
+    ) -> None:
         self.ledger = Ledger()
-        self._model, self._is_spiking = model, is_spiking
-        self._running: list[Watched] = []
+        self._modules, self._is_spiking = modules, is_spiking
+        running = self._running = list[Watched]()
         self._closed_by: Watched | None = None
-        self._parameters: dict[int, list[tuple[int, int, str]]] = {}
-        self._used: set[str] = set()
-        self._mode = Dispatch(self.ledger, self._where, self._parameter_of)
+        self._seeing = False
+        self._weights = Weights(modules)
+        # no method of this object: a cycle would keep all of it until the collector runs
+        self._mode = Dispatch(self.ledger, lambda: running[-1].name if running else "model", self._weights.layer_of)
+        self._watched: dict[nn.Module, Watched] = {}
         self._handles: list[Any] = []
 
     def __enter__(self) -> Watch:
-        for name, parameter in self._model.named_parameters():
-            start = parameter.data_ptr()
-            held = self._parameters.setdefault(parameter.untyped_storage().data_ptr(), [])
-            held.append((start, start + parameter.numel() * parameter.element_size(), name))
         inside: set[nn.Module] = set()
-        for name, module in self._model.named_modules():
+        for name, module in self._modules.items():
             if module in inside:
                 continue
-            watched = Watched(name, module, self._is_spiking)
-            if watched.closed:
+            watched = self._watched[module] = Watched(name, module, self._is_spiking)
+            if watched.closed and module._modules:
                 inside.update(module.modules())
-            self._handles += self._hooks(watched)
-        self._mode.__enter__()
+            # after the hooks of the user before a call, and before theirs behind it: what these compute is seen
+            self._handles += (
+                module.register_forward_pre_hook(partial(self._enter, watched)),
+                module.register_forward_hook(
+                    partial(self._leave, watched), prepend=True, with_kwargs=True, always_call=True
+                ),
+            )
+        self._see(True)
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._closed_by is None:
-            self._mode.__exit__(None, None, None)
+        self._see(False)
         for handle in self._handles:
             handle.remove()
 
     def unseen(self, run: Callable[..., None], *arguments: Any) -> None:
         """Run something that does not belong to the network's work."""
-        if self._closed_by is not None:
-            run(*arguments)
-            return
-        self._mode.__exit__(None, None, None)
+        seeing = self._seeing
+        self._see(False)
         try:
             run(*arguments)
         finally:
-            self._mode.__enter__()
+            self._see(seeing)
 
     def uncalled(self) -> list[str]:
         """Weights of two or more dimensions that no operation used."""
-        return [
-            name
-            for name, parameter in self._model.named_parameters()
-            if parameter.dim() > 1 and name not in self._used
-        ]
+        return self._weights.unused()
 
-    def _hooks(self, watched: Watched) -> list[Any]:
-        def enter(module: nn.Module, inputs: object) -> None:
-            self._running.append(watched)
-            if watched.closed and self._closed_by is None:
-                self._mode.__exit__(None, None, None)
-                self._closed_by = watched
-            elif watched.asked:
-                watched.before = state_of(module)
+    def _see(self, every_operation: bool) -> None:
+        if every_operation and not self._seeing:
+            self._mode.__enter__()
+        elif self._seeing and not every_operation:
+            self._mode.__exit__(None, None, None)
+        self._seeing = every_operation
 
-        def leave(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: object) -> None:
-            if watched.booked:
-                self.unseen(self._book, watched, inputs[0] if inputs else next(iter(named.values()), None), output)
-            while self._running:  # also modules above it that an exception left
-                top = self._running.pop()
-                if top is self._closed_by:
-                    self._closed_by = None
-                    self._mode.__enter__()
-                if top is watched:
-                    break
+    def _enter(self, watched: Watched, module: nn.Module, inputs: object) -> None:
+        self._running.append(watched)
+        if self._closed_by is None and watched.closed:
+            self._closed_by = watched
+        elif watched.asked:
+            watched.before = state_of(module)
+        watched.silent = watched.chain and only_calls(module, self._watched)
+        self._see(self._closed_by is None and not watched.silent)
 
-        module = watched.module
-        return [module.register_forward_pre_hook(enter), module.register_forward_hook(leave, with_kwargs=True)]
+    def _leave(
+        self, watched: Watched, module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: object
+    ) -> None:
+        if watched not in self._running:  # a hook of the user failed before it began
+            return
+        if watched.booked:
+            x = inputs[0] if inputs else next(iter(named.values()), None)
+            self.unseen(self._book, watched, x, output)
+        top = None
+        while top is not watched:  # also those above it that ended in an error
+            top = self._running.pop()
+            if top is self._closed_by:
+                self._closed_by = None
+        self._see(self._closed_by is None and not (self._running and self._running[-1].silent))
 
-    def _book(self, watched: Watched, x: Any, output: Any) -> None:
-        if watched.plain:
-            self._weight_layer(watched, x, output)
+    def _book(self, watched: Watched, x: Any, output: object) -> None:
+        made = first_tensor(output)
+        if made is None:  # also where the call failed
+            self.ledger.unpriced[("output that is no tensor", watched.name)] += 1
+        elif watched.plain:
+            self._weight_layer(watched, x, made)
         elif watched.reading is not None:
             op, named_arguments = watched.reading
             found = rule(op)
             if found is not None:
                 given = named_arguments(watched.module, x)
-                found(Call(op, given, output, watched.name, self._parameter_of, self.ledger))
+                found(Call(op, given, made, watched.name, self._weights.layer_of, self.ledger))
         elif watched.spikes or watched.asked:
-            self._neuron(watched, output)
+            self._neuron(watched, made)
 
-    def _weight_layer(self, watched: Watched, x: torch.Tensor, output: Any) -> None:
+    def _weight_layer(self, watched: Watched, x: torch.Tensor, output: torch.Tensor) -> None:
         module: Any = watched.module
-        self._used.update(name for p in module.parameters(recurse=False) if (name := self._name_of(p)))
+        self._weights.use(module)
         bias = output.numel() if module.bias is not None else 0
         if isinstance(module, nn.Linear):
             self.ledger.linear(watched.name, x, module.out_features, bias)
@@ -164,11 +181,7 @@ class Watch:
         connections = of_module(module, spatial, tuple(output.shape[-dimensions:]), zeros)
         self.ledger.convolution(watched.name, x, connections, spatial, bias, zeros)
 
-    def _neuron(self, watched: Watched, output: object) -> None:
-        spikes = first_tensor(output)
-        if spikes is None:
-            self.ledger.unpriced[("output that is no tensor", watched.name)] += 1
-            return
+    def _neuron(self, watched: Watched, spikes: torch.Tensor) -> None:
         if watched.asked and not self._is_a_neuron(watched, spikes):
             return
         kind = self.ledger.neuron(watched.name, spikes, watched.spikes)
@@ -188,18 +201,3 @@ class Watch:
         updates = watched.silent_updates
         self.ledger.add(watched.name, "neuron", neuron_updates=updates, state_accesses=2 * updates)
         return True
-
-    def _where(self) -> str:
-        return self._running[-1].name if self._running else "model"
-
-    def _name_of(self, x: torch.Tensor) -> str:
-        for start, end, name in self._parameters.get(x.untyped_storage().data_ptr(), ()):
-            if start <= x.data_ptr() < end:
-                return name
-        return ""
-
-    def _parameter_of(self, x: torch.Tensor) -> str:
-        name = self._name_of(x)
-        if name:
-            self._used.add(name)
-        return name.removesuffix(".weight")

@@ -7,7 +7,7 @@ multi-step layer. A subclass with a forward of its own is not read so.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ def _average(module: Any, x: torch.Tensor) -> dict[str, Any]:
     return {
         "self": x, "kernel_size": module.kernel_size, "stride": module.stride, "padding": module.padding,
         "count_include_pad": module.count_include_pad,
-        "divisor_override": getattr(module, "divisor_override", None),
+        "divisor_override": vars(module).get("divisor_override"),
     }  # fmt: skip
 
 
@@ -46,6 +46,27 @@ def reading(module: nn.Module) -> Reading | None:
     """The operation that a module is and how to name its arguments, or None."""
     if type(module).forward.__module__ not in TRUSTED or "forward" in module.__dict__:
         return None
-    if getattr(module, "return_indices", False):
+    if vars(module).get("return_indices"):
         return None
     return next((found for kinds, found in _READINGS if isinstance(module, kinds)), None)
+
+
+def is_chain(module: nn.Module) -> bool:
+    """Whether a module calls its parts one after the other, as `nn.Sequential` does."""
+    return (
+        isinstance(module, nn.Sequential)
+        and type(module).forward is nn.Sequential.forward
+        and type(module).__iter__ is nn.Sequential.__iter__
+        and "forward" not in module.__dict__
+    )
+
+
+def only_calls(chain: nn.Module, watched: Container[nn.Module]) -> bool:
+    """Whether nothing runs in a chain but its parts, all ``watched`` by one hook before and one behind the call."""
+    return all(
+        part is not None
+        and part in watched
+        and len(part._forward_pre_hooks) == len(part._forward_hooks) == 1
+        and type(part).__call__ is nn.Module.__call__
+        for part in chain._modules.values()
+    )

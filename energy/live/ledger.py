@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from functools import lru_cache
 
 import torch
 
 from spikefold.energy.fanout import Connections
 from spikefold.energy.live.profile_result import LayerProfile, Profile, Unpriced
-from spikefold.energy.live.values import Tag, Tags, TapMap, Values, general, size, total
+from spikefold.energy.live.tap_map import TapMap, tap_map
+from spikefold.energy.live.values import Tags, Values, general, size, total
 
 
 class Ledger:
@@ -24,8 +24,11 @@ class Ledger:
 
     def add(self, name: str, op: str, **amounts: int) -> dict[str, int | str]:
         """Add one call and its amounts to a row, and return the row."""
-        row = self.rows.setdefault(name, {"op": op})
-        row["calls"] = int(row.get("calls", 0)) + 1
+        row = self.rows.get(name)
+        if row is None:
+            row = self.rows[name] = {"op": op, "calls": 1, **amounts}
+            return row
+        row["calls"] = int(row["calls"]) + 1
         for field, amount in amounts.items():
             row[field] = int(row.get(field, 0)) + amount
         return row
@@ -51,18 +54,15 @@ class Ledger:
             bias_adds: outputs that a bias is added to.
             cut: zeros (before, after) a dimension that surround the input.
         """
-        tag = self.tags.of(x)
-        if cut:
-            for d, (before, after) in enumerate(cut, x.dim() - len(cut)):
-                x = x.narrow(d, before, x.shape[d] - before - after)
-        taps = _tap_map(connections, spatial, x.device)
-        channels = connections.channels[0]
-        frames = x.numel() // max(1, channels * size(spatial))
+        inner = x
+        for d, (before, after) in enumerate(cut, x.dim() - len(cut)):
+            inner = inner.narrow(d, before, inner.shape[d] - before - after)
+        taps = tap_map(connections, spatial, x.device)
+        channels, reached = connections.channels[0], connections.per_input
+        frames = inner.numel() // max(1, channels * size(spatial))
         op = f"conv_transpose{len(spatial)}d" if connections.transposed else f"conv{len(spatial)}d"
-        self._synapses(
-            name, op, x, tag, taps, connections.per_input, frames * connections.dense_padded(spatial),
-            frames * channels * connections.per_input * taps.total, bias_adds,
-        )  # fmt: skip
+        dense = frames * channels * reached * taps.total
+        self._synapses(name, op, x, inner, taps, reached, frames * taps.dense_padded, dense, bias_adds)
 
     def zeros_around(self, x: torch.Tensor, dimensions: int) -> tuple[tuple[int, int], ...]:
         """Zeros that an operation put around the last dimensions of a tensor, ``(before, after)`` each, if any."""
@@ -84,24 +84,26 @@ class Ledger:
 
     def linear(self, name: str, x: torch.Tensor, outputs: int, bias_adds: int) -> None:
         """Book a product of ``x`` ``(..., features)`` with a stored weight of ``outputs`` rows."""
-        taps = _tap_map(None, (x.shape[-1],), x.device)
+        taps = tap_map(None, (x.shape[-1],), x.device)
         dense = x.numel() * outputs
-        self._synapses(name, "linear", x, self.tags.of(x), taps, outputs, dense, dense, bias_adds)
+        self._synapses(name, "linear", x, x, taps, outputs, dense, dense, bias_adds)
 
     def _synapses(
-        self, name: str, op: str, x: torch.Tensor, tag: Tag, taps: TapMap, reached: int, padded: int, dense: int,
-        bias_adds: int,
+        self, name: str, op: str, x: torch.Tensor, inner: torch.Tensor, taps: TapMap, reached: int, padded: int,
+        dense: int, bias_adds: int,
     ) -> None:  # fmt: skip
-        values = Values(x, tag)
-        pairs = taps.of(values.nonzero, 1)
-        events = pairs if tag.kind in ("binary", "analog") else taps.of(values.magnitudes, tag.most)
+        known = self.tags.get(x)
+        found = taps.count(inner, known)
+        if found.tag is not known:
+            self.tags.put(x, found.tag)
+        events = found.events * reached
         row = self.add(
-            name, op, dense_padded=padded, dense=dense, pairs=pairs * reached, events=events * reached,
-            input_values=x.numel(), non_binary=values.non_binary, bias_adds=bias_adds,
-            weight_reads=events * reached, state_accesses=2 * events * reached,
+            name, op, dense_padded=padded, dense=dense, pairs=found.pairs * reached, events=events,
+            input_values=inner.numel(), non_binary=found.non_binary, bias_adds=bias_adds, weight_reads=events,
+            state_accesses=2 * events,
         )  # fmt: skip
-        row["input_kind"] = general(str(row.get("input_kind", "none")), tag.kind)
-        row["multiplicity"] = max(int(row.get("multiplicity", 1)), tag.factor)
+        row["input_kind"] = general(str(row.get("input_kind", "none")), found.tag.kind)
+        row["multiplicity"] = max(int(row.get("multiplicity", 1)), found.tag.factor)
 
     def product(self, name: str, a: torch.Tensor, b: torch.Tensor, allowed: torch.Tensor | None = None) -> None:
         """Book ``(..., m, k) @ (..., k, n)`` of two activations.
@@ -139,13 +141,6 @@ class Ledger:
             tuple(Unpriced(op, where, times) for (op, where), times in self.unpriced.items()),
             tuple(uncalled),
         )
-
-
-@lru_cache(maxsize=512)
-def _tap_map(connections: Connections | None, spatial: tuple[int, ...], device: torch.device) -> TapMap:
-    """The map of a convolution, or of a dense layer: one for each output from everywhere."""
-    taps = torch.ones(spatial) if connections is None else torch.from_numpy(connections.taps(spatial))
-    return TapMap(taps, device)
 
 
 def _pairs(a: torch.Tensor, b: torch.Tensor, allowed: torch.Tensor | None) -> int:

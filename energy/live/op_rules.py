@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -25,6 +24,7 @@ from spikefold.energy.live.op_tables import (
     COMPARED,
     CONVOLUTIONS,
     FREE,
+    KEEPS_ALL,
     MOVES,
     POOLS,
     PRODUCTS,
@@ -33,8 +33,7 @@ from spikefold.energy.live.op_tables import (
 from spikefold.energy.live.values import Tag, general, size
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """One operation that ran: its arguments by name, its result, the module it ran in."""
 
     op: str
@@ -105,11 +104,12 @@ def _move(call: Call) -> None:
         return
     most = max(tag.most for tag in tags_known) if all(tag.most for tag in tags_known) else 0
     looked_at = all(tag.kind for tag in tags_known)
+    ones = tags_known[0].ones if call.op in KEEPS_ALL else -1
     for out in outs:
         zeros = _kept_zeros(tags_known, sources, out)
         if out.dtype == sources[0].dtype and (looked_at or zeros):
             kind = general(*(tag.kind for tag in tags_known)) if looked_at else ""
-            tags.put(out, Tag(kind, tags_known[0].factor, zeros, most))
+            tags.put(out, Tag(kind, tags_known[0].factor, zeros, most, ones))
 
 
 def _kept_zeros(known: list[Tag], sources: list[torch.Tensor], out: torch.Tensor) -> tuple[tuple[int, int], ...]:
@@ -122,7 +122,7 @@ def _pad(call: Call, known: Tag | None, out: torch.Tensor) -> None:
     pad = list(call.arguments["pad"])
     if call.arguments.get("value", 0) == 0 and min(pad, default=0) >= 0 and (known is None or not known.zeros):
         zeros = tuple((pad[i], pad[i + 1]) for i in range(len(pad) - 2, -2, -2))
-        call.ledger.tags.put(out, replace(known, zeros=zeros) if known else Tag("", zeros=zeros))
+        call.ledger.tags.put(out, known._replace(zeros=zeros) if known else Tag("", zeros=zeros))
 
 
 def _batch_norm(call: Call) -> None:
@@ -166,44 +166,53 @@ def _sum(call: Call) -> None:
 
 
 def _average_pool(call: Call) -> None:
-    source, out = call.arguments["self"], call.out
+    given, out = call.arguments, call.out
     dimensions = int(call.op[-2])
-    sizes, outputs = source.shape[-dimensions:], out.shape[-dimensions:]
+    sizes, outputs = given["self"].shape[-dimensions:], out.shape[-dimensions:]
     if "adaptive" in call.op:
-        windows = [
-            [-(-(o + 1) * n // made) - o * n // made for o in range(made)]
-            for n, made in zip(sizes, outputs, strict=True)
-        ]
-        divisors = {size(widths) for widths in product(*(set(line) for line in windows))}
+        read, divisors = _adaptive_windows(sizes, outputs)
     else:
-        windows, divisors = _windows(call, dimensions, sizes, outputs)
-    frames = source.numel() // max(1, size(sizes))
-    read = frames * size(tuple(sum(line) for line in windows))
-    call.ledger.add(call.row, "avg_pool", adds=read - out.numel(), multiplies=out.numel())
+
+        def each(values: Any, other: tuple[int, ...]) -> tuple[int, ...]:
+            chosen = (values,) if isinstance(values, int) else tuple(values or ())
+            return (chosen or other) * (dimensions // len(chosen or other))
+
+        kernel = each(given["kernel_size"], ())
+        read, divisors = _windows(
+            kernel, each(given.get("stride"), kernel), each(given.get("padding", 0), (0,)), sizes, outputs,
+            given.get("count_include_pad", True), given.get("divisor_override"),
+        )  # fmt: skip
+    frames = given["self"].numel() // max(1, size(sizes))
+    call.ledger.add(call.row, "avg_pool", adds=frames * read - out.numel(), multiplies=out.numel())
     if len(divisors) == 1:
-        _pooled(call, divisors.pop())
+        _pooled(call, next(iter(divisors)))
 
 
-def _windows(call: Call, dimensions: int, sizes: torch.Size, outputs: torch.Size) -> tuple[list[list[int]], set[int]]:
-    """Positions inside the input of each window of each dimension, and the divisors that occur."""
+@lru_cache(maxsize=512)
+def _adaptive_windows(sizes: torch.Size, outputs: torch.Size) -> tuple[int, frozenset[int]]:
+    """As `_windows`, where the windows follow from the sizes."""
+    windows = [
+        [-(-(o + 1) * n // made) - o * n // made for o in range(made)] for n, made in zip(sizes, outputs, strict=True)
+    ]
+    divisors = frozenset(size(widths) for widths in product(*(set(line) for line in windows)))
+    return size(tuple(sum(line) for line in windows)), divisors
 
-    def each(values: Any, other: Any = None) -> list[int]:
-        chosen = values if values else other
-        chosen = [chosen] if isinstance(chosen, int) else list(chosen)
-        return chosen * dimensions if len(chosen) == 1 else chosen
 
-    kernel = each(call.arguments["kernel_size"])
-    stride, padding = each(call.arguments.get("stride"), kernel), each(call.arguments.get("padding", 0), [0])
-    with_pad = call.arguments.get("count_include_pad", True)
+@lru_cache(maxsize=512)
+def _windows(
+    kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...], sizes: torch.Size,
+    outputs: torch.Size, with_pad: bool, override: int | None,
+) -> tuple[int, frozenset[int]]:  # fmt: skip
+    """Positions inside the input that all windows together read, and the divisors that occur."""
     inside, divided = [], []
     for k, s, p, n, made in zip(kernel, stride, padding, sizes, outputs, strict=True):
         starts = [o * s - p for o in range(made)]
         inside.append([min(start + k, n) - max(start, 0) for start in starts])
         divided.append({min(start + k, n + p) - start for start in starts} if with_pad else set(inside[-1]))
-    override = call.arguments.get("divisor_override")
+    read = size(tuple(sum(line) for line in inside))
     if override is not None:
-        return inside, {override}
-    return inside, {size(widths) for widths in product(*divided)}
+        return read, frozenset({override})
+    return read, frozenset(size(widths) for widths in product(*divided))
 
 
 def _pooled(call: Call, positions: int) -> None:

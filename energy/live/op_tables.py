@@ -18,6 +18,10 @@ MOVES = _names(
     "upsample_nearest2d upsample_nearest3d _to_copy copy lift lift_fresh max_pool2d_with_indices "
     "max_pool3d_with_indices max_pool1d max_pool2d max_pool3d _unsafe_index constant_pad_nd"
 )
+# of these, what gives every value back once
+KEEPS_ALL = _names(
+    "view _unsafe_view reshape _reshape_alias t transpose permute squeeze unsqueeze detach alias clone"
+)
 # made or asked for, not computed
 FREE = _names(
     "empty empty_like empty_strided zeros zeros_like ones ones_like full full_like new_empty new_empty_strided "

@@ -8,10 +8,11 @@ What no rule covers is named in ``unpriced``; nothing counts as zero without bei
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import torch
 from torch import nn
+from torch.nn.modules.module import _has_any_global_hook
 from torch.nn.parameter import is_lazy
 
 from spikefold.energy.live.hooks import Watch
@@ -20,6 +21,7 @@ from spikefold.energy.live.spiking import to_rest, unchanged
 from spikefold.errors import ConfigError, DataError, UnsupportedError
 
 LAYOUTS = ("TN", "NT", "N")
+HIDING = (torch.jit.ScriptModule, nn.DataParallel)
 
 
 def profile(
@@ -51,11 +53,13 @@ def profile(
     """
     if layout not in LAYOUTS:
         raise ConfigError(f"unknown layout {layout!r}", where="profile(layout=)", hint=f"one of {', '.join(LAYOUTS)}")
-    _check(model)
+    modules = dict(model.named_modules())
+    _check(modules)
     clips = frames = batches = 0
-    with unchanged(model, rests=reset is to_rest), torch.no_grad(), Watch(model, is_spiking) as watch:
-        for module in model.modules():
-            module.training = False
+    with torch.no_grad(), unchanged(modules.values(), rests=reset is to_rest), Watch(modules, is_spiking) as watch:
+        for module in modules.values():
+            if module.training:
+                module.training = False
         for x in _batches(data):
             if reset is not None:
                 watch.unseen(reset, model)
@@ -71,14 +75,18 @@ def profile(
     return watch.ledger.closed(clips, frames, watch.uncalled())
 
 
-def _check(model: nn.Module) -> None:
+def _check(modules: Mapping[str, nn.Module]) -> None:
     lazy, hidden = [], []
-    for name, module in model.named_modules():
-        lazy += [f"{name}.{key}" for key, parameter in module._parameters.items() if is_lazy(parameter)]
-        if isinstance(module, torch.jit.ScriptModule | nn.DataParallel) or "_orig_mod" in module._modules:
+    for name, module in modules.items():
+        if module._parameters:
+            held = module._parameters.items()
+            lazy += [f"{name}.{key}" for key, value in held if value is not None and is_lazy(value)]
+        if isinstance(module, HIDING) or "_orig_mod" in module._modules or module._compiled_call_impl is not None:
             hidden.append(name or "model")
     if lazy:
         raise UnsupportedError("weights without a shape", where=", ".join(lazy), hint="call the model once before")
+    if _has_any_global_hook():
+        raise UnsupportedError("hooks on all modules of the process run unseen", hint="remove them to profile")
     if hidden:
         raise UnsupportedError(
             "compiled, scripted or parallel modules hide what they run", where=", ".join(hidden),

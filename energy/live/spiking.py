@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
@@ -20,6 +21,9 @@ SPIKING = (
     ("spikingjelly", "BaseNode"), ("sinabs", "StatefulLayer"), ("snntorch", "SpikingNeuron"),
     ("norse", "SNN"), ("norse", "SNNCell"), ("norse", "SNNRecurrent"), ("norse", "SNNRecurrentCell"),
 )  # fmt: skip
+NUMBERS = (int, float)
+# what modules hold most of; to ask whether something is a tensor takes longer
+NO_TENSORS = frozenset((type(None), bool, int, float, str, tuple, list, set, dict, OrderedDict))
 BY_PREDICATE = "is_spiking of the caller"
 BY_OUTPUT = "binary output of a module that keeps state"
 
@@ -28,8 +32,7 @@ def spike_rule(module: nn.Module, is_spiking: Callable[[nn.Module], bool] | None
     """Why the output of this module is spikes, or an empty string."""
     if is_spiking is not None and is_spiking(module):
         return BY_PREDICATE
-    ancestors = _ancestors(type(module))  # type: ignore[arg-type, unused-ignore]
-    return next((" ".join(one) for one in SPIKING if one in ancestors), "")
+    return _library_rule(type(module))  # type: ignore[arg-type, unused-ignore]
 
 
 def to_rest(model: nn.Module) -> None:
@@ -71,14 +74,16 @@ def first_tensor(output: object) -> torch.Tensor | None:
 
 
 @contextmanager
-def unchanged(model: nn.Module, *, rests: bool) -> Iterator[None]:
+def unchanged(modules: Iterable[nn.Module], *, rests: bool) -> Iterator[None]:
     """Give back every module as it was: attributes, buffers and states, their values and the training flags.
 
+    It must be entered and left without gradients.
+
     Args:
-        model: the network.
+        modules: all of the network.
         rests: `to_rest` runs before anything else does.
     """
-    saved = [(module, _copy(module, rests)) for module in model.modules()]
+    saved = [(module, _copy(module, rests)) for module in modules]
     try:
         yield
     finally:
@@ -88,23 +93,32 @@ def unchanged(model: nn.Module, *, rests: bool) -> Iterator[None]:
             for name, entries in inner.items():
                 attributes[name].clear()
                 attributes[name].update(entries)
-            with torch.no_grad():
-                for tensor, version, value in values:
-                    if tensor._version != version:
-                        tensor.copy_(value)
+            for tensor, version, value in values:
+                if tensor._version != version:
+                    tensor.copy_(value)
 
 
 def _copy(module: nn.Module, rests: bool) -> tuple[dict, dict, list]:  # type: ignore[type-arg]
     attributes = dict(module.__dict__)
-    inner = {name: dict(attributes[name]) for name in ("_buffers", "_memories") if name in attributes}
-    kept = [*attributes.values(), *inner["_buffers"].values()]
-    # SpikingJelly rests by a new state where it rests at a number; the old one, often large, is not touched
-    at_rest = attributes.get("_memories_rv", {}) if rests else {}
-    kept += [
-        one for name, one in inner.get("_memories", {}).items() if not isinstance(at_rest.get(name), int | float)
+    inner = {"_buffers": dict(module._buffers)}
+    kept = [*attributes.values(), *module._buffers.values()]
+    if "_memories" in attributes:
+        inner["_memories"] = dict(attributes["_memories"])
+        # SpikingJelly rests by a new state where it rests at a number; the old one, often large, is not touched
+        at_rest = attributes.get("_memories_rv", {}) if rests else {}
+        kept += [one for name, one in inner["_memories"].items() if not isinstance(at_rest.get(name), NUMBERS)]
+    tensors = [
+        one
+        for one in kept
+        if type(one) not in NO_TENSORS and isinstance(one, torch.Tensor) and not one.is_inference()
     ]
-    tensors = [one for one in kept if isinstance(one, torch.Tensor) and not one.is_inference()]
-    return attributes, inner, [(one, one._version, one.detach().clone()) for one in tensors]
+    return attributes, inner, [(one, one._version, one.clone()) for one in tensors]
+
+
+@cache
+def _library_rule(kind: type) -> str:
+    ancestors = _ancestors(kind)
+    return next((" ".join(one) for one in SPIKING if one in ancestors), "")
 
 
 @cache

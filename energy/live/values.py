@@ -5,20 +5,19 @@ from __future__ import annotations
 
 import math
 import weakref
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numba import njit
 
+from spikefold.energy.live.kernels import count_ones, count_others
 from spikefold.energy.live.profile_result import KINDS
 
 EXACT_FLOAT32 = 2**24
-BLOCK = 4096  # values looked at before it is asked whether to go on
+WIDE = (torch.float32, torch.float64)  # wide enough to add up spikes
 
 
-@dataclass(frozen=True)
-class Tag:
+class Tag(NamedTuple):
     """What is known of a tensor's values.
 
     Attributes:
@@ -63,56 +62,48 @@ class Tags:
         """The tag, found from the values if need be."""
         tag = self.get(x)
         if tag is None or not tag.kind:
-            tag = replace(looked_at(x), zeros=tag.zeros if tag else ())
+            tag = looked_at(x, tag)
             self.put(x, tag)
         return tag
 
 
-def looked_at(x: torch.Tensor) -> Tag:
-    """The tag of a tensor, from every value."""
+def looked_at(x: torch.Tensor, known: Tag | None = None) -> Tag:
+    """The tag of a tensor, from every value; the zeros around it are those ``known``."""
+    zeros = known.zeros if known is not None else ()
     if not x.numel():
-        return Tag("binary", most=1, ones=0)
+        return Tag("binary", zeros=zeros, most=1, ones=0)
     if x.is_complex():
-        return Tag("analog")
-    x = as_numbers(x).reshape(-1)
+        return Tag("analog", zeros=zeros)
     ones = _ones(x)
     if ones >= 0:
-        return Tag("binary", most=1, ones=ones)
+        return Tag("binary", zeros=zeros, most=1, ones=ones)
+    x = as_numbers(x)
     if not bool(torch.isfinite(x).all()) or not torch.equal(x, x.trunc()):
-        return Tag("analog")
+        return Tag("analog", zeros=zeros)
     low, high = int(x.amin().item()), int(x.amax().item())
-    return Tag("signed" if low < 0 else "graded", most=max(-low, high))
+    return Tag("signed" if low < 0 else "graded", zeros=zeros, most=max(-low, high))
 
 
 def _ones(x: torch.Tensor) -> int:
     """How many ones there are, or -1 if a value is neither 0 nor 1."""
-    if x.device.type == "cpu":
-        return int(_count_ones(x.resolve_neg().numpy()))
+    if x.is_cpu:
+        return int(count_ones(flat(x)))
+    x = as_numbers(x)
     gap = torch.addcmul(x, x, x, value=-1)  # zero for 0 and 1 alone, also in floating point
     binary = bool(((gap.amax() == 0) & (gap.amin() == 0)).item())
     return int(x.sum(dtype=torch.float64).item()) if binary else -1
 
 
-# the order of the sum is free: a block of zeros and ones adds up exactly in any
-@njit(cache=True, nogil=True, fastmath={"reassoc"})  # type: ignore[untyped-decorator, unused-ignore]
-def _count_ones(x: np.ndarray) -> int:
-    """`_ones` in one pass over memory, several times as fast as PyTorch's operations."""
-    ones = 0
-    for start in range(0, x.size, BLOCK):
-        block, found, others = x[start : start + BLOCK], np.float32(0), False
-        for i in range(block.size):  # an index, not an iterator, so that it becomes vector instructions
-            others |= (block[i] != 0) & (block[i] != 1)
-            found += block[i]
-        if others:
-            return -1
-        ones += int(found)
-    return ones
+def flat(x: torch.Tensor) -> np.ndarray:
+    """All values of a real tensor in the memory of the processor, float32 or wider; a view where that is possible."""
+    found = x if x.dtype in WIDE and not x.requires_grad else as_numbers(x)
+    return (found.resolve_neg() if found.is_neg() else found).numpy().reshape(-1)
 
 
 def as_numbers(x: torch.Tensor) -> torch.Tensor:
     """As float32 or wider: half precision rounds sums, and whole dtypes have no `trunc`."""
     x = x.detach()
-    if x.dtype in (torch.float32, torch.float64):
+    if x.dtype in WIDE:
         return x
     return x.float() if x.dtype in (torch.float16, torch.bfloat16, torch.bool) else x.double()
 
@@ -124,17 +115,9 @@ def general(*kinds: str) -> str:
 
 def _others(x: torch.Tensor) -> int:
     """How many values are neither 0 nor 1."""
-    if x.device.type == "cpu" and not x.is_complex():
-        return int(_count_others(as_numbers(x).reshape(-1).resolve_neg().numpy()))
+    if x.is_cpu and not x.is_complex():
+        return int(count_others(flat(x)))
     return int((x.ne(0) & x.ne(1)).sum().item())
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
-def _count_others(x: np.ndarray) -> int:
-    others = 0
-    for i in range(x.size):
-        others += (x[i] != 0) & (x[i] != 1)
-    return others
 
 
 class Values:
@@ -172,44 +155,12 @@ class Values:
         return 0 if self._tag.kind == "binary" else _others(self._x)
 
 
-class TapMap:
-    """A fan-out map laid out for one product with a layer's input.
-
-    Args:
-        taps: synapses of each position, float64 or int64, any shape.
-        device: of the input.
-    """
-
-    def __init__(self, taps: torch.Tensor, device: torch.device) -> None:
-        self.positions = taps.numel()
-        self.total = int(taps.sum())
-        self._largest = int(taps.max()) if self.positions else 0
-        self._wide = taps.reshape(-1).to(device, torch.float64)
-        self._narrow = self._wide.float()
-
-    def of(self, values: torch.Tensor, most: int) -> int:
-        """Sum over whole values times their taps.
-
-        Args:
-            values: whole, float32 or wider, ``(..., positions)`` or any shape that flattens to it.
-            most: none is larger; 0 if that is not known.
-        """
-        rows = values.reshape(-1, self.positions)
-        # below this bound every sum of a row is exact in float32
-        if rows.dtype == torch.float32 and 0 < most * self._largest * self.positions < EXACT_FLOAT32:
-            return int(torch.mv(rows, self._narrow).sum(dtype=torch.float64).item())
-        return _whole(torch.mv(rows.double(), self._wide))
-
-
-def _whole(rows: torch.Tensor) -> int:
-    return int(rows.to(torch.int64).sum().item())
-
-
 def total(values: torch.Tensor, most: int) -> int:
     """Exact sum of whole values, float32 or wider, of which none is larger than ``most`` (0: not known)."""
     if values.dtype == torch.float32 and 0 < most * values.numel() < EXACT_FLOAT32:
         return int(values.sum().item())
-    return _whole(values.reshape(-1, values.shape[-1] if values.dim() else 1).sum(dim=-1, dtype=torch.float64))
+    rows = values.reshape(-1, values.shape[-1] if values.dim() else 1).sum(dim=-1, dtype=torch.float64)
+    return int(rows.to(torch.int64).sum().item())
 
 
 def size(shape: torch.Size | tuple[int, ...]) -> int:

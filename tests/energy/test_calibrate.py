@@ -15,12 +15,19 @@ from hypothesis import strategies as st
 
 from spikefold.energy.budget import budget
 from spikefold.energy.calibrate import Fit, fit, write_profile
-from spikefold.energy.calibration_data import MONITOR_OFFSET_MW, Point, devkit_points, read_points
+from spikefold.energy.calibration_data import (
+    MONITOR_OFFSET_MW,
+    Point,
+    devkit_points,
+    read_measurements,
+    read_points,
+)
 from spikefold.energy.chip_power import chip_power
 from spikefold.energy.counts import Counts, LayerCounts
 from spikefold.energy.profile_data import load_profile
 from spikefold.errors import ConfigError, DataError
 from spikefold.hardware.devkit_power import RAILS, rail_powers
+from spikefold.session import BOARD, CONFIG, VALIDATE, write_json
 
 DAY = date(2026, 11, 21)
 CLEAN = tuple(Point(rate, 0.45 + rate * 12e-9) for rate in (0.0, 1e6, 5e6, 2e7))
@@ -175,40 +182,85 @@ def test_an_empty_or_missing_file_is_refused(tmp_path: Path) -> None:
 
 
 def _run(**changes: Any) -> dict[str, Any]:
-    """What `DeviceRun.to_json` says of power: 100 bins of 1 ms, and rails in watts."""
+    """What ``board.json`` says of power: two clips of 10 and 5 million operations a second, and rails in watts."""
     idle = [(0, 60e-6), (1, 50e-6), (2, 360e-6), (2, 380e-6), (4, 600e-6)]
-    active = [(0, 70e-6), (1, 90e-6), (2, 770e-6)]
-    power = [vars(rail) for rail in rail_powers(idle, active)]
+    power = [vars(rail) for rail in rail_powers(idle, [])]
+    clips = [[(0, 70e-6), (1, 90e-6), (2, 770e-6)], [(1, 70e-6), (2, 570e-6)]]
     assert {rail["rail"] for rail in power} < set(RAILS.values())
-    return {"target": "speck2fdevkit:0", "steps": 100, "dt_us": 1000, "problems": [], "power_missing": None,
-            "power": power} | changes  # fmt: skip
+    return {"target": "speck2fdevkit:0", "synops": [20_000_000, 5_000_000], "replayed_us": [2_000_000, 1_000_000],
+            "problems": [], "power_missing": None, "power": power,
+            "clip_power": [[vars(rail) for rail in rail_powers((), clip)] for clip in clips]} | changes  # fmt: skip
 
 
-def test_a_devkit_run_is_two_points_and_two_runs_are_a_line() -> None:
-    rest, busy = devkit_points(_run(), 1e6)
+def test_a_devkit_run_is_a_point_at_rest_and_one_for_each_clip() -> None:
+    rest, busy, half = devkit_points(_run())
     assert (rest.synops_per_s, busy.synops_per_s) == (0, pytest.approx(1e7))
     assert (rest.power_mw, busy.power_mw) == pytest.approx((0.42, 0.86))
     assert rest.rails_mw == pytest.approx({"io": 0.06, "ram": 0.05, "logic": 0.37, "pixel_analog": 0.6})
     assert set(busy.rails_mw) == {"io", "ram", "logic"}
-    half = _run(power=[vars(r) for r in rail_powers([(1, 50e-6), (2, 370e-6)], [(1, 70e-6), (2, 570e-6)])])
-    found = fit([rest, busy, *devkit_points(half, 5e5)])
+    found = fit([rest, busy, half])
     assert (found.static_mw, found.energy_pj) == pytest.approx((0.42, 44), rel=1e-9)
-    assert found.rails_mw["ram"] == pytest.approx((0.065, 0.05, 0.09))
+    assert found.rails_mw["ram"] == pytest.approx((0.07, 0.05, 0.09))
+
+
+def test_a_clip_without_a_sample_of_both_rails_is_left_out() -> None:
+    whole = _run()
+    short = [whole["clip_power"][0], whole["clip_power"][1][:1]]
+    assert devkit_points(_run(clip_power=short)) == devkit_points(whole)[:2]
 
 
 @pytest.mark.parametrize(
-    ("changes", "synops", "said"),
+    ("changes", "said"),
     [
-        ({"problems": ["clip 3: cut"]}, 1e6, "no evidence: clip 3: cut"),
-        ({"power_missing": "not asked for"}, 1e6, "no power: not asked for"),
-        ({"power": []}, 1e6, "rails ram, logic"),
-        ({"power": [vars(r) for r in rail_powers([(1, 1e-4), (2, 1e-4)], [(1, 1e-4)])]}, 1e6, "rails logic"),
-        ({"steps": 0}, 1e6, "no activity"), ({}, 0.0, "no activity"), ({}, float("nan"), "no activity"),
-        ({"power": None}, 1e6, "no result of a devkit run"), ({"steps": None}, 1e6, "no result of a devkit run"),
+        ({"problems": ["clip 3: cut"]}, "no evidence: clip 3: cut"),
+        ({"power_missing": "not asked for"}, "no power: not asked for"),
+        ({"power": []}, "rails ram, logic"),
+        ({"clip_power": [[], []]}, "rails ram, logic"), ({"clip_power": [[]]}, "no result of a devkit run"),
+        ({"replayed_us": [0, 0]}, "no activity"), ({"synops": [5, 0]}, "no activity"),
+        ({"synops": [float("nan"), 1]}, "no activity"),
+        ({"not_run": "samna is not installed"}, "NOT RUN on speck2fdevkit:0: samna is not installed"),
+        ({"power": None}, "no result of a devkit run"), ({"synops": None}, "no result of a devkit run"),
+        ({"replayed_us": ["long", 1]}, "no result of a devkit run"),
     ],
 )  # fmt: skip
-def test_a_run_that_is_no_evidence_is_refused(changes: dict[str, Any], synops: float, said: str) -> None:
-    with pytest.raises(DataError, match=said):
-        devkit_points(_run(**changes), synops)
+def test_a_run_that_is_no_evidence_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(DataError, match=said) as caught:
+        devkit_points(_run(**changes))
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("content", [{}, [], 3, None])
+def test_a_file_that_no_board_wrote_is_refused(content: Any) -> None:
     with pytest.raises(DataError, match="no result of a devkit run"):
-        devkit_points({}, synops)
+        devkit_points(content)
+
+
+def _folder(tmp_path: Path, **changes: Any) -> Path:
+    """A run folder with the result of a board."""
+    write_json(tmp_path / "run" / VALIDATE / BOARD, _run(**changes))
+    (tmp_path / "run" / CONFIG).write_text("", encoding="utf-8")
+    return tmp_path / "run"
+
+
+def test_sources_of_every_kind_go_into_one_fit(tmp_path: Path) -> None:
+    (tmp_path / "run" / VALIDATE).mkdir(parents=True)
+    folder, file = _folder(tmp_path), tmp_path / "half.json"
+    write_json(file, _run(synops=[2_000_000, 500_000], replayed_us=[200_000, 100_000]))
+    plain = _csv(tmp_path, "synops_per_s,power_mw\n2e7,1.3\n")
+    found = read_measurements([folder, file, plain])
+    assert [point.synops_per_s for point in found.points] == pytest.approx([0, 1e7, 5e6, 0, 1e7, 5e6, 2e7])
+    assert found.offset_mw == MONITOR_OFFSET_MW > 0
+    assert fit(found.points).energy_pj == pytest.approx(44, rel=1e-9)
+    assert read_measurements([plain]).offset_mw == 0  # nobody knows the meter of a file
+    assert read_measurements([folder, plain]) == read_measurements([folder / VALIDATE / BOARD, plain])
+
+
+def test_a_run_without_a_board_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no run there"):
+        read_measurements([tmp_path])
+    (tmp_path / CONFIG).write_text("", encoding="utf-8")
+    with pytest.raises(DataError, match="no board has run") as caught:
+        read_measurements([tmp_path])
+    assert caught.value.hint == f"spikefold validate {tmp_path} --on speck2fdevkit:0"
+    with pytest.raises(DataError, match=r"cannot read none\.json"):
+        read_measurements([tmp_path / "none.json"])

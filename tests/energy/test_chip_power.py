@@ -45,6 +45,7 @@ def test_a_hand_worked_chip_in_real_time() -> None:
     assert found.dynamic_uj == pytest.approx(4500 * 30e-6, rel=1e-12)
     assert found.total_uj == found.static_uj + found.dynamic_uj
     assert found.power_mw == pytest.approx(0.42 + 4500 / 0.54 * 30e-9, rel=1e-12)
+    assert found.static_uj == sum(term.energy_uj or 0 for term in found.static)
     (events,) = found.dynamic
     assert (events.low_uj, events.high_uj) == pytest.approx((events.energy_uj / 2, events.energy_uj * 2))
     assert events.per_clip == 4500
@@ -107,11 +108,36 @@ def test_what_has_no_price_is_named() -> None:
         assert text in named
 
 
-def test_an_unknown_energy_per_operation_is_not_made_up() -> None:
-    with pytest.raises(ConfigError, match="one synaptic operation of Speck"):
-        chip_power(_counts(), load_profile("speck"))
-    with pytest.raises(ConfigError, match="one chip at rest"):
-        chip_power(_counts(), load_profile("darwin3"))
+def test_an_unknown_energy_of_an_operation_is_not_made_up_and_rest_is_told_all_the_same() -> None:
+    found = chip_power(_counts(), load_profile("speck"))
+    assert found.static_uj == pytest.approx(226.8)
+    assert found.sensor_uj == pytest.approx(689.8 * 0.54)
+    unknown = (found.dynamic_uj, found.total_uj, found.power_mw, found.break_even, found.break_even_synops_per_s)
+    assert unknown == (None,) * 5
+    assert (found.bands_uj["static"], found.bands_uj["total"]) == ((pytest.approx(226.8),) * 2, None)
+    (missing,) = found.unknown
+    assert "one synaptic operation of Speck" in missing.price.covers
+    assert (missing.energy_uj, missing.low_uj, missing.high_uj) == (None, None, None)
+    other = chip_power(_counts(), load_profile("darwin3"))
+    assert other.dynamic_uj == pytest.approx(4500 * 5.47e-6)
+    assert (other.static_uj, other.total_uj) == (None, None)
+    assert "one chip at rest" in other.unknown[0].price.covers
+
+
+def test_the_band_of_a_sum_is_that_of_its_constants_at_one_end() -> None:
+    found = chip_power(_counts(), load_profile("loihi1-presilicon"))
+    low, high = found.bands_uj["total"] or (0.0, 0.0)
+    # of the summed constants only the synaptic operation has a band: 23.6 to 35.5 pJ
+    assert low == pytest.approx(found.total_uj)
+    assert high - low == pytest.approx(4500 * (35.5 - 23.6) * 1e-6, rel=1e-6)
+    speck = chip_power(_counts(), _speck_at(30.0)).bands_uj
+    assert speck["dynamic"] == pytest.approx((4500 * 15e-6, 4500 * 60e-6))
+
+
+def test_a_graded_spike_is_one_operation_however_many_events_it_carries() -> None:
+    graded, single = (chip_power(_counts(), _speck_at(30.0), graded=one) for one in (True, False))
+    assert [term.per_clip for term in (*graded.dynamic, *single.dynamic)] == [3500, 4500]  # pairs, events
+    assert graded.synops_per_s == pytest.approx(3500 / 0.54)
 
 
 def test_rest_is_not_added_to_an_all_in_energy() -> None:
@@ -141,4 +167,5 @@ def test_a_report_gets_plain_values() -> None:
     values = chip_power(_counts(), _speck_at(30.0)).to_json()
     assert values["total_uj"] == values["static_uj"] + values["dynamic_uj"]
     assert values["static"][0]["where"].startswith("speck.toml:")
+    assert values["static"][0]["price"]["value"] == 0.42
     assert [term["name"] for term in values["sensor"]] == ["pixel_digital", "pixel_analog"]

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikefold.energy.gate import NUMBERS, Gate, evaluate, parse, scalars
+from spikefold.energy.chip_budget import NUMBERS as ON_CHIP
+from spikefold.energy.gate import NUMBERS, Gate, Unknown, evaluate, parse, scalars
 from spikefold.errors import ConfigError
 
 
@@ -41,6 +42,27 @@ def test_every_name_has_its_number() -> None:
     }  # fmt: skip
     assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-12)
     assert [found[name] for name in ("synops_low", "synops_sd", "spikes_p95")] == [None] * 3
+
+
+def test_a_chips_number_is_there_or_says_what_would_make_it_known() -> None:
+    found = scalars(NETWORK)
+    for name in ON_CHIP:
+        nothing = found[name]
+        assert isinstance(nothing, Unknown)
+        assert f"only a chip's network has it, as speck2f.{name}" in nothing.how
+    numbers: dict[str, float | None] = dict.fromkeys(ON_CHIP, 2.5) | {"step_time_us": None}
+    chip = {"numbers": numbers, "unknown": {"step_time_us": "it has no steps"}}
+    found = scalars(NETWORK | {"chip": chip})
+    assert {name: found[name] for name in ON_CHIP} == numbers | {"step_time_us": Unknown("it has no steps")}
+    gates = parse(["step_time_us<9", "step_time_us>=0", "static_uj<2.6", "static_uj<2.5"])
+    failed = evaluate(gates, {"speck2f": found})
+    assert [(one.gate.text, one.got, one.why) for one in failed] == [
+        ("step_time_us<9", None, "it has no steps"), ("step_time_us>=0", None, "it has no steps"),
+        ("static_uj<2.5", 2.5, ""),
+    ]  # fmt: skip
+    assert str(failed[0].issue) == (
+        "speck2f: step_time_us: got unknown, limit < 9. an unknown number passes no gate: it has no steps"
+    )
 
 
 def test_what_is_unknown_is_none() -> None:
@@ -121,7 +143,7 @@ def test_a_failure_says_what_it_got() -> None:
     assert str(known.issue) == "float: energy_uj: got 60, limit < 50. gate 'energy_uj<50'"
     assert "unknown" in str(unknown.issue)
     assert unknown.to_json() == {"gate": "energy_uj<50", "network": "loihi2", "name": "energy_uj", "got": None,
-                                 "op": "<", "limit": 50.0}  # fmt: skip
+                                 "op": "<", "limit": 50.0, "why": ""}  # fmt: skip
 
 
 def test_a_network_that_the_run_has_not_is_no_pass() -> None:

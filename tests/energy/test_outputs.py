@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 
 from spikefold.energy.budget import AttentionCost, budget, load_profile
+from spikefold.energy.chip_budget import chip_budget
+from spikefold.energy.chip_sources import numbers_of
+from spikefold.energy.constants import constants_used
 from spikefold.energy.counts import Counts, count
 from spikefold.energy.outputs import COLUMNS, energy_json, layers_csv, markdown, read_energy
 from spikefold.energy.schema import LARGEST_EXACT, exact, json_schema, validated
@@ -23,6 +26,7 @@ from spikefold.errors import DataError
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import BatchNorm, Conv2d, Dense
+from spikefold.hardware.registry import chip_named
 from spikefold.hardware.trace import LayerTrace, Trace
 
 PROFILE = load_profile("horowitz45-fp32")
@@ -55,6 +59,64 @@ def _results() -> dict[str, Any]:
         "sensitivity": tornado(operations, "chip", known).to_json(), "something_new": {"a": 1},
     }  # fmt: skip
     return {"profile": PROFILE.model_dump(mode="json"), "networks": {"speck2f": network}, "eq11": {}}
+
+
+def _with_chip() -> dict[str, Any]:
+    """The same counts as of a network on Loihi 1, whose every number is known."""
+    one = Neuron(np.array(1))
+    network = Network(InputSpec((2, 6, 6), 1000, 4), (
+        Layer("conv|1", Conv2d(np.ones((3, 2, 3, 3), int), None, (1, 1), (1, 1))), Layer("sn", one),
+        Layer("fc", Dense(np.ones((5, 108), int))), Layer("out", one),
+    ), 5)  # fmt: skip
+    found = chip_budget(chip_named("loihi1"), network, COUNTS, numbers_of(["loihi1"], {})["loihi1"])
+    results = _results()
+    results["networks"]["speck2f"]["chip"] = found.to_json()
+    results["networks"]["other"] = _results()["networks"]["speck2f"]
+    results["constants"] = constants_used(results["networks"]["speck2f"]["chip"], [load_profile("loihi1-presilicon")])
+    return results
+
+
+def test_a_chips_budget_is_read_back_and_held_to_its_form(tmp_path: Path) -> None:
+    results, path = _with_chip(), tmp_path / "energy.json"
+    path.write_text(energy_json(results), encoding="utf-8")
+    back = read_energy(path)
+    assert back["networks"]["speck2f"]["chip"] == json.loads(json.dumps(results["networks"]["speck2f"]["chip"]))
+    assert len(back["constants"]) == 9  # six of power, three of time
+    assert "chip" not in back["networks"]["other"]
+    for break_it in (
+        lambda chip: chip.update(surprise=1), lambda chip: chip.pop("numbers"),
+        lambda chip: chip["power"]["static"][0].update(energy_uj="1"),
+        lambda chip: chip["step_time"].update(light="unknown"), lambda chip: chip["cores"][0].update(cores=-1),
+    ):  # fmt: skip
+        broken = _with_chip()
+        break_it(broken["networks"]["speck2f"]["chip"])
+        with pytest.raises(DataError, match=r"no energy\.json") as told:
+            energy_json(broken)
+        assert all(issue.where.startswith("networks.speck2f.chip.") for issue in told.value.issues)
+
+
+def test_cores_stand_in_the_csv_and_the_markdown() -> None:
+    results = _with_chip()
+    chip = results["networks"]["speck2f"]["chip"]
+    rows = list(csv.DictReader(io.StringIO(layers_csv(results))))
+    for row, core in zip(rows[:2], chip["cores"], strict=True):
+        assert (row["layer"], int(row["cores"])) == (core["layer"], core["cores"])
+        assert float(row["core_peak_synops_per_s"]) == core["peak_per_s"] > float(row["core_mean_synops_per_s"]) > 0
+    assert {row["cores"] for row in rows if row["network"] == "other" or row["layer"] == "attention"} == {""}
+    text = markdown(results)
+    assert text.count("Intel Loihi 1") == 1
+    for term in (*chip["power"]["static"], *chip["power"]["dynamic"]):
+        line = next(one for one in text.splitlines() if one.startswith(f"| {term['name']} |"))
+        assert f"| *{term['energy_uj']:,.3f}* |" in line
+        assert line.endswith(f"| {term['where']} |")
+    assert f"| chip |  |  | *{chip['power']['total_uj']:,.3f}* |" in text
+    for core in chip["cores"]:
+        assert f"*{core['peak_per_s']:,.0f}*" in text  # over cores that are an estimate
+    assert ", ".join(chip["step_time"]["where"]) in text
+    # no table is broken by a name
+    for table in text.split("\n\n"):
+        lines = [line.replace("\\|", "") for line in table.splitlines() if line.startswith("|")]
+        assert len({line.count("|") for line in lines}) <= 1
 
 
 def test_what_is_written_is_read_back_exactly(tmp_path: Path) -> None:

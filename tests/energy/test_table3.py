@@ -23,6 +23,8 @@ from spikefold.energy.table3 import (
     table3,
 )
 from spikefold.export.ops import Conv2d, Dense
+from spikefold.stages.inspect import inspect as parameters
+from spikefold.train.architectures import architecture
 
 ROWS = table3()
 TCSA, ASA, HONEST = (Fraction(n) for n in (27_300_000, 2_600_000, 7_590_144))
@@ -40,6 +42,29 @@ def test_the_dense_operations_are_those_of_arch_a() -> None:
     assert sum(dense[1:]) == OTHER_LAYERS == 115_346_176
 
 
+@pytest.mark.parametrize(
+    ("module", "attention", "classes"),
+    [("vanilla", "none", 11), ("SA", "sa", 11), ("TCSA", "tcsa", 11), ("ASA-1", "asa1", 11), ("ASA-2", "asa2", 11)],
+)
+def test_the_parameters_are_those_of_the_modules_that_are_trained(module: str, attention: str, classes: int) -> None:
+    counted = parameters(architecture("a", classes, attention))["parameters"]
+    rows = {(row.module, row.counted): row for row in ROWS if row.unit == "parameters"}
+    base = int(rows["vanilla", "paper"].computed)
+    found = rows[module, "paper"]
+    assert counted == int(found.computed) + (0 if module == "vanilla" else base)
+    assert found.agrees
+    assert (base, len(rows)) == (2_323_531, 7)
+
+
+def test_where_the_printed_parameters_are_of_another_network() -> None:
+    rows = {row.module: row for row in ROWS if row.unit == "parameters" and row.counted == "executed"}
+    assert {name: (int(row.computed), row.agrees) for name, row in rows.items()} == {
+        "vanilla": (2_325_844, False), "ASA-1": (5_514, False)
+    }  # fmt: skip
+    assert parameters(architecture("a", 20, "none"))["parameters"] == 2_325_844
+    assert all(row.note for row in rows.values())
+
+
 def test_the_added_macs() -> None:
     found = [(row.module, row.counted, int(row.computed), row.agrees) for row in ROWS if row.unit == "MAC"]
     assert found == [
@@ -47,10 +72,10 @@ def test_the_added_macs() -> None:
         ("TCSA", "paper", 27_072_000, False), ("TCSA", "paper", 27_119_664, False),
         ("TCSA", "paper", 27_262_656, True),
         ("ASA-1", "paper", 2_603_520, True), ("ASA-2", "paper", 1_451_520, False), ("ASA", "paper", 2_352_384, True),
-        ("ASA-1", "honest", 7_590_144, False), ("ASA-1", "honest", 13_979_904, False),
-        ("ASA-2", "honest", 6_438_144, False),
+        ("ASA-1", "executed", 7_590_144, False), ("ASA-1", "executed", 13_979_904, False),
+        ("ASA-2", "executed", 6_438_144, False),
     ]  # fmt: skip
-    assert [row.computed for row in ROWS if row.module == "SA"] == [
+    assert [row.computed for row in ROWS if (row.module, row.unit) == ("SA", "MAC")] == [
         sum(STEPS * (98 * h * w + c * h * w) for c, h, w in SHAPES.values())
     ]
 
@@ -114,14 +139,14 @@ def test_what_both_percentages_together_say() -> None:
 def test_every_row_says_how_it_was_counted_and_what_cannot_be_known_is_listed() -> None:
     assert not inspect.signature(table3).parameters
     assert table3() == ROWS
-    assert len(ROWS) == 10 + 18 + 4
+    assert len(ROWS) == 7 + 10 + 18 + 4
     assert all(row.assumptions for row in ROWS)
     assert len(NOT_DERIVABLE) == 5
     assert "firing rate of each layer" in NOT_DERIVABLE[0]
 
 
 def test_a_report_gets_plain_values() -> None:
-    values = ROWS[0].to_json()
+    values = ROWS[7].to_json()
     assert (values["computed"], values["printed"], values["agrees"]) == (14_292_480, 14.3, True)
-    assert isinstance(ROWS[10].to_json()["computed"], float)
+    assert isinstance(ROWS[17].to_json()["computed"], float)
     assert Row("x", "solved", "y", "uJ", Fraction(1, 3)).to_json()["printed"] is None

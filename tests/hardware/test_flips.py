@@ -244,6 +244,54 @@ def test_a_rescaled_network_is_compared_in_units_of_the_first() -> None:
         flips(folded, Network(folded.input, layers, 1), frames)
 
 
+# ---- silent branches --------------------------------------------------------------------------------------------
+
+
+def _residual(theta: float) -> tuple[Network, np.ndarray]:
+    """``n`` and, where it reaches ``theta``, ``m`` of a branch that reads ``n``, added up by the output's weights."""
+    rng = np.random.default_rng(8)
+    norm = BatchNorm(*rng.uniform(0.3, 1.0, (4, 3)), eps=1e-3)
+    layers = (
+        Layer("c", Dense(rng.normal(0.2, 0.6, (3, 5)))), Layer("n", Neuron(np.array(0.6))),
+        Layer("w", Conv2d(rng.normal(0.1, 0.4, (3, 3, 1, 1)))), Layer("b", norm), Layer("m", Neuron(np.array(theta))),
+        Layer("d", Dense(rng.normal(0.3, 0.4, (2, 3))), ("n", "m")), Layer("o", Neuron(np.array(0.5))),
+    )  # fmt: skip
+    return Network(InputSpec((5, 1, 1), 1000, 9), layers, 1), rng.poisson(0.7, (9, 4, 5, 1, 1))
+
+
+def test_a_silent_branch_has_its_states_compared_and_is_named() -> None:
+    network, frames = _residual(1e6)
+    report = flips(network, fold(network), frames)
+    assert report.silent == ("m",)
+    assert report.to_json()["silent"] == ("m",)
+    assert (report.layers, len(report.roots)) == (3, 0)
+    assert report.spikes > 50
+    firing, frames = _residual(0.6)
+    assert flips(firing, fold(firing), frames).silent == ()
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-9])
+def test_a_fault_in_a_silent_branch_is_refused(size: float) -> None:
+    network, frames = _residual(1e6)
+    folded = fold(network)
+    op = folded["w"].op
+    assert isinstance(op, Conv2d)
+    off = replace(op, weight=op.weight * np.array([1, 1 + size, 1]).reshape(3, 1, 1, 1))
+    wrong = Network(folded.input, tuple(replace(la, op=off) if la.name == "w" else la for la in folded), 1)
+    assert reference.run(network, frames).spikes == reference.run(wrong, frames).spikes > 50
+    with pytest.raises(MismatchError, match="states of m, which never fires, differ beyond rounding") as caught:
+        flips(network, wrong, frames)
+    assert caught.value.where == "m"
+
+
+def test_silence_that_cuts_the_way_to_the_output_is_refused() -> None:
+    network, frames = _residual(0.6)
+    silent = tuple(replace(la, op=Neuron(np.array(1e9))) if la.name == "n" else la for la in network)
+    # m and o may fire from the bias of the batch norm alone, but nothing of the input is left
+    with pytest.raises(MismatchError, match="never fires, so nothing was compared there"):
+        flips(Network(network.input, silent, 1), fold(Network(network.input, silent, 1)), frames)
+
+
 # ---- nothing compared -------------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each process of `test_parallel` runs under torchrun: trainings with a share of every batch."""
+"""What each process of `test_parallel` runs under torchrun: trainings and attentions with a share of every batch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from safetensors.torch import save_file
-from training_cases import shared_by_ranks
+from training_cases import GATED, SHARES, gated, shared_by_ranks
 
 from spikefold.train.loop import train
 from spikefold.train.parallel import joined
@@ -28,8 +28,14 @@ def stop(epoch: Epoch) -> None:
 
 
 def main(out: Path) -> None:
-    """Train each case, one of them stopped half way and taken up again; every rank writes what it got."""
+    """Train each case, one of them stopped half way and taken up again; every rank writes what it got.
+
+    Then one step of each attention on its own.
+    """
     with joined() as ranks:
+        for name in GATED:
+            for share, sizes in SHARES.items():
+                save_file(gated(name, sizes, ranks), out / f"{name}, {share}.{ranks.rank}.safetensors")
         for name, (config, clips) in shared_by_ranks().items():
             epochs: list[Epoch] = []
             state = out / "half.safetensors" if name == "resumed" else None

@@ -218,10 +218,10 @@ def test_gradients_reach_every_parameter_that_has_one(name: str) -> None:
     small = replace(_small(name, "asa1"), steps=3)
     torch.manual_seed(0)
     model = build(small)
-    frames = _frames(small)
+    frames = _frames(small, clips=6)  # of which dropout leaves some
     _as_trained(model, frames)
     current, spikes = model(torch.from_numpy(frames).float())
-    assert current.shape == spikes.shape == (3, 2, 3, small.model.voters)
+    assert current.shape == spikes.shape == (3, 6, 3, small.model.voters)
     (spikes.mean() + current.square().mean()).backward()
     functional.reset_net(model)
     blocks = sum(isinstance(part, Attention) for part in model.modules())

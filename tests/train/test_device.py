@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a training computes. There is no GPU here: CUDA and mixed precision are NOT RUN, only chosen and refused."""
+"""Where a training computes. There is no GPU here: CUDA is NOT RUN, only chosen and refused."""
 
 from __future__ import annotations
 

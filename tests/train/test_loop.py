@@ -8,14 +8,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from spikefold.config import Config
+from spikefold.config import Config, TrainConfig
+from spikefold.train import loop
 from spikefold.train.clips import ClipSet, Windows
-from spikefold.train.evaluate import evaluate, judged
+from spikefold.train.evaluate import evaluate, judged, read_out
 from spikefold.train.frames import Binning
 from spikefold.train.loop import Umpire, train
 from spikefold.train.models import SpikingNet
+from spikefold.train.parallel import Ranks
 from spikefold.train.state import Epoch
 from tests.train.training_cases import CONFIG, changed, halves, recording, weights
+
+WITH_ALL = {"attention": "asa1", "asa_mode": "batch", "learn_importance": True, "static_share": 0.3}
 
 
 def _trained(config: Config = CONFIG) -> SpikingNet:
@@ -23,7 +27,7 @@ def _trained(config: Config = CONFIG) -> SpikingNet:
 
 
 def _accuracy(model: SpikingNet, clips: ClipSet) -> float:
-    return float((evaluate(model, clips.frames).argmax(1) == clips.labels).mean())
+    return float((evaluate(model, clips.frames, 40).argmax(1) == clips.labels).mean())
 
 
 @pytest.mark.parametrize("loss", ["rate", "current", "rate_mse"])
@@ -42,6 +46,28 @@ def test_an_easy_task_is_learned_in_a_few_epochs(loss: str, attention: str) -> N
     assert epochs[-1].accuracy > 0.9
     assert _accuracy(model, halves(60, seed=1)) > 0.9, "on clips it has not seen"
     assert not model.training
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("model", [WITH_ALL, {"attention": "tcsa"}, {"attention": "none", "neuron": "plif"}])
+def test_mixed_precision_learns_it_too(
+    precision: str, model: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU, where a training is refused; on a GPU it is NOT RUN. Weights and Adam stay in float32."""
+    monkeypatch.setattr(loop, "device_for", lambda config, ranks: torch.device("cpu"))
+    half: set[torch.dtype] = set()
+
+    def seen(current: torch.Tensor, spikes: torch.Tensor, config: TrainConfig) -> torch.Tensor:
+        half.add(current.dtype)
+        return read_out(current, spikes, config)
+
+    monkeypatch.setattr(loop, "read_out", seen)
+    epochs: list[Epoch] = []
+    trained = train(changed(model=model, train={"precision": precision}), halves(), 2, epochs.append)
+    assert half == {torch.bfloat16 if precision == "bf16" else torch.float16}
+    assert epochs[-1].loss < 0.1 < epochs[0].loss
+    assert {value.dtype for value in trained.parameters()} == {torch.float32}
+    assert _accuracy(trained, halves(60, seed=1)) > 0.9
 
 
 def test_a_seed_gives_the_same_weights_bit_for_bit_and_another_seed_others() -> None:
@@ -124,6 +150,23 @@ def test_the_first_of_the_best_epochs_is_kept_and_nothing_else_changes(wrong_lab
     assert best < 4, "else the last epoch's weights would do"
     assert judged(kept, windows, "majority") == max(scores)
     assert weights(kept) == _weights_after(best, config, tmp_path)
+
+
+def test_an_umpire_judges_in_the_batches_that_are_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = halves(12, seed=9)
+    recordings = [recording(clips.frames[:, n], label) for n, label in enumerate(clips.labels)]
+    umpire = Umpire(Windows(recordings, Binning((6, 8), 1, 1000, 3)), "majority")
+    batches: list[int | None] = []
+
+    def seen(model: SpikingNet, windows: Windows, vote: str, ranks: Ranks, batch: int | None) -> float:
+        batches.append(batch)
+        return judged(model, windows, vote, ranks, batch)
+
+    monkeypatch.setattr(loop, "judged", seen)
+    for model in ({}, WITH_ALL):
+        config = changed(model=model, train={"epochs": 1, "test_batch": 5})
+        train(config, halves(), 2, lambda epoch: None, umpire=umpire)
+    assert batches == [50, 5]
 
 
 class _StoppedError(Exception):

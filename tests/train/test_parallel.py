@@ -16,7 +16,7 @@ from spikefold.train.leader import leads, world
 from spikefold.train.loop import train
 from spikefold.train.parallel import ALONE, Ranks, joined
 from spikefold.train.state import Epoch
-from tests.train.training_cases import shared_by_ranks
+from tests.train.training_cases import GATED, SHARES, gated, shared_by_ranks
 
 PROGRAM = Path(__file__).with_name("ranks_program.py")
 CASES = tuple(shared_by_ranks())
@@ -49,6 +49,22 @@ def test_two_processes_train_as_one_with_the_same_batch(both: Path, name: str) -
     assert set(shared) == set(model.state_dict())
     for key, value in model.state_dict().items():
         torch.testing.assert_close(shared[key], value, atol=1e-5, rtol=1e-5, msg=key)
+
+
+@pytest.mark.parametrize("share", SHARES)
+@pytest.mark.parametrize("name", GATED)
+def test_an_attention_sees_the_batch_of_both_processes(both: Path, name: str, share: str) -> None:
+    sizes = SHARES[share]
+    alone = gated(name, sizes, ALONE)
+    parts = [load_file(both / f"{name}, {share}.{rank}.safetensors") for rank in range(2)]
+    assert [part["y"].shape[1] for part in parts] == list(sizes)
+    assert all(set(part) == set(alone) for part in parts)
+    assert ("alpha" in alone) == ("learns" in name)
+    for key, value in alone.items():
+        # clips side by side, gradients of weights added up
+        found = torch.cat([p[key] for p in parts], dim=1) if key in ("x", "y") else parts[0][key] + parts[1][key]
+        torch.testing.assert_close(found, value, atol=1e-12, rtol=1e-10, msg=key)
+        assert bool(value.any())
 
 
 @pytest.mark.parametrize("name", CASES)

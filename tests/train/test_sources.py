@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -12,8 +13,9 @@ from PIL import Image
 
 from spikefold.config import DataConfig
 from spikefold.errors import ConfigError, DataError
-from spikefold.train.datasets import Dataset, load_dataset, load_frame_set
+from spikefold.train.datasets import Dataset, binning_for, load_dataset, load_frame_set
 from spikefold.train.events import Recording
+from spikefold.train.frames import Binning, Bins
 from spikefold.train.readers import AS_IT_IS, Reading
 from spikefold.train.repairs import OnFault, Repairs
 from spikefold.train.sources.dvs128_gesture import CLASSES
@@ -300,18 +302,53 @@ def test_har_dvs_frames_come_in_order_and_only_when_asked_for(
     monkeypatch.setattr(Image, "open", lambda path, *rest: opened.append(path) or real(path, *rest))
     data = _frames(tmp_path)
     assert len(opened) == 1, "one image, for its size"
-    assert (data.size, data.classes) == ((5, 7), ("action_001", "action_002"))
+    assert (data.sensor, data.classes) == ((5, 7), ("action_001", "action_002"))
     assert (data.labels("train").tolist(), data.labels("test").tolist()) == ([0, 0, 1, 1], [0, 1])
-    batch = data.batch([data.train[3], data.test[0]])
+    binning = Binning((5, 7), 1, 1000, 8, 255, Bins.IMAGES)
+    batch = np.stack([data.train[3].cut(binning), data.test[0].cut(binning)], axis=1)
     assert len(opened) == 1 + 16
-    assert (batch.shape, batch.dtype) == ((8, 2, 3, 5, 7), np.uint8)
+    assert (batch.shape, batch.dtype) == ((8, 2, 3, 5, 7), np.uint16)
     assert batch[:, :, 0, 0, 0].tolist() == [[21, 12]] * 8
     assert batch[:, 0, 1, 4, 6].tolist() == list(range(1, 9))
     assert (batch[:, :, 2] == 200).sum() == 16
     assert np.all(batch[:, :, 2, 1, 2] == 200)
     # of 17 images the first of each of eight equal parts
-    longer = data.batch(data.train[:1])
-    assert longer[:, 0, 1, 0, 0].tolist() == [17 * i // 8 + 1 for i in range(8)]
+    longer = data.train[0].cut(binning)
+    assert longer[:, 1, 0, 0].tolist() == [17 * i // 8 + 1 for i in range(8)]
+    assert data.train[0].cut(replace(binning, max_count=7)).max() == 7 < longer.max() == 200
+
+
+def test_har_dvs_images_are_brought_to_the_size_of_the_input_by_means(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (2, 12, 18, 3), dtype=np.uint8)
+    for action, image in zip(("run", "walk"), pixels, strict=True):
+        for sample in range(2):
+            for step in range(8):
+                _put(tmp_path / action / f"s{sample}" / f"{step}.png", "")
+                Image.fromarray(image).save(tmp_path / action / f"s{sample}" / f"{step}.png")
+    config = DataConfig(source=f"har-dvs:{tmp_path}", downsample=3)
+    data = load_frame_set(config, 0)
+    binning = binning_for(data, config)
+    assert (binning.shape, binning.max_count, binning.steps, binning.bins) == ((3, 4, 6), 255, 8, Bins.IMAGES)
+    found = data.train[0].cut(binning)
+    exact = pixels[0].reshape(4, 3, 6, 3, 3).mean(axis=(1, 3)).transpose(2, 0, 1)
+    assert found.std() > 10
+    # Pillow rounds along one side, then along the other
+    assert np.abs(found - exact).max() < 1
+    stretched = binning_for(data, DataConfig(source=f"har-dvs:{tmp_path}", sensor=(6, 6), downsample=1))
+    assert stretched.shape == (3, 6, 6)
+    small = data.train[0].cut(stretched)
+    assert np.abs(small[0] - pixels[0].reshape(6, 2, 6, 3, 3).mean(axis=(1, 3)).transpose(2, 0, 1)).max() < 1
+    assert binning_for(data, DataConfig(source="har-dvs:x", sensor=(260, 346))).shape == (3, 29, 39)
+
+
+def test_settings_for_events_are_refused_for_images_all_at_once(tmp_path: Path) -> None:
+    wrong = DataConfig(source=f"har-dvs:{tmp_path}", bins="count", window="random", clips=3, on_fault="repair")
+    with pytest.raises(ConfigError) as caught:
+        load_frame_set(wrong, 0)
+    assert [issue.where for issue in caught.value.issues] == [
+        "data.bins", "data.window", "data.clips", "data.on_fault"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("split", [True, False])
@@ -342,10 +379,12 @@ def test_har_dvs_faults_are_named(tmp_path: Path) -> None:
     (tmp_path / "run" / "s2" / "frame3.png").write_bytes(b"no image")
     _sample(tmp_path / "walk" / "s2", 1, 8, size=(6, 7))
     broken = {clip.folder.parent.name: clip for clip in (*data.train, *data.test) if clip.folder.name == "s2"}
-    with pytest.raises(DataError, match="cannot read the image"):
-        data.batch([broken["run"]])
+    binning = Binning((5, 7), 1, 1000, 7, 255, Bins.IMAGES)
+    with pytest.raises(DataError, match="cannot read the image") as unreadable:
+        broken["run"].cut(binning)
+    assert unreadable.value.where == str(tmp_path / "run" / "s2" / "frame3.png")
     with pytest.raises(DataError, match="the image is 7x6"):
-        data.batch([broken["walk"]])
+        broken["walk"].cut(binning)
     _put(tmp_path / "train_label.txt", "walk/gone 0\n")
     _put(tmp_path / "test_label.txt", "\n")
     with pytest.raises(DataError, match="2 problems"):

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 
 from spikefold.config import Config
 from spikefold.errors import ConfigError, DataError
+from spikefold.train import loop
 from spikefold.train.clips import Windows
 from spikefold.train.frames import Binning
 from spikefold.train.loop import Umpire, train
@@ -84,6 +85,31 @@ def test_stopped_after_any_epoch_it_goes_on_bit_for_bit(tmp_path: Path, after: i
     whole, all_epochs = _train(config, None)
     assert weights(model) == weights(whole)
     assert epochs == all_epochs
+
+
+def test_the_scale_of_a_loss_in_half_precision_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "device_for", lambda config, ranks: torch.device("cpu"))  # a training on one is refused
+    config = changed(WHOLE, train={"precision": "fp16"})
+    _stopped(config, tmp_path / "state", 3)
+    scaler = _about(tmp_path / "state")["scaler"]
+    assert scaler["scale"] < 2**16, "some step overflowed"
+    model, epochs = _train(config, tmp_path / "state")
+    whole, all_epochs = _train(config, None)
+    assert weights(model) == weights(whole)
+    assert epochs == all_epochs
+    assert epochs[-1].accuracy > 0.9
+
+
+def test_a_training_with_another_adam_is_not_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state says how Adam computed, and a scaler trusts the fused one to undo the scale."""
+    monkeypatch.setattr("spikefold.train.state.FUSED", False)
+    _stopped(WHOLE, tmp_path / "state", 1)
+    monkeypatch.undo()
+    with pytest.raises(ConfigError, match="another configuration") as caught:
+        _train(WHOLE, tmp_path / "state")
+    assert [issue.where for issue in caught.value.issues] == ["fused Adam"]
 
 
 def test_the_best_epoch_before_the_stop_is_not_forgotten(tmp_path: Path) -> None:

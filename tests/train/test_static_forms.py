@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from spikefold.config import ModelConfig
-from spikefold.errors import UnsupportedError
+from spikefold.errors import SpikefoldError, UnsupportedError
 from spikefold.train.clips import ClipSet
 from spikefold.train.evaluate import evaluate
 from spikefold.train.gates import FORMS, GateStatistics, calibrate, static
@@ -88,3 +88,29 @@ def test_a_poor_form_is_refused_with_the_loss_of_each_layer(
     assert "gates.accept=['asa1', 'asa2']" in str(caught.value)
     refuse_poor(choice, model, statistics, clips, tolerance=lost, accepted=())
     refuse_poor(choice, model, statistics, clips, tolerance=0.0, accepted=("asa1", "asa2"))
+
+
+def test_clips_that_share_masks_are_measured_in_the_batches_of_every_evaluation() -> None:
+    torch.manual_seed(1)
+    net = SpikingNet(ModelConfig(channels=(4, 6), strides=(1, 2), voters=2, asa_mode="batch"), (2, 10, 8), 5, 3)
+    for name, module in net.layers.named_children():
+        if name.startswith("bn"):
+            module.bias.data += 0.7
+        if name.startswith("asa"):
+            module.important.weight.data *= 9
+    net.layers.fc.weight.data = 0.4 * torch.randn_like(net.layers.fc.weight)
+    frames = np.random.default_rng(0).poisson(0.8, (5, 12, 2, 10, 8)).astype(np.uint16)
+    two, all_at_once = (evaluate(net.eval(), frames, batch) for batch in (2, 12))
+    assert (two != all_at_once).any()
+    assert two.sum() > 40
+    clips = ClipSet(frames, two.argmax(1))
+    statistics = calibrate(net, frames, 2)
+    assert measure(net, statistics, clips, 20.0, 2).dynamic_accuracy == 1
+    dynamic = two / (5 * 2) * 20.0
+    with static(net, factors(statistics, "channel")):
+        counts = evaluate(net, frames)
+    p, q = (np.exp(z) / np.exp(z).sum(1, keepdims=True) for z in (dynamic, counts / (5 * 2) * 20.0))
+    found = {c.form: c.loss for c in measure(net, statistics, clips, 20.0, 2).candidates}
+    assert found["channel"] == pytest.approx((p * np.log(p / q)).sum(1).mean(), rel=1e-6)
+    with pytest.raises(SpikefoldError, match="share their masks"):
+        measure(net, statistics, clips, 20.0)

@@ -6,11 +6,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from spikefold.config import Config, ModelConfig, TrainConfig
+from spikefold.train.attention import ASA, Attention
+from spikefold.train.attention_compared import SA, TCSA
 from spikefold.train.clips import ClipSet
 from spikefold.train.events import Recording, pack_events
 from spikefold.train.models import SpikingNet
+from spikefold.train.parallel import Ranks
 
 CONFIG = Config(
     model=ModelConfig(channels=(4,), strides=(2,), voters=2), train=TrainConfig(epochs=6, batch=8, lr=0.02, shift=0)
@@ -62,6 +66,51 @@ def shared_by_ranks() -> dict[str, tuple[Config, ClipSet]]:
     return {
         "vanilla": (plain, halves(41)),
         "asa2": (changed(model={"attention": "asa2", "static_share": 0.0}), halves(44)),
+        "asa1, mean gates": (changed(model={"attention": "asa1", "static_share": 0.3}), halves(41)),
+        "asa1, batch": (changed(model={"attention": "asa1", "static_share": 0.0, "asa_mode": "batch"}), halves(41)),
+        "asa1, everything": (
+            changed(
+                model={"attention": "asa1", "static_share": 0.3, "asa_mode": "batch", "learn_importance": True},
+                train={"shift": 1},
+            ),
+            halves(43),
+        ),
+        "tcsa, mean gates": (changed(model={"attention": "tcsa", "static_share": 0.3}), halves(41)),
         "mse": (changed(plain, train={"loss": "rate_mse", "schedule": "cosine", "lr": 0.01}), halves(43)),
         "resumed": (plain, halves(41)),
     }
+
+
+GATED = {
+    "asa1 clip": lambda: ASA(5, 6, static_share=0.5),
+    "asa1 batch": lambda: ASA(5, 6, mode="batch"),
+    "asa2 batch learns": lambda: ASA(5, 6, temporal_mlp=False, mode="batch", learn_importance=True),
+    "asa1 batch learns, mean gates": lambda: ASA(5, 6, mode="batch", learn_importance=True, static_share=0.5),
+    "sa": lambda: SA(5, 6, static_share=0.5),
+    "tcsa": lambda: TCSA(5, 6, static_share=0.5),
+}
+"""Attentions whose result for a clip depends on its batch."""
+SHARES = {"even": (4, 4), "uneven": (5, 2), "one has none": (3, 0), "the first has none": (0, 3)}
+"""Clips of the two processes."""
+
+
+def gated(name: str, sizes: tuple[int, ...], ranks: Ranks) -> dict[str, torch.Tensor]:
+    """One step of an attention in float64: what it gives, and the gradients of its input and its weights.
+
+    Args:
+        name: of `GATED`.
+        sizes: clips of each process; one process has them all.
+        ranks: this process.
+    """
+    torch.manual_seed(0)
+    module: Attention = GATED[name]().double().train()
+    x, weight = torch.randn(2, 5, sum(sizes), 6, 4, 3, dtype=torch.float64)
+    module.ranks = ranks
+    if ranks.count > 1:
+        x, weight = (whole.split(sizes, dim=1)[ranks.rank] for whole in (x, weight))
+    own = x.clone().requires_grad_()
+    torch.manual_seed(1 + ranks.rank)  # so that only the first rank can draw what one process draws
+    y = module(own)
+    (y * weight).sum().backward()
+    found = {"y": y.detach(), "x": own.grad, **{key: value.grad for key, value in module.named_parameters()}}
+    return {key: value.contiguous() for key, value in found.items() if value is not None}

@@ -6,12 +6,15 @@ it the images of its event frames; ``train_label.txt`` and ``test_label.txt`` na
 ``CLASS/SAMPLE ...`` each. Without those two files, ``train/CLASS/SAMPLE`` and ``test/CLASS/SAMPLE`` are looked for,
 and else a share of each class is drawn by the seed. The raw events are 4 TB: only file names are kept in memory.
 
+An image's values, 0 to 255 for red, green and blue, are the network's input as they are, in place of counts of
+events: batch norm behind the first weights divides by whatever they are scaled with. It is brought to the input's
+size by the mean over the area of each input pixel (Pillow's box filter), whatever that does to its proportions.
+
 The authors' "Compact Event files" (``.npz`` with t, x, y, p) are recordings: ``folder:DIR`` reads them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +22,15 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from spikefold.errors import DataError, Issue
+from spikefold.train.frames import Binning
+from spikefold.train.repairs import NONE, Repairs
 from spikefold.train.sources.parts import Issues, class_names
 
 STEPS = 8
 """Frames of a sample in the paper's runs (ICCV 2023, Section 4)."""
+DT_US = 625_000
+"""Nominal: how long a sample is differs and is not published with it; 5 s over 8 frames."""
+BRIGHTEST = 255
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
 _LISTS = ("train_label.txt", "test_label.txt")
 
@@ -35,27 +43,36 @@ class FrameClip:
         folder: of the images.
         files: their names, in order of time, one a step.
         label: class index.
+        sensor: ``(H, W)`` of every image of the data set, in pixels.
     """
 
     folder: Path
     files: tuple[str, ...]
     label: int
+    sensor: tuple[int, int]
 
-    def load(self, size: tuple[int, int]) -> np.ndarray:
-        """``(T, 3, H, W)`` uint8: red, green, blue.
+    @property
+    def name(self) -> str:
+        """For messages and fingerprints: class and sample."""
+        return f"{self.folder.parent.name}/{self.folder.name}"
+
+    def cut(self, binning: Binning) -> np.ndarray:
+        """``(T, 3, H, W)`` uint16, read now: red, green, blue, of the binning's size and within its largest count.
 
         Raises:
             DataError: an image cannot be opened or has another size.
         """
-        frames = np.empty((len(self.files), 3, *size), np.uint8)
+        frames = np.empty((len(self.files), *binning.shape), np.uint16)
         for step, name in enumerate(self.files):
-            image = _pixels(self.folder / name)
-            if image.shape[:2] != size:
-                have, want = ("{1}x{0}".format(*shape) for shape in (image.shape, size))
+            image = _image(self.folder / name)
+            if image.size != self.sensor[::-1]:
+                have, want = ("{}x{}".format(*size) for size in (image.size, self.sensor[::-1]))
                 where = str(self.folder / name)
                 raise DataError(f"the image is {have}", where=where, hint=f"the data set's images are {want}")
-            frames[step] = image.transpose(2, 0, 1)
-        return frames
+            _, height, width = binning.shape
+            scaled = image.resize((width, height), Image.Resampling.BOX)
+            frames[step] = np.asarray(scaled).transpose(2, 0, 1)
+        return np.minimum(frames, binning.max_count)
 
 
 @dataclass(frozen=True)
@@ -66,25 +83,25 @@ class FrameSet:
         train: for training.
         test: for testing.
         classes: names in the order of the labels.
-        size: ``(H, W)`` of every image, in pixels.
     """
 
     train: tuple[FrameClip, ...]
     test: tuple[FrameClip, ...]
     classes: tuple[str, ...]
-    size: tuple[int, int]
+
+    @property
+    def sensor(self) -> tuple[int, int]:
+        """``(H, W)`` of every image, in pixels."""
+        return self.train[0].sensor
+
+    @property
+    def repairs(self) -> Repairs:
+        """Nothing: what is wrong with an image cannot be mended."""
+        return NONE
 
     def labels(self, split: str) -> np.ndarray:
         """``(N,)`` int64 of ``train`` or ``test``."""
         return np.array([clip.label for clip in getattr(self, split)], np.int64)
-
-    def batch(self, clips: Sequence[FrameClip]) -> np.ndarray:
-        """``(T, N, 3, H, W)`` uint8 of some clips, read now.
-
-        Raises:
-            DataError: an image cannot be opened or has another size.
-        """
-        return np.stack([clip.load(self.size) for clip in clips], axis=1)
 
 
 def load_har_dvs(folder: Path, test_share: float, seed: int, steps: int = STEPS) -> FrameSet:
@@ -111,24 +128,30 @@ def load_har_dvs(folder: Path, test_share: float, seed: int, steps: int = STEPS)
     if len(classes) < 2:
         raise DataError(f"{len(classes)} class folders", where=str(folder), hint="at least two sub-folders")
     number = {name: label for label, name in enumerate(classes)}
-    train, test = ([_clip(sample, number, steps, issues) for sample in split] for split in splits)
-    if not train or not test:
-        issues.found.append(Issue("samples", str(folder), f"{len(train)} + {len(test)}", "some of each split", ""))
+    chosen = [[_files(sample, number, steps, issues) for sample in split] for split in splits]
+    if not all(splits):
+        issues.found.append(Issue("samples", str(folder), " + ".join(str(len(s)) for s in splits), "some", ""))
     issues.raise_any()
-    first = train[0]
-    height, width = _pixels(first.folder / first.files[0]).shape[:2]
-    return FrameSet(tuple(train), tuple(test), classes, (height, width))
+    width, height = _image(splits[0][0] / chosen[0][0][0]).size
+    train, test = (
+        tuple(
+            FrameClip(sample, files, number[sample.parent.name], (height, width))
+            for sample, files in zip(split, names, strict=True)
+        )
+        for split, names in zip(splits, chosen, strict=True)
+    )
+    return FrameSet(train, test, classes)
 
 
-def _clip(sample: Path, number: dict[str, int], steps: int, issues: Issues) -> FrameClip:
+def _files(sample: Path, number: dict[str, int], steps: int, issues: Issues) -> tuple[str, ...]:
     is_there = sample.is_dir() and sample.parent.name in number
     files = sorted((entry.name for entry in sample.iterdir()), key=_order) if is_there else []
     files = [name for name in files if Path(name).suffix.lower() in _IMAGES]
     if len(files) < steps:
         hint = "remove the sample, or ask for fewer steps"
         issues.found.append(Issue("images of a sample", str(sample), str(len(files)), f"at least {steps}", hint))
-    chosen = tuple(files[step * len(files) // steps] for step in range(steps)) if len(files) >= steps else ()
-    return FrameClip(sample, chosen, number.get(sample.parent.name, -1))
+        return ()
+    return tuple(files[step * len(files) // steps] for step in range(steps))
 
 
 def _order(name: str) -> tuple[int, str]:
@@ -162,10 +185,10 @@ def _listed(path: Path) -> list[str]:
     return [line.split()[0].replace("\\", "/") for line in lines if line.strip()]
 
 
-def _pixels(path: Path) -> np.ndarray:
-    """``(H, W, 3)`` uint8."""
+def _image(path: Path) -> Image.Image:
+    """Red, green and blue."""
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
+            return image.convert("RGB")
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"cannot read the image: {error}", where=str(path), hint="copy it again") from error

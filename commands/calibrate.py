@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``spikefold energy calibrate``: power measurements of a board become a technology profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spikefold.commands.screen import guarded
+from spikefold.errors import ConfigError
+
+_SOURCES = "Run folders that a board ran, their board.json, or CSV files with synops_per_s and power_mw."
+
+
+def calibrate(
+    sources: Annotated[list[Path], typer.Argument(help=_SOURCES)],
+    out: Annotated[Path, typer.Option(help="The profile to write, for --set chips.power.speck2f=FILE.toml.")],
+    device: Annotated[str, typer.Option(help="What was measured, for the profile.")],
+    chip: Annotated[str, typer.Option(help="The profile that the measured numbers go into.")] = "speck",
+) -> None:
+    """Fit power = resting + pJ per synaptic operation x rate to measurements of a board, as a technology profile."""
+    with guarded():
+        from datetime import UTC, datetime
+
+        from spikefold.energy.calibrate import fit, write_profile
+        from spikefold.energy.calibration_data import read_measurements
+
+        if out.exists():
+            raise ConfigError("something is there, and would be lost", where=str(out), hint="choose another --out")
+        given = read_measurements(sources)
+        found = fit(given.points)
+        write_profile(found, out, device=device, when=datetime.now(UTC).date(), offset_mw=given.offset_mw, chip=chip)
+        typer.echo(found.describe())
+        typer.echo(out)
