@@ -182,8 +182,8 @@ def open_session(
     """
     if not (folder / CONFIG).is_file():
         raise DataError("no run there", where=str(folder), hint=f"a run is a folder with {CONFIG}; `spikefold run`")
-    keys = [text.partition("=")[0] for text in overrides]
-    if wrong := [key for key in keys if not any(f"{key}.".startswith(f"{section}.") for section in sections)]:
+    within = tuple(f"{section}." for section in sections)
+    if wrong := [text for text in overrides if not f"{text.partition('=')[0]}.".startswith(within)]:
         raise ConfigError(f"this stage does not depend on {', '.join(wrong)}", where="--set",
                           hint=f"what it depends on: {', '.join(sections) or 'nothing that can be set'}")  # fmt: skip
     return Session(folder, load_config(folder / CONFIG, overrides), reporter, trained=True)
