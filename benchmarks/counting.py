@@ -20,8 +20,8 @@ from torch import nn
 
 from benchmarks.counters import OURS, Counter, Counts, counters, plain, why_no_neurobench
 
-ROUNDS = {"small": 25, "DVS-sized": 7}
-ROUNDS_OF_MANY = {"small": 9, "DVS-sized": 3}
+ROUNDS = {"small": 75, "DVS-sized": 15}
+ROUNDS_OF_MANY = {"small": 15, "DVS-sized": 5}
 BATCHES = 5
 # what a tool counts, and which of our counts it should be
 SAME = {
