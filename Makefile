@@ -19,7 +19,7 @@ check: $(VENV)/.installed-dev
 	MYPYPATH=.dev $(BIN)/mypy -m spikefold.pipeline -m spikefold.report -p spikefold.commands -p spikefold.stages \
 		-p spikefold.train -p spikefold.export -p spikefold.hardware -p spikefold.energy
 
-bench: $(VENV)/.installed
+bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks
 
 clean:
@@ -28,6 +28,11 @@ clean:
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@
+
+# NeuroBench is timed beside us; it asks for tonic (GPL) and others that its counters do not use
+$(VENV)/.installed-bench: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps neurobench==2.3.0
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

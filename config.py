@@ -225,6 +225,14 @@ class ChipsConfig(_Section):
     )
     judge_clips: int = Field(20, ge=1, description="of them, those given to the vendor's simulator (lava's is slow)")
 
+    @field_validator("names")
+    @classmethod
+    def _once_each(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        twice = sorted({name for name in given if given.count(name) > 1})
+        if twice:
+            raise ValueError(f"named more than once: {', '.join(twice)}")
+        return given
+
 
 class Config(_Section):
     """Everything a run depends on."""

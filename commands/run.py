@@ -158,6 +158,9 @@ def _summary(content: dict[str, Any]) -> Iterator[str]:
         low, high = step["interval"]
         spikes = f"spikes/clip {step['spikes_per_clip']:,.0f}"
         yield f"{step['name']:>10}  accuracy {step['accuracy']:.3f} ({low:.2f} to {high:.2f})  {spikes}"
+        if step["voted"]:
+            voted = step["voted"]
+            yield f"{'':>10}  {voted['accuracy']:.3f} by the vote of {voted['clips']} clips a recording"
     yield from comparisons(content)
 
 

@@ -44,7 +44,7 @@ def test_all_wrong_keys_are_named_at_once() -> None:
      "train.loss='mse'", "data.max_count=70000", "model.keep=1.0",
      "model.channels=8", "model.channels=8,8", "model.channels=[8,0,8]", "model.strides=[2,0,2]",
      "model.strides=[2,-2,2]", "train.gain=inf", "train.lr=nan", "model.threshold=inf", "train.twin=perhaps",
-     "chips.names=speck2f", "data.source=3", "train=3"],
+     "chips.names=speck2f", "chips.names=['speck2f','loihi2','speck2f']", "data.source=3", "train=3"],
 )  # fmt: skip
 def test_values_out_of_range_are_refused_with_their_key(override: str) -> None:
     with pytest.raises(ConfigError, match=override.split("=")[0].replace(".", r"\.")):
@@ -145,7 +145,9 @@ SOME = {
         lambda rows: {"channels": [c for c, _ in rows], "strides": [s for _, s in rows]}
     ),
     "train": st.fixed_dictionaries({"lr": POSITIVE, "gain": POSITIVE, "twin": st.booleans()}),
-    "chips": st.fixed_dictionaries({"names": st.lists(TEXT), "power": st.dictionaries(TEXT, TEXT, max_size=3)}),
+    "chips": st.fixed_dictionaries(
+        {"names": st.lists(TEXT, unique=True), "power": st.dictionaries(TEXT, TEXT, max_size=3)}
+    ),
 }  # fmt: skip
 
 

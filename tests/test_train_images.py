@@ -27,6 +27,7 @@ from spikefold.train.clips import Windows
 from spikefold.train.evaluate import judged
 from spikefold.train.frames import Bins
 from spikefold.train.state import Epoch
+from tests.silent import Silent
 
 CONFIG = Path(__file__).parents[1] / "train" / "configs" / "har_dvs.toml"
 CLASSES, STEPS, EPOCHS = 3, 4, 6
@@ -34,17 +35,6 @@ SETS = (
     f"data.steps={STEPS}", "data.sensor=[16,16]", "data.held=5", "model.channels=[4,6]", "model.strides=[1,2]",
     "train.batch=4", "train.lr=0.02", f"train.epochs={EPOCHS}", "train.device=cpu", "train.validation_share=0.25",
 )  # fmt: skip
-
-
-class _Told:
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
-
-    def progress(self, task: str, done: int, of: int, note: str = "") -> None:
-        """No progress."""
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +53,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def _session(folder: Path, *sets: str) -> Session:
-    return new_session(load_config(CONFIG, (*SETS, *sets)), folder, _Told())
+    return new_session(load_config(CONFIG, (*SETS, *sets)), folder, Silent())
 
 
 def _one_by_one(work: Any, tasks: dict[str, Any], report: Any) -> dict[str, list[Epoch]]:
@@ -89,7 +79,7 @@ def _metrics(run: Path) -> dict[str, Any]:
 
 
 def test_the_papers_configuration_trains_and_says_what_it_judged_on(finished: Path) -> None:
-    found, session = _metrics(finished), open_session(finished, _Told())
+    found, session = _metrics(finished), open_session(finished, Silent())
     assert found["classes"] == ["action_0", "action_1", "action_2"]
     assert found["protocol"] == {
         "name": "validation", "what": "the best epoch on training recordings held out", "held_out": 6
@@ -110,7 +100,7 @@ def test_the_papers_configuration_trains_and_says_what_it_judged_on(finished: Pa
 
 
 def test_later_stages_hold_some_clips_of_images_and_say_how_many(finished: Path) -> None:
-    told = _Told()
+    told = Silent()
     session = open_session(finished, told)
     train, test = session.clips("train"), session.clips("test")
     assert told.lines == ["5 of 18 clips of train images are held", "5 of 6 clips of test images are held"]
@@ -126,7 +116,7 @@ def test_later_stages_hold_some_clips_of_images_and_say_how_many(finished: Path)
 def test_every_stage_goes_on_with_what_is_held(finished: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished, run)
-    session = open_session(run, _Told())
+    session = open_session(run, Silent())
     for name in STAGES[1:]:
         stage(name)(session)
     report = report_stage(session)

@@ -23,6 +23,7 @@ from spikefold.train.clips import Windows
 from spikefold.train.evaluate import judged
 from spikefold.train.events import EVENT_DTYPE, Recording, save_packed
 from spikefold.train.loop import train
+from tests.silent import Silent
 
 SETS = (
     "data.steps=3", "data.dt_us=100", "data.downsample=1", "model.channels=[4]", "model.strides=[2]",
@@ -43,17 +44,6 @@ class Quiet:
 if __name__ == "__main__":
     train_stage(new_session(load_config(None, tuple(sys.argv[2:])), Path(sys.argv[1]), Quiet()))
 """
-
-
-class _Told:
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
-
-    def progress(self, task: str, done: int, of: int, note: str = "") -> None:
-        self.lines.append(f"{task} {done}/{of} {note}")
 
 
 def _recordings(count: int, seed: int) -> list[Recording]:
@@ -110,7 +100,7 @@ def test_what_was_mended_in_the_recordings_is_counted(tmp_path: Path) -> None:
 
 
 def _session(folder: Path, data: str, *more: str) -> Session:
-    return new_session(load_config(None, (*SETS, data, *more)), folder, _Told())
+    return new_session(load_config(None, (*SETS, data, *more)), folder, Silent())
 
 
 def _metrics(folder: Path) -> dict[str, object]:
@@ -191,7 +181,7 @@ def test_the_papers_protocol_and_the_vote_are_written_down(tmp_path: Path, data:
     assert share == best["judged"] > 0.6
     voted = {"accuracy": share, "recordings": 20, "clips": 4, "vote": "majority"}
     assert found["voted"] == {"network": voted}
-    assert isinstance(session.reporter, _Told)
+    assert isinstance(session.reporter, Silent)
     assert "test set" in session.reporter.lines[-1]
 
 

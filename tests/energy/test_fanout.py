@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
 from spikefold.energy.fanout import Connections, dense_padded, fanout
@@ -45,19 +45,8 @@ def test_every_synapse_is_counted_once(kernel, stride, dilation, padding, groups
     try:
         op.output_shape(shape)
     except NetworkError:
-        return  # the kernel does not fit: no layer
+        reject()  # the kernel does not fit: no layer
     assert np.array_equal(fanout(op, shape), _visit(op, shape))
-
-
-def test_the_random_layers_are_not_mostly_refused() -> None:
-    rng = np.random.default_rng(0)
-    fitting = 0
-    for _ in range(200):
-        kernel, stride, dilation = rng.integers(1, 5, 2), rng.integers(1, 4, 2), rng.integers(1, 4, 2)
-        size, padding = rng.integers(1, 10, 2), rng.integers(0, 4, 2)
-        reach = size + 2 * padding - dilation * (kernel - 1) - 1
-        fitting += bool(np.all(reach // stride >= 0))
-    assert fitting > 120
 
 
 @pytest.mark.parametrize(
