@@ -117,9 +117,12 @@ def paper_cost(kind: str, shapes: Mapping[str, tuple[int, int, int]], steps: int
 
 
 def labelled_macs(kind: str, shapes: Mapping[str, tuple[int, int, int]], steps: int) -> dict[str, Any]:
-    """What an attention adds to one clip by the paper's rule and as executed, each with its rule in words."""
+    """What an attention adds to one clip: by the paper's rule, as executed, each with its rule; and in a sentence."""
+    paper, executed = paper_cost(kind, shapes, steps, 1).macs, cost_of(kind, shapes, steps, 1).macs
     return {
         "kind": kind,
-        "paper": {"macs_per_clip": paper_cost(kind, shapes, steps, 1).macs, "rule": _PAPER[kind]},
-        "executed": {"macs_per_clip": cost_of(kind, shapes, steps, 1).macs, "rule": _EXECUTED[kind]},
+        "paper": {"macs_per_clip": paper, "rule": _PAPER[kind]},
+        "executed": {"macs_per_clip": executed, "rule": _EXECUTED[kind]},
+        "what": f"Dynamic {kind} adds {paper:,} MACs a clip by the paper's rule ({_PAPER[kind]}), {executed:,} as "
+        f"executed ({_EXECUTED[kind]}).",
     }

@@ -103,6 +103,8 @@ def markdown(results: dict[str, Any], accuracy: dict[str, float] | None = None) 
          "worst clip", "estimate, uJ / clip"),
         [_summary(name, network, told.get(name)) for name, network in networks.items()],
     )]  # fmt: skip
+    if "attention_macs" in results:
+        parts.append(f"{results['attention_macs']['what']}\n")
     for name, network in networks.items():
         own = {"networks": {name: network}}
         rows = [

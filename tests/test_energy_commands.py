@@ -217,12 +217,15 @@ def test_added_macs_are_shown_by_the_papers_rule_and_as_executed(finished_run: P
     added = found["attention_macs"]
     paper, executed = (added[which]["macs_per_clip"] for which in ("paper", "executed"))
     page = (finished_run / "report.html").read_text(encoding="utf-8")
+    table = (finished_run / "7_energy" / "energy.md").read_text(encoding="utf-8")
     assert added["kind"].startswith("asa")
     assert paper > 0 < executed != paper
     dynamic = {network["budget"]["attention_macs_per_clip"] for network in found["networks"].values()} - {0}
     assert dynamic == {executed}
-    assert f"{paper:,.0f} MACs a clip by the paper's rule" in page
-    assert f"{executed:,.0f} as executed" in page
+    assert f"{paper:,} MACs a clip by the paper's rule" in table
+    assert f"{executed:,} as executed" in table
+    assert f"{paper:,} MACs a clip by the paper&#39;s rule" in page
+    assert f"{executed:,} as executed" in page
 
 
 def test_a_run_differs_from_itself_in_nothing(run: Path, finished_run: Path) -> None:

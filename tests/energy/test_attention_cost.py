@@ -26,8 +26,10 @@ KINDS = ("none", "sa", "tcsa", "asa1", "asa2")
 )  # fmt: skip
 def test_arch_a_by_both_rules(kind: str, paper: int, executed: int) -> None:
     found = labelled_macs(kind, SHAPES, STEPS)
-    assert (found["kind"], set(found)) == (kind, {"kind", "paper", "executed"})
+    assert (found["kind"], set(found)) == (kind, {"kind", "paper", "executed", "what"})
     assert (found["paper"]["macs_per_clip"], found["executed"]["macs_per_clip"]) == (paper, executed)
+    assert f" {paper:,} MACs" in found["what"]
+    assert f" {executed:,} as executed" in found["what"]
     assert paper_cost(kind, SHAPES, STEPS, 1).macs == paper
     assert cost_of(kind, SHAPES, STEPS, 1).macs == executed
     assert (found["paper"]["rule"] == found["executed"]["rule"]) == (kind == "none")
