@@ -170,7 +170,8 @@ def test_steps_in_a_loop_and_steps_at_once_give_the_same_counts() -> None:
 
 
 def test_a_network_of_sinabs() -> None:
-    sinabs = pytest.importorskip("sinabs.layers")
+    import sinabs.layers as sinabs
+
     network = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1, bias=False), sinabs.IAFSqueeze(batch_size=2),
                             sinabs.SumPool2d(2), nn.Flatten(), nn.Linear(36, 5, bias=False),
                             sinabs.IAFSqueeze(batch_size=2))  # fmt: skip
@@ -190,7 +191,7 @@ def test_a_network_of_sinabs() -> None:
 
 
 def test_a_network_of_snntorch() -> None:
-    snn = pytest.importorskip("snntorch", reason="snntorch is not installed")
+    import snntorch as snn
 
     class Net(nn.Module):
         def __init__(self) -> None:
@@ -221,7 +222,8 @@ def test_a_network_of_snntorch() -> None:
 
 
 def test_a_network_of_norse() -> None:
-    norse = pytest.importorskip("norse.torch", reason="norse is not installed")
+    import norse.torch as norse
+
     network = norse.SequentialState(nn.Conv2d(2, 4, 3, padding=1), norse.LIFCell(), nn.Flatten(), nn.Linear(144, 5))
     nn.init.uniform_(network[0].weight, 0, 20)
 
