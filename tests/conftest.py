@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import Phase, settings
 
 # a shared machine may stall any example; time is measured in benchmarks, never asserted in a test
@@ -26,6 +27,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         group = "run" if item.path.name in _SHARES_A_RUN else item.path.name
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """The weights that a test lets PyTorch draw depend on no other test of its process."""
+    torch.manual_seed(0)
 
 
 Program = Callable[..., "subprocess.CompletedProcess[str]"]

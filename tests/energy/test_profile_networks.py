@@ -101,7 +101,7 @@ def test_an_sew_resnet_18_of_spikes_alone_agrees_with_spikingjellys_counter(sew_
 def test_a_spiking_transformer_block() -> None:
     from spikingjelly.activation_based.model.spikformer import SpikformerBlock
 
-    network, x = _lively(SpikformerBlock(16, 2)), _spikes(2, 2, 16, 3, 3, rate=0.5)
+    network, x = _lively(SpikformerBlock(16, 2)), _spikes(4, 2, 16, 3, 3, rate=0.5)
     found = spikefold.energy.profile(network, x)
     assert found.unpriced == ()
     assert found.uncalled == ()
@@ -111,7 +111,7 @@ def test_a_spiking_transformer_block() -> None:
     network.attn.qkv_lif.register_forward_hook(lambda _, __, out: seen.update(qkv=out))
     network(x)
     functional.reset_net(network)
-    q, k, v = seen["qkv"].reshape(2, 2, 3, 2, 8, 9).unbind(2)  # T, N, parts, heads, channels, tokens
+    q, k, v = seen["qkv"].reshape(4, 2, 3, 2, 8, 9).unbind(2)  # T, N, parts, heads, channels, tokens
     expected = (v.unsqueeze(-2) * k.unsqueeze(-3)).sum()  # pairs of v and k, all tokens
     assert found["attn.matmul 8x9x8"].pairs == int(expected) > 0
     scores = v @ k.transpose(-2, -1)
@@ -120,7 +120,7 @@ def test_a_spiking_transformer_block() -> None:
     assert product.pairs == int(pairs) > 0
     assert product.events == int((scores.unsqueeze(-1) * q.unsqueeze(-3)).sum()) > product.pairs
     assert product.input_kind == "graded"
-    assert found["attn.mul"].multiplies == 2 * 2 * 16 * 9
+    assert found["attn.mul"].multiplies == 4 * 2 * 16 * 9
 
 
 @pytest.mark.parametrize(
