@@ -214,7 +214,10 @@ class Counts:
 
     @property
     def nasfr(self) -> float:
-        """Network average spike firing rate: all spikes over all neuron-steps (Definition 3 of the paper)."""
+        """Network average spike firing rate: all spikes over all neuron-steps (Definition 3 of the paper).
+
+        Neurons that stand for a max pool are among them, as they are on a chip; the trained network has none there.
+        """
         return self.total("spikes") / (self.total("neurons") * self.clips * self.steps)
 
     @property
