@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from spikefold import __version__
+from spikefold.energy.chip_markdown import NOMINAL, by_reason
 from spikefold.energy.clips import FILE, load_clips
 from spikefold.energy.outputs import read_energy
 from spikefold.energy.report import energy_bars, uncertainty_section
@@ -168,7 +169,9 @@ def render(session: Session, report: dict[str, Any]) -> str:
     }
     environment = Environment(undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(r=report, pictures=pictures, chips=list(session.config.chips.names))
+    return template.render(
+        r=report, pictures=pictures, chips=list(session.config.chips.names), by_reason=by_reason, nominal=NOMINAL
+    )
 
 
 def _clearest(trace: Trace, classes: int, labels: Any) -> int:

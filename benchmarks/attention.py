@@ -79,7 +79,7 @@ def _table(vanilla: list[dict[str, Any]], asa: list[dict[str, Any]]) -> None:
     print(f"{len(asa)} seeds, a clip, {asa[0]['energy']['profile']['name']}, rule {asa[0]['config']['energy_rule']}")
     print(f"| network | {' | '.join(_COLUMNS)} |")
     print("|---" * (len(_COLUMNS) + 1) + "|")
-    for name in ("float", "folded", "speck2f", "loihi2"):
+    for name in ("float", "folded", "speck2f", "speck2f.events", "loihi2"):
         values = [
             {key: [read(_network(report, name)) for report in reports] for key, (read, _) in _COLUMNS.items()}
             for reports in (vanilla, asa)

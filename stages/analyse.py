@@ -29,7 +29,7 @@ SCHEMA_VERSION = 1
 _TEMPLATE = Path(__file__).parents[1] / "analysis.html.jinja"
 
 
-def analyse_stage(session: Session, rules: Rules | None = None, batch: int = 4) -> dict[str, Any]:
+def analyse_stage(session: Session, rules: Rules | None = None, batch: int | None = None) -> dict[str, Any]:
     """Write the counts of each network, ``analysis.json`` and a page that needs nothing else; return the values.
 
     Args:

@@ -22,6 +22,7 @@ from spikefold.train.checkpoint import load
 from spikefold.train.clips import Windows
 from spikefold.train.evaluate import judged
 from spikefold.train.events import EVENT_DTYPE, Recording, save_packed
+from tests.silent import Silent
 
 SIDE, CLASSES, STEPS, EACH, TEST = 32, 3, 4, 3, 9
 SETS = (
@@ -34,16 +35,6 @@ LAYERS = [
     "block2a.main.sn1", "block2a.main.sn2", "block2a.shortcut.sn", "block2b.main.sn1", "block2b.main.sn2", "out",
 ]  # fmt: skip
 GATES = [f"block{stage}{block}.main.asa{number}" for stage in "12" for block in "ab" for number in "12"]
-
-
-class Told:
-    """What a stage told people."""
-
-    def line(self, text: str) -> None:
-        pass
-
-    def progress(self, task: str, done: int, of: int, note: str = "") -> None:
-        pass
 
 
 def _recordings(count: int, seed: int) -> list[Recording]:
@@ -129,7 +120,7 @@ def test_every_rung_has_every_layer_and_folding_changes_next_to_nothing(run: Pat
 
 
 def test_the_clocked_engine_adds_residual_spikes_as_the_reference_does(run: Path) -> None:
-    frames = open_session(run, Told()).clips("test").first(3).frames
+    frames = open_session(run, Silent()).clips("test").first(3).frames
     network = load_network(run / "2_fold" / "folded")
     fast, plain = clocked.run(network, frames).layers, reference.run(network, frames).layers
     assert list(fast) == list(plain) == LAYERS
@@ -139,7 +130,7 @@ def test_the_clocked_engine_adds_residual_spikes_as_the_reference_does(run: Path
 
 
 def test_rungs_on_frames_are_judged_by_the_vote_of_all_clips(run: Path, report: dict[str, Any]) -> None:
-    session = open_session(run, Told())
+    session = open_session(run, Silent())
     windows = Windows(session.dataset.test, session.binning, EACH)
     trained = load(run / TRAIN / NETWORK).model
     found = {rung["name"]: rung["voted"] for rung in report["ladder"]}
@@ -161,7 +152,7 @@ def test_rungs_on_frames_are_judged_by_the_vote_of_all_clips(run: Path, report: 
 def test_exchange_files_add_what_a_block_adds(run: Path, report: dict[str, Any]) -> None:
     assert {"model.nir", "model.onnx"} <= set(report["artefacts"])
     folded = load_network(run / "2_fold" / "folded")
-    frames = open_session(run, Told()).clips("test").first(2).frames
+    frames = open_session(run, Silent()).clips("test").first(2).frames
     expected = clocked.run(folded, frames).layers
     again = read_nir(run / "4_export" / "model.nir")
     assert {la.name: set(la.inputs) for la in again if isinstance(la.op, Conv2d)} == {

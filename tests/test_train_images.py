@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +26,7 @@ from spikefold.train.clips import Windows
 from spikefold.train.evaluate import judged
 from spikefold.train.frames import Bins
 from spikefold.train.state import Epoch
+from tests.killing import killed_at
 from tests.silent import Silent
 
 CONFIG = Path(__file__).parents[1] / "train" / "configs" / "har_dvs.toml"
@@ -137,13 +137,7 @@ def test_the_command_killed_and_taken_up_trains_the_same_bit_for_bit(
     run = tmp_path / "run"
     sets = [part for key in (*SETS, data, "train.twin=false") for part in ("--set", key)]
     command = [sys.executable, "-m", "spikefold.pipeline", "train", "--config", str(CONFIG), *sets, "--out", str(run)]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith(f"train network: 2/{EPOCHS}"):
-                break
-        process.send_signal(signal.SIGKILL)
-        process.wait(60)
+    killed_at(f"train network: 2/{EPOCHS}", command, tmp_path)
     assert (run / STATES).is_dir()
     assert not (run / "1_train").exists()
     again = subprocess.run(

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +22,7 @@ from spikefold.train.clips import Windows
 from spikefold.train.evaluate import judged
 from spikefold.train.events import EVENT_DTYPE, Recording, save_packed
 from spikefold.train.loop import train
+from tests.killing import killed_at
 from tests.silent import Silent
 
 SETS = (
@@ -118,13 +118,7 @@ def test_killed_it_is_taken_up_by_the_same_command_bit_for_bit(tmp_path: Path, d
     sets = [part for key in (*SETS, data, *more) for part in ("--set", key)]
     run = tmp_path / "run"
     command = [sys.executable, "-m", "spikefold.pipeline", "train", *sets, "--out", str(run)]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith(f"train network: 3/{EPOCHS}"):
-                break
-        process.send_signal(signal.SIGKILL)
-        process.wait(60)
+    killed_at(f"train network: 3/{EPOCHS}", command, tmp_path)
     assert not (run / "1_train").exists()
     assert {path.suffix for path in (run / STATES).iterdir()} == {".safetensors", ".toml"}
     assert unfinished(run).train.epochs == EPOCHS

@@ -19,6 +19,7 @@ from torch import nn
 
 from spikefold.errors import SpikefoldError
 from spikefold.train.background import foreground, seen_through
+from spikefold.train.evaluate import batches
 from spikefold.train.features import Background, Rules
 from spikefold.train.firing_rates import FiringRates, LayerFiring
 from spikefold.train.models import SpikingNet, channels_last
@@ -26,6 +27,7 @@ from spikefold.train.potentials import LayerPotentials, binned, fire
 from spikefold.train.sew import SewBlock
 
 Progress = Callable[[int, int], None]
+_AT_ONCE = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +65,7 @@ class Analysis:
 
 @torch.no_grad()
 def analyse(
-    model: SpikingNet, frames: np.ndarray, rules: Rules | None = None, batch: int = 4,
+    model: SpikingNet, frames: np.ndarray, rules: Rules | None = None, batch: int | None = None,
     progress: Progress = lambda done, of: None,
 ) -> Analysis:  # fmt: skip
     """Run a network over clips ``(T, N, C, H, W)``, each from zero state, in evaluation mode.
@@ -72,28 +74,29 @@ def analyse(
         model: the network; it is left without state.
         frames: event counts.
         rules: what counts as background; ours if None.
-        batch: clips run at once, a matter of memory alone but where ASA ranks over a batch: measured, 0.33 GB a clip
-            of the paper's network A.
+        batch: clips run at once, a matter of memory alone (measured, 0.33 GB a clip of the paper's network A), but
+            which a network whose clips share their masks must be given.
         progress: told of clips done.
 
     Raises:
-        SpikefoldError: no clip.
+        SpikefoldError: no clip; or see `batches`.
         DataError: a potential that is no finite number.
     """
     rules = rules or Rules()
     clips = frames.shape[1]
-    if not clips or batch < 1:
+    if not clips or (batch is not None and batch < 1):
         raise SpikefoldError(f"{clips} clips in batches of {batch} are nothing to analyse")
+    parts = batches(model, clips, batch, usual=_AT_ONCE)
     model.eval()
     functional.reset_net(model)
     sums: dict[str, _Sums] = {}
-    for start in range(0, clips, batch):
-        x = torch.from_numpy(frames[:, start : start + batch].astype(np.float32))
+    for part in parts:
+        x = torch.from_numpy(frames[:, part].astype(np.float32))
         x = x.to(next(model.parameters()).device)
         pixels = foreground(x, rules.background)
         # channels last, as the model itself computes: sums in another order round otherwise
         _through(model.layers, "", channels_last(x), pixels, sums)
-        progress(min(start + batch, clips), clips)
+        progress(min(part.stop, clips), clips)
     functional.reset_net(model)
     return Analysis({name: total.result(clips) for name, total in sums.items()}, rules)
 

@@ -40,8 +40,8 @@ def shares_masks(model: SpikingNet) -> bool:
     return any(isinstance(m, ASA) and m.mode == "batch" and m.static_gate is None for m in model.modules())
 
 
-def batches(model: SpikingNet, clips: int, batch: int | None) -> list[slice]:
-    """How many clips are cut into batches to be run one after the other; without a number as it is fast.
+def batches(model: SpikingNet, clips: int, batch: int | None, usual: int = _BATCH) -> list[slice]:
+    """How many clips are cut into batches to be run one after the other; without a number as is ``usual``.
 
     Raises:
         SpikefoldError: no number, but the result depends on it.
@@ -49,7 +49,7 @@ def batches(model: SpikingNet, clips: int, batch: int | None) -> list[slice]:
     if batch is None and shares_masks(model):
         raise SpikefoldError("the clips of a batch share their masks, so their number must be given",
                              where="model.asa_mode", hint="`clips_at_once` has it from a configuration")  # fmt: skip
-    each = batch or _BATCH
+    each = batch or usual
     return [slice(start, start + each) for start in range(0, clips, each)]
 
 

@@ -27,6 +27,7 @@ from spikingjelly.activation_based import functional
 
 from spikefold.errors import SpikefoldError
 from spikefold.train.attention import Attention
+from spikefold.train.evaluate import batches
 from spikefold.train.models import SpikingNet
 
 FORMS = ("mask", "channel", "rank1", "neuron")
@@ -88,8 +89,13 @@ def _form(mean_map: np.ndarray, name: str) -> np.ndarray:
 
 
 @torch.no_grad()
-def calibrate(model: SpikingNet, frames: np.ndarray, batch: int = 50) -> dict[str, GateStatistics]:
-    """Statistics of every attention layer over calibration clips ``(T, N, C, H, W)``, by module name."""
+def calibrate(model: SpikingNet, frames: np.ndarray, batch: int | None = None) -> dict[str, GateStatistics]:
+    """Statistics of every attention layer over calibration clips ``(T, N, C, H, W)``, by module name.
+
+    Raises:
+        SpikefoldError: see `batches`.
+    """
+    parts = batches(model, frames.shape[1], batch)
     layers = attention_layers(model)
     sums = {name: _Sums() for name in layers}
     handles = [module.register_forward_hook(sums[name].add) for name, module in layers.items()]
@@ -97,9 +103,9 @@ def calibrate(model: SpikingNet, frames: np.ndarray, batch: int = 50) -> dict[st
         module.keep_gate = True
     try:
         model.eval()
-        for start in range(0, frames.shape[1], batch):
+        for part in parts:
             functional.reset_net(model)
-            model(torch.from_numpy(frames[:, start : start + batch].astype(np.float32)))
+            model(torch.from_numpy(frames[:, part].astype(np.float32)))
     finally:
         for handle in handles:
             handle.remove()

@@ -15,24 +15,27 @@ import torch
 from spikingjelly.activation_based import base, functional
 
 from spikefold.hardware.trace import LayerTrace, Trace, concatenate
+from spikefold.train.evaluate import batches
 from spikefold.train.models import SpikingNet
 
 RUNNER = "pytorch float"
 
 
 @torch.no_grad()
-def trace_model(model: SpikingNet, frames: np.ndarray, batch: int = 50, also: Collection[str] = ()) -> Trace:
+def trace_model(model: SpikingNet, frames: np.ndarray, batch: int | None = None, also: Collection[str] = ()) -> Trace:
     """Spikes of every layer over clips ``(T, N, C, H, W)``, each from zero state; a dense layer is ``(K, 1, 1)``.
 
     Args:
         model: the network; it is left without state.
         frames: event counts.
-        batch: clips run at once.
+        batch: clips run at once, which a network whose clips share their masks must be given.
         also: modules that are no neurons, and whose output is spikes all the same.
+
+    Raises:
+        SpikefoldError: see `batches`.
     """
     model.eval()
-    chunks = range(0, frames.shape[1], batch)
-    return concatenate([_batch(model, frames[:, i : i + batch], also) for i in chunks])
+    return concatenate([_batch(model, frames[:, part], also) for part in batches(model, frames.shape[1], batch)])
 
 
 def _batch(model: SpikingNet, frames: np.ndarray, also: Collection[str]) -> Trace:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from spikefold.export.nir import file as nir_file
@@ -23,3 +24,9 @@ def in_this_process(request: pytest.FixtureRequest, monkeypatch: Any) -> None:
         monkeypatch.setattr(
             nir_file, "_read_tree", lambda path: nir_file.decoded(*nir_hdf5.read_tree(str(path), "node"))
         )
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """The same numbers for each test, whichever ran before."""
+    return np.random.default_rng(5)

@@ -35,15 +35,14 @@ from tests.export.nir_cases import (
 )
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
-RNG = np.random.default_rng(5)
 
 
 # ---- neurons ----------------------------------------------------------------------------------------------------
 
 
-def test_input_scaling_is_folded_into_the_threshold(tmp_path: Path) -> None:
+def test_input_scaling_is_folded_into_the_threshold(tmp_path: Path, rng: np.random.Generator) -> None:
     """The file's own equation with r dt/tau = 1/4 against the network, spike for spike."""
-    weight = RNG.integers(-8, 64, (5, 4)) / 16
+    weight = rng.integers(-8, 64, (5, 4)) / 16
     path = chain_file(tmp_path / "n.nir", 4, nir.Linear(weight), lif_node(5, tau=8.0, r=2.0, theta=0.75), out=5)
     network = read(path, NirOptions(v_min=-0.25))
     neuron = network["n1"].op
@@ -122,9 +121,9 @@ def test_a_current_that_forgets_within_a_step_is_a_leaky_neuron(tmp_path: Path) 
 @pytest.mark.parametrize("kernel", [(3, 3), (2, 4), (4, 1), (5, 2)])
 @pytest.mark.parametrize("dilation", [1, (2, 3), (3, 1)])
 @pytest.mark.parametrize("padding", ["same", "valid", 1, (2, 0)])
-def test_convolutions_are_those_of_torch(kernel: Any, dilation: Any, padding: Any) -> None:
+def test_convolutions_are_those_of_torch(kernel: Any, dilation: Any, padding: Any, rng: np.random.Generator) -> None:
     conv = conv_node((4, 1, *kernel), (14, 13), padding=padding, dilation=dilation, groups=2, bias=np.arange(4.0))
-    theirs = torch.from_numpy(RNG.normal(size=(3, 2, 14, 13)))
+    theirs = torch.from_numpy(rng.normal(size=(3, 2, 14, 13)))
     weight, bias = torch.from_numpy(conv.weight), torch.from_numpy(conv.bias)
     expected = nn.functional.conv2d(theirs, weight, bias, 1, padding, dilation, 2).numpy()
     fields = {key: value if isinstance(value, str) else np.array(value) for key, value in conv.to_dict().items()}

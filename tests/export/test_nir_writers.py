@@ -36,7 +36,6 @@ from tests.export.nir_cases import (
 )
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
-RNG = np.random.default_rng(5)
 
 
 # ---- our own files ----------------------------------------------------------------------------------------------
@@ -54,11 +53,11 @@ def test_a_network_that_we_wrote_comes_back_as_it_was(tmp_path: Path) -> None:
         same_spikes(reference.run(back, frames).layers[name].raster, layer.raster)
 
 
-def test_a_branch_and_a_sum_come_back_as_they_were(tmp_path: Path) -> None:
-    conv, ge = Conv2d(RNG.normal(0.2, 0.5, (2, 2, 1, 1))), Neuron(np.array(1.0))
+def test_a_branch_and_a_sum_come_back_as_they_were(tmp_path: Path, rng: np.random.Generator) -> None:
+    conv, ge = Conv2d(rng.normal(0.2, 0.5, (2, 2, 1, 1))), Neuron(np.array(1.0))
     layers = (
         Layer("a", conv, ("input",)), Layer("na", ge, ("a",)), Layer("b", conv, ("input",)),
-        Layer("nb", ge, ("a", "b")), Layer("d", Dense(RNG.normal(0.3, 0.5, (2, 12))), ("na", "nb")), Layer("o", ge),
+        Layer("nb", ge, ("a", "b")), Layer("d", Dense(rng.normal(0.3, 0.5, (2, 12))), ("na", "nb")), Layer("o", ge),
     )  # fmt: skip
     network = Network(InputSpec((2, 2, 3), 1000, 5), layers, 2)
     to_nir.write(network, tmp_path / "net.nir")
@@ -70,10 +69,10 @@ def test_a_branch_and_a_sum_come_back_as_they_were(tmp_path: Path) -> None:
         same_spikes(theirs[name].raster, ours[name].raster)
 
 
-def test_the_order_of_the_file_means_nothing(tmp_path: Path) -> None:
+def test_the_order_of_the_file_means_nothing(tmp_path: Path, rng: np.random.Generator) -> None:
     first, last = ends((2,), (2,))
     names = [f"l{i}" for i in range(12)]
-    made = {name: nir.Linear(RNG.normal(size=(2, 2))) if i % 2 == 0 else if_node(2) for i, name in enumerate(names)}
+    made = {name: nir.Linear(rng.normal(size=(2, 2))) if i % 2 == 0 else if_node(2) for i, name in enumerate(names)}
     edges = list(pairwise(["in", *names, "out"]))
     one = graph_file(tmp_path / "a.nir", {"in": first, **made, "out": last}, edges)
     shuffled = dict(sorted({"in": first, **made, "out": last}.items(), reverse=True))
@@ -81,7 +80,7 @@ def test_the_order_of_the_file_means_nothing(tmp_path: Path) -> None:
     assert [layer.name for layer in read(one)] == names
     assert identity(read(one)) == identity(read(two))
     # where nothing else decides, names do, "10" after "9"
-    branches = {f"b{i}": nir.Linear(RNG.normal(size=(2, 2))) for i in (10, 9, 100)}
+    branches = {f"b{i}": nir.Linear(rng.normal(size=(2, 2))) for i in (10, 9, 100)}
     edges = [("in", "b9"), ("in", "b10"), ("in", "b100"), ("b9", "o"), ("b100", "o"), ("b10", "o"), ("o", "out")]
     path = graph_file(tmp_path / "c.nir", {"in": first, **branches, "o": if_node(2), "out": last}, edges)
     assert [layer.name for layer in read(path)] == ["b9", "b10", "b100", "o"]
@@ -118,10 +117,10 @@ def test_a_leaky_network_of_sinabs_fires_its_spikes(tmp_path: Path) -> None:
         same_spikes(ours.raster, theirs)
 
 
-def test_a_bounded_state_of_sinabs_is_an_option(tmp_path: Path) -> None:
+def test_a_bounded_state_of_sinabs_is_an_option(tmp_path: Path, rng: np.random.Generator) -> None:
     """``from_model`` bounds states at -1; the file does not say so, and without it the spikes are others."""
     model = nn.Sequential(nn.Linear(6, 8, bias=False), sl.IAFSqueeze(batch_size=1, min_v_mem=-1.0))
-    model[0].weight.data = torch.from_numpy(RNG.integers(-32, 36, (8, 6)) / 32).float()
+    model[0].weight.data = torch.from_numpy(rng.integers(-32, 36, (8, 6)) / 32).float()
     frames = frames_of((6, 1, 1), steps=40, clips=1)
     with torch.no_grad():
         model(torch.zeros(1, 6))
@@ -172,8 +171,10 @@ def _snntorch(path: Path, beta: float, weight: np.ndarray) -> Path:
 
 
 @pytest.mark.parametrize("delay", [True, False])
-def test_a_network_of_snntorch_that_resets_to_zero_fires_its_spikes(tmp_path: Path, delay: bool) -> None:
-    weight = RNG.integers(-24, 56, (5, 18)) / 64
+def test_a_network_of_snntorch_that_resets_to_zero_fires_its_spikes(
+    tmp_path: Path, delay: bool, rng: np.random.Generator
+) -> None:
+    weight = rng.integers(-24, 56, (5, 18)) / 64
     path = _snntorch(tmp_path / "net.nir", 0.5, weight)
     network = read(path, NirOptions(convention="snntorch", reset="zero", reset_delay=delay))
     neuron = network["2"].op
@@ -193,8 +194,8 @@ def test_a_state_at_the_threshold_does_not_fire_in_snntorch(tmp_path: Path) -> N
         assert reference.run(network, frames).spikes == spikes
 
 
-def test_subtraction_one_step_late_without_a_leak_is_ours(tmp_path: Path) -> None:
-    weight = RNG.integers(-24, 56, (5, 18)) / 64
+def test_subtraction_one_step_late_without_a_leak_is_ours(tmp_path: Path, rng: np.random.Generator) -> None:
+    weight = rng.integers(-24, 56, (5, 18)) / 64
     network = read(_snntorch(tmp_path / "net.nir", 1.0, weight), NirOptions(convention="snntorch"))
     neuron = network["2"].op
     assert isinstance(neuron, Neuron)
@@ -205,9 +206,11 @@ def test_subtraction_one_step_late_without_a_leak_is_ours(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("beta", "delay"), [(0.5, True), (0.5, False), (1.0, False)])
-def test_subtraction_that_no_neuron_here_does_is_refused(tmp_path: Path, beta: float, delay: bool) -> None:
+def test_subtraction_that_no_neuron_here_does_is_refused(
+    tmp_path: Path, beta: float, delay: bool, rng: np.random.Generator
+) -> None:
     """And rightly: what we would run in its place fires other spikes."""
-    weight = RNG.integers(-64, 80, (5, 18)) / 64
+    weight = rng.integers(-64, 80, (5, 18)) / 64
     path = _snntorch(tmp_path / "net.nir", beta, weight)
     found = issues_of(path, convention="snntorch", reset_delay=delay)
     assert list(found) == ["2 (LIF): snnTorch's reset"]

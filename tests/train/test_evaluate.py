@@ -15,13 +15,15 @@ from hypothesis.extra import numpy as arrays
 from spikefold.config import Config, DataConfig, ModelConfig, TrainConfig
 from spikefold.errors import SpikefoldError
 from spikefold.train import evaluate
+from spikefold.train.analysis import analyse
 from spikefold.train.clips import Windows
 from spikefold.train.evaluate import class_logits, clips_at_once, judged, told_right
 from spikefold.train.events import EVENT_DTYPE, Recording
 from spikefold.train.frames import Binning
-from spikefold.train.gates import attention_layers, static
+from spikefold.train.gates import attention_layers, calibrate, static
 from spikefold.train.models import SpikingNet
 from spikefold.train.parallel import Ranks
+from spikefold.train.tracing import trace_model
 from tests.train.training_cases import CONFIG, halves
 
 COUNTS = st.tuples(st.integers(1, 5), st.integers(1, 7), st.integers(2, 4)).flatmap(
@@ -94,6 +96,8 @@ BY_BATCH: dict[str, Asked] = {
     "evaluate": lambda model, batch: evaluate.evaluate(model, halves(23, seed=1).frames, batch),
     "class_logits": lambda model, batch: class_logits(model, halves(23, seed=1).frames, CONFIG.train, batch),
     "judged": lambda model, batch: judged(model, _windows(), "rates", batch=batch),
+    "trace_model": lambda model, batch: trace_model(model, halves(23, seed=1).frames, batch),
+    "analyse": lambda model, batch: analyse(model, halves(23, seed=1).frames, batch=batch),
 }
 
 
@@ -106,6 +110,13 @@ def test_where_a_batch_shares_its_masks_the_batch_must_be_named(name: str) -> No
     with static(model, {layer: np.full(m.channels, 0.5) for layer, m in attention_layers(model).items()}):
         BY_BATCH[name](model, None)
     BY_BATCH[name](_model(asa_mode="batch", attention="sa"), None)
+
+
+def test_gates_that_a_batch_shares_are_calibrated_in_batches_that_are_named() -> None:
+    model, frames = _model(asa_mode="batch"), halves(23, seed=1).frames
+    with pytest.raises(SpikefoldError, match="share their masks"):
+        calibrate(model, frames)
+    assert set(calibrate(model, frames, 6)) == set(attention_layers(model))
 
 
 def test_the_masks_are_those_of_the_batch_that_is_named() -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -16,17 +18,22 @@ from spikefold.train.models import SpikingNet
 from spikefold.train.static_forms import Candidate, Measured, choose, factors, measure, refuse_poor
 
 
-@pytest.fixture(scope="module")
-def model() -> SpikingNet:
+def _net(sharpness: float, **options: Any) -> SpikingNet:
+    """Two convolutions and the output, lively, with gates that are far from constant."""
     torch.manual_seed(1)
-    net = SpikingNet(ModelConfig(channels=(4, 6), strides=(1, 2), voters=2), (2, 10, 8), 5, 3)
+    net = SpikingNet(ModelConfig(channels=(4, 6), strides=(1, 2), voters=2, **options), (2, 10, 8), 5, 3)
     for name, module in net.layers.named_children():
         if name.startswith("bn"):
             module.bias.data += 0.7
         if name.startswith("asa"):
-            module.important.weight.data *= 4
+            module.important.weight.data *= sharpness
     net.layers.fc.weight.data = 0.4 * torch.randn_like(net.layers.fc.weight)
     return net.eval()
+
+
+@pytest.fixture(scope="module")
+def model() -> SpikingNet:
+    return _net(4)
 
 
 @pytest.fixture(scope="module")
@@ -91,16 +98,9 @@ def test_a_poor_form_is_refused_with_the_loss_of_each_layer(
 
 
 def test_clips_that_share_masks_are_measured_in_the_batches_of_every_evaluation() -> None:
-    torch.manual_seed(1)
-    net = SpikingNet(ModelConfig(channels=(4, 6), strides=(1, 2), voters=2, asa_mode="batch"), (2, 10, 8), 5, 3)
-    for name, module in net.layers.named_children():
-        if name.startswith("bn"):
-            module.bias.data += 0.7
-        if name.startswith("asa"):
-            module.important.weight.data *= 9
-    net.layers.fc.weight.data = 0.4 * torch.randn_like(net.layers.fc.weight)
+    net = _net(9, asa_mode="batch")
     frames = np.random.default_rng(0).poisson(0.8, (5, 12, 2, 10, 8)).astype(np.uint16)
-    two, all_at_once = (evaluate(net.eval(), frames, batch) for batch in (2, 12))
+    two, all_at_once = (evaluate(net, frames, batch) for batch in (2, 12))
     assert (two != all_at_once).any()
     assert two.sum() > 40
     clips = ClipSet(frames, two.argmax(1))
