@@ -244,7 +244,7 @@ class Config(_Section):
     gates: GatesConfig = GatesConfig()
     adapt: AdaptConfig = AdaptConfig()
     chips: ChipsConfig = ChipsConfig()
-    energy_profile: str = Field("horowitz45-fp32", description="technology profile of energy/profiles, or FILE.toml")
+    energy_profile: str = Field("horowitz45-fp32", description="technology profile by name, or FILE.toml")
     energy_rule: Literal["mixed", "chip", "paper", "rate-flops", "ann", "qnn"] = Field(
         "mixed", description="what is booked as an operation; the report shows all of them"
     )

@@ -12,13 +12,13 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from spikefold import __version__
-from spikefold.energy.chip_markdown import NOMINAL, by_reason
-from spikefold.energy.clips import FILE, load_clips
+from spikefold.energy.chip.markdown import NOMINAL, by_reason
 from spikefold.energy.outputs import read_energy
 from spikefold.energy.report import energy_bars, uncertainty_section
+from spikefold.energy.statistics.clips import FILE, load_clips
 from spikefold.hardware.report import input_and_layers, output_rasters, spikes_per_layer
-from spikefold.hardware.samna_probe import samna_status, why_not
-from spikefold.hardware.trace import Trace, load_trace
+from spikefold.hardware.simulators.trace import Trace, load_trace
+from spikefold.hardware.speck.board.samna_probe import samna_status, why_not
 from spikefold.session import (
     ADAPT,
     BOARD,

@@ -24,9 +24,9 @@ from spikefold.errors import ConfigError, DataError
 from spikefold.files import replacing
 
 if TYPE_CHECKING:  # the command line must start without loading NumPy and PyTorch
-    from spikefold.train.clips import ClipSet
-    from spikefold.train.datasets import Samples
-    from spikefold.train.frames import Binning
+    from spikefold.train.data.clips import ClipSet
+    from spikefold.train.data.datasets import Samples
+    from spikefold.train.data.frames import Binning
 
 CONFIG = "config.toml"
 NETWORK, TWIN = "network", "vanilla"
@@ -78,7 +78,7 @@ class Session:
     @cached_property
     def dataset(self) -> Samples:
         """The recordings, or the names of the images, that the configuration names."""
-        from spikefold.train.datasets import load_samples
+        from spikefold.train.data.datasets import load_samples
 
         return load_samples(self.config.data, self.config.seed, self.reporter.progress)
 
@@ -89,7 +89,7 @@ class Session:
             from spikefold.train.checkpoint import load
 
             return load(self.path(TRAIN) / NETWORK).binning
-        from spikefold.train.datasets import binning_for
+        from spikefold.train.data.datasets import binning_for
 
         return binning_for(self.dataset, self.config.data)
 
@@ -101,9 +101,9 @@ class Session:
     def clips(self, split: str) -> ClipSet:
         """Frames and labels of ``train`` or ``test``; of images as many as ``data.held`` says."""
         if split not in self._clips:
-            from spikefold.train.clips import ClipSet
-            from spikefold.train.frames import Bins, to_frames
-            from spikefold.train.image_clips import ImageClips
+            from spikefold.train.data.clips import ClipSet
+            from spikefold.train.data.frames import Bins, to_frames
+            from spikefold.train.data.image_clips import ImageClips
 
             samples = getattr(self.dataset, split)
             if self.binning.bins is Bins.IMAGES:

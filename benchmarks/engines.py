@@ -13,13 +13,15 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from spikefold.export import speck_runner, to_speck
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import Conv2d, Dense
 from spikefold.export.passes.quantise import quantise
-from spikefold.hardware import clocked, lava_client, reference
+from spikefold.hardware.loihi.lava import client as lava_client
 from spikefold.hardware.registry import CHIPS
+from spikefold.hardware.simulators import clocked, reference
+from spikefold.hardware.speck import sinabs as to_speck
+from spikefold.hardware.speck import sinabs_runner as speck_runner
 
 STEPS, RUNS = 20, 5
 

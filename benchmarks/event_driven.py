@@ -19,14 +19,14 @@ from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Neuron, Reset
 from spikefold.export.ops import Conv2d
 from spikefold.export.passes.quantise import quantise
-from spikefold.hardware.dvs_layer import DvsLayer
-from spikefold.hardware.event_driven import EventRun, simulate, simulate_events
 from spikefold.hardware.registry import CHIPS
-from spikefold.hardware.speck_cores import CoreLayer, core_layers
-from spikefold.train.architectures import architecture, network
-from spikefold.train.events import pack_events
-from spikefold.train.frames import Binning, to_frames
-from spikefold.train.gestures import generate
+from spikefold.hardware.speck.cores import CoreLayer, core_layers
+from spikefold.hardware.speck.events.dvs_layer import DvsLayer
+from spikefold.hardware.speck.events.simulate import EventRun, simulate, simulate_events
+from spikefold.train.data.events import pack_events
+from spikefold.train.data.frames import Binning, to_frames
+from spikefold.train.data.synthetic.gestures import generate
+from spikefold.train.models.architectures import architecture, network
 
 RUNS, EVENTS, SECONDS, RATE = 5, 40_000, 10, 100_000
 SPARSE, BUSY = (0.05, 2.5), (1.5, 1.5)

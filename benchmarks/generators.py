@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Iterator
 
-from spikefold.train import digits, gestures
+from spikefold.train.data.synthetic import digits, gestures
 
 
 def table() -> Iterator[tuple[str, str]]:

@@ -22,18 +22,18 @@ import torch
 from spikingjelly.activation_based import functional
 
 from spikefold.config import Config, parse_config
-from spikefold.energy.counts import count
+from spikefold.energy.counts.count import count
 from spikefold.export.from_torch import from_torch
 from spikefold.export.network import InputSpec
-from spikefold.train.attention import ASA
-from spikefold.train.clips import ClipSet
-from spikefold.train.datasets import binning_for, load_dataset
+from spikefold.train.data.clips import ClipSet
+from spikefold.train.data.datasets import binning_for, load_dataset
+from spikefold.train.data.frames import Binning, to_frames
+from spikefold.train.deploy.gates import attention_layers
+from spikefold.train.deploy.tracing import trace_model
 from spikefold.train.evaluate import read_out
-from spikefold.train.frames import Binning, to_frames
-from spikefold.train.gates import attention_layers
 from spikefold.train.loop import train
-from spikefold.train.models import SpikingNet
-from spikefold.train.tracing import trace_model
+from spikefold.train.models.attention import ASA
+from spikefold.train.models.spiking_net import SpikingNet
 
 KINDS = {"frozen": False, "learned": True}
 

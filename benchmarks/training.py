@@ -21,10 +21,10 @@ import torch
 from spikingjelly.activation_based import functional, layer, neuron
 
 from spikefold.config import TrainConfig
-from spikefold.train.architectures import architecture
-from spikefold.train.fast_lif import FastLIF
-from spikefold.train.mean_pool import MeanPool
-from spikefold.train.models import SpikingNet
+from spikefold.train.models.architectures import architecture
+from spikefold.train.models.fast_lif import FastLIF
+from spikefold.train.models.mean_pool import MeanPool
+from spikefold.train.models.spiking_net import SpikingNet
 from spikefold.train.schedule import adam
 
 STEPS, CLIPS, CLASSES, RUNS = 20, 2, 11, 5

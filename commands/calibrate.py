@@ -24,8 +24,8 @@ def calibrate(
     with guarded():
         from datetime import UTC, datetime
 
-        from spikefold.energy.calibrate import fit, write_profile
-        from spikefold.energy.calibration_data import read_measurements
+        from spikefold.energy.prices.calibrate import fit, write_profile
+        from spikefold.energy.prices.calibration_data import read_measurements
 
         if out.exists():
             raise ConfigError("something is there, and would be lost", where=str(out), hint="choose another --out")

@@ -56,7 +56,7 @@ def _asked(
     model: str | None, arch: str | None, attention: str | None, classes: int | None, chip: Chip, screen: Screen
 ) -> FitReport:
     from spikefold.stages import fit as stage
-    from spikefold.train.architectures import architecture
+    from spikefold.train.models.architectures import architecture
 
     if arch is not None:
         return stage.fit_architecture(architecture(arch, classes, attention), chip)
@@ -73,7 +73,7 @@ def _applied(
     screen: Screen,
 ) -> tuple[dict[str, Any], FitReport]:  # fmt: skip
     from spikefold.stages import fit as stage
-    from spikefold.train.architectures import architecture
+    from spikefold.train.models.architectures import architecture
 
     if arch is not None:
         file = out or Path(f"{arch}-{chip.name}.toml")

@@ -16,7 +16,7 @@ def inspect(arch: Arch, attention: Attention = None, classes: Classes = None, as
     with guarded():
         from spikefold.hardware.chip import Table
         from spikefold.stages.inspect import inspect as found
-        from spikefold.train.architectures import architecture
+        from spikefold.train.models.architectures import architecture
 
         content = found(architecture(arch, classes, attention))
         if as_json:

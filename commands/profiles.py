@@ -14,14 +14,14 @@ from spikefold.commands.tables import show
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from spikefold.energy.technology import Number, Price, Profile
+    from spikefold.energy.prices.technology import Number, Price, Profile
     from spikefold.hardware.chip import Table
 
 
 def profiles(name: Annotated[str | None, typer.Argument(help="A profile, or FILE.toml of your own.")] = None) -> None:
     """List the technology profiles; with a name, every number with band, kind, evidence, coverage and source."""
     with guarded():
-        from spikefold.energy.profile_data import load_profile, profile_names
+        from spikefold.energy.prices.load import load_profile, profile_names
 
         if name is None:
             show(_overview(load_profile(one) for one in profile_names()), Console(highlight=False))

@@ -16,7 +16,7 @@ from spikefold.commands.screen import Screen, guarded
 from spikefold.config import Config, load_config
 from spikefold.errors import ConfigError
 from spikefold.session import Session, keep_config, new_session, open_session, point_latest
-from spikefold.train.leader import leads
+from spikefold.train.processes.leader import leads
 
 _DEPENDS_ON = {
     "fold": ("gates", "adapt", "chips"),

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from spikefold.energy import rules
-from spikefold.energy.attention_cost import AttentionCost, attention_cost
-from spikefold.energy.counts import Counts
+from spikefold.energy.counts import rules
+from spikefold.energy.counts.attention import AttentionCost, attention_cost
+from spikefold.energy.counts.count import Counts
+from spikefold.energy.counts.input_rates import Rates
 from spikefold.energy.equation_11 import Difference, equation_11
-from spikefold.energy.input_rates import Rates
-from spikefold.energy.profile_data import Price, Profile, load_profile, refuse_mixing
+from spikefold.energy.prices.load import Price, Profile, load_profile, refuse_mixing
 
 __all__ = [
     "AttentionCost", "Budget", "Difference", "LayerEnergy", "Price", "Profile", "attention_cost", "budget",

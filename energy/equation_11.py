@@ -13,7 +13,7 @@ from fractions import Fraction
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from spikefold.energy.profile_data import Profile, load_profile
+from spikefold.energy.prices.load import Profile, load_profile
 from spikefold.errors import MismatchError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spikefold.energy.chip_budget import NUMBERS as ON_CHIP
+from spikefold.energy.chip.budget import NUMBERS as ON_CHIP
 from spikefold.errors import ConfigError, Issue, nearest
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from spikefold.energy.chip_markdown import cell, chip_markdown, table
+from spikefold.energy.chip.markdown import cell, chip_markdown, table
 from spikefold.energy.schema import SCHEMA, exact, validated
 from spikefold.errors import DataError
 

@@ -11,8 +11,8 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
-from spikefold.energy.clips import NetworkClips
 from spikefold.energy.outputs import ATTENTION, attention_energy_pj
+from spikefold.energy.statistics.clips import NetworkClips
 from spikefold.report_style import COLOURS, svg
 
 _HATCH = "///"

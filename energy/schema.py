@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from spikefold.energy.chip_schema import ChipForm
+from spikefold.energy.chip.schema import ChipForm
 from spikefold.energy.schema_base import LARGEST_EXACT, Closed, Interval, Open, Real, Whole
 from spikefold.errors import DataError, Issue
 

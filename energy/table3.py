@@ -22,8 +22,8 @@ from fractions import Fraction
 from functools import cache
 from typing import Any, Literal
 
-from spikefold.energy.attention_cost import KERNEL_TAPS, SPATIAL_TAPS, attention_cost, paper_cost
-from spikefold.energy.profile_data import load_profile
+from spikefold.energy.counts.attention import KERNEL_TAPS, SPATIAL_TAPS, attention_cost, paper_cost
+from spikefold.energy.prices.load import load_profile
 
 STEPS = 60
 SHAPES = {"asa1": (64, 32, 32), "asa2": (128, 16, 16), "asa3": (128, 8, 8)}

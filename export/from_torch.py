@@ -2,7 +2,7 @@
 """A trained PyTorch/SpikingJelly module as a real `Network`. Everything unsupported is named at once.
 
 The network's numbers are the module's, as float64. Dynamic attention becomes a static `Gate` with the factors that
-the caller calibrated; that step changes the function, and `spikefold.train.gates` says by how much.
+the caller calibrated; that step changes the function, and `spikefold.train.deploy.gates` says by how much.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def _is_attention(module: nn.Module) -> bool:
 
 def _gate(name: str, gates: Mapping[str, np.ndarray]) -> Gate:
     if name not in gates:
-        raise NetworkError("attention without calibrated factors", hint="calibrate with spikefold.train.gates")
+        raise NetworkError("attention without calibrated factors", hint="calibrate with spikefold.train.deploy.gates")
     return Gate(gates[name])
 
 

@@ -106,7 +106,7 @@ class Chip:
         title: for reports.
         numbers: its integers.
         violations: every rule that an integer network breaks, empty where it fits.
-        gate_forms: the static gates it can carry, by the names of `spikefold.train.gates`.
+        gate_forms: the static gates it can carry, by the names of `spikefold.train.deploy.gates`.
         rules: what ``violations`` checks, in its order.
         memory: one row for each core that a layer can be placed on, None where layers are not placed on cores here.
         resources: what a network that keeps the rules takes of the chip.

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from spikefold.errors import ConfigError, nearest
 from spikefold.hardware.chip import Chip
-from spikefold.hardware.loihi import LOIHI1, LOIHI2
-from spikefold.hardware.speck import DYNAPCNN, SPECK2E, SPECK2F
+from spikefold.hardware.loihi.chip import LOIHI1, LOIHI2
+from spikefold.hardware.speck.chip import DYNAPCNN, SPECK2E, SPECK2F
 
 CHIPS = {chip.name: chip for chip in (SPECK2F, SPECK2E, DYNAPCNN, LOIHI2, LOIHI1)}
 

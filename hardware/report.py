@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from spikefold.hardware.trace import Trace
+from spikefold.hardware.simulators.trace import Trace
 from spikefold.report_style import COLOURS, svg
 
 _UPRIGHT = 8

@@ -10,7 +10,7 @@ from spikefold.export.io import load_network, save_network
 from spikefold.hardware.registry import chip_named
 from spikefold.session import ADAPT, FOLD, NETWORK, TRAIN, Session, read_json, write_json
 from spikefold.train import checkpoint
-from spikefold.train.adapt import Task, adapt
+from spikefold.train.deploy.adapt import Task, adapt
 from spikefold.train.evaluate import class_logits, clips_at_once
 from spikefold.train.side_by_side import side_by_side
 from spikefold.train.state import Epoch

@@ -17,12 +17,14 @@ from spikefold import __version__
 from spikefold.files import replacing_folder
 from spikefold.npz import write_arrays
 from spikefold.session import ANALYSE, NETWORK, TRAIN, TWIN, Session, write_json, write_text
-from spikefold.train import analysis_figures, checkpoint, potential_figures
-from spikefold.train.analysis import Analysis, analyse
-from spikefold.train.analysis_values import to_arrays, to_json
+from spikefold.train import checkpoint
+from spikefold.train.analysis import figures as analysis_figures
+from spikefold.train.analysis import potential_figures
+from spikefold.train.analysis.features import KINDS, Rules
+from spikefold.train.analysis.measure import Analysis, analyse
+from spikefold.train.analysis.potentials import BINS, SPAN
+from spikefold.train.analysis.values import to_arrays, to_json
 from spikefold.train.evaluate import clips_at_once, unites_masks
-from spikefold.train.features import KINDS, Rules
-from spikefold.train.potentials import BINS, SPAN
 
 VALUES, PAGE = "analysis.json", "analysis.html"
 SCHEMA_VERSION = 1

@@ -16,11 +16,11 @@ from spikefold.export.ops import Conv2d, Dense
 from spikefold.export.passes.clip_outliers import Clipped, clip_outliers
 from spikefold.export.passes.maxpool_to_or import maxpool_to_or
 from spikefold.export.passes.quantise import LayerScale, quantise
-from spikefold.export.targets import judge, lower
-from spikefold.hardware import clocked, parity, reference
 from spikefold.hardware.chip import Chip
-from spikefold.hardware.parity import Parity
-from spikefold.hardware.reference import gathered
+from spikefold.hardware.simulators import clocked, parity, reference
+from spikefold.hardware.simulators.parity import Parity
+from spikefold.hardware.simulators.reference import gathered
+from spikefold.hardware.targets import judge, lower
 from spikefold.session import Reporter
 
 SAMPLE_CLIPS = 10

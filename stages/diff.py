@@ -13,9 +13,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from spikefold.config import load_config
-from spikefold.energy.clips import FILE, RunClips, load_clips
-from spikefold.energy.difference import compare
 from spikefold.energy.outputs import read_energy
+from spikefold.energy.statistics.clips import FILE, RunClips, load_clips
+from spikefold.energy.statistics.difference import compare
 from spikefold.errors import DataError, Issue
 from spikefold.session import CONFIG, ENERGY, SIMULATE
 

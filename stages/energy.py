@@ -10,26 +10,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from spikefold.energy.attention_cost import AttentionCost, cost_of, labelled_macs
 from spikefold.energy.budget import Budget, Profile, budget, load_profile, side_by_side
-from spikefold.energy.chip_budget import ChipBudget, chip_budget
-from spikefold.energy.chip_sources import Numbers, numbers_of
-from spikefold.energy.clips import FILE, RunClips, identity, network_clips, save_clips
-from spikefold.energy.constants import constants_used
-from spikefold.energy.counts import Counts, count
-from spikefold.energy.difference import compare
+from spikefold.energy.chip.budget import ChipBudget, chip_budget
+from spikefold.energy.chip.sources import Numbers, numbers_of
+from spikefold.energy.counts.attention import AttentionCost, cost_of, labelled_macs
+from spikefold.energy.counts.count import Counts, count
+from spikefold.energy.counts.input_rates import input_rates
 from spikefold.energy.equation_11 import equation_11
-from spikefold.energy.input_rates import input_rates
 from spikefold.energy.outputs import energy_json, layers_csv, markdown, read_energy
-from spikefold.energy.profile_data import profile_names
-from spikefold.energy.sensitivity import Constant, constants, tornado
+from spikefold.energy.prices.constants import constants_used
+from spikefold.energy.prices.load import profile_names
+from spikefold.energy.statistics.clips import FILE, RunClips, identity, network_clips, save_clips
+from spikefold.energy.statistics.difference import compare
+from spikefold.energy.statistics.sensitivity import Constant, constants, tornado
 from spikefold.errors import ConfigError
 from spikefold.export.io import load_network
 from spikefold.export.network import Network
 from spikefold.export.ops import Gate
-from spikefold.hardware.accuracy import predictions
 from spikefold.hardware.registry import chip_named
-from spikefold.hardware.trace import load_trace
+from spikefold.hardware.simulators.accuracy import predictions
+from spikefold.hardware.simulators.trace import load_trace
 from spikefold.session import (
     ENERGY,
     EVENTS,

@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 
 from spikefold.export.network import Network
-from spikefold.hardware import event_driven, event_gap
-from spikefold.hardware.dvs_layer import POOLS, DvsLayer
-from spikefold.hardware.event_options import Arrival, Options
-from spikefold.hardware.event_run import CoreLoad, EventRun
-from spikefold.hardware.trace import Trace, concatenate
+from spikefold.hardware.simulators.trace import Trace, concatenate
+from spikefold.hardware.speck.events import gap as event_gap
+from spikefold.hardware.speck.events import simulate as event_driven
+from spikefold.hardware.speck.events.dvs_layer import POOLS, DvsLayer
+from spikefold.hardware.speck.events.options import Arrival, Options
+from spikefold.hardware.speck.events.result import CoreLoad, EventRun
 from spikefold.session import Session
-from spikefold.train.clips import ClipSet
-from spikefold.train.frames import Bins
+from spikefold.train.data.clips import ClipSet
+from spikefold.train.data.frames import Bins
 
 Runner = Callable[[Options], EventRun]
 

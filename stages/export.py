@@ -37,7 +37,8 @@ def export_stage(session: Session) -> None:
 
 
 def _write_exchange(folded: Network, folder: Path) -> list[str]:
-    from spikefold.export import to_nir, to_onnx
+    from spikefold.export import to_onnx
+    from spikefold.export.nir import to_nir
 
     to_nir.write(folded, folder / "model.nir")
     to_onnx.write(folded, folder / "model.onnx")

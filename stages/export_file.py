@@ -24,24 +24,24 @@ import numpy as np
 from spikefold import __version__
 from spikefold.config import ChipsConfig, DataConfig
 from spikefold.errors import ConfigError, DataError, Issue, MismatchError, UnsupportedError
-from spikefold.export.from_nir import read
 from spikefold.export.io import identity, save_network
 from spikefold.export.network import Network
+from spikefold.export.nir.from_nir import read
 from spikefold.export.nir.options import NirOptions
 from spikefold.export.passes.fold import FOLDS
 from spikefold.export.passes.uniform_thresholds import uniform_thresholds
-from spikefold.export.targets import require
 from spikefold.files import replacing_folder
-from spikefold.hardware import clocked
-from spikefold.hardware.accuracy import accuracy
 from spikefold.hardware.chip import Chip
-from spikefold.hardware.flips import flips
 from spikefold.hardware.registry import chip_named
+from spikefold.hardware.simulators import clocked
+from spikefold.hardware.simulators.accuracy import accuracy
+from spikefold.hardware.simulators.flips import flips
+from spikefold.hardware.targets import require
 from spikefold.session import Reporter, read_json, write_json
 from spikefold.stages.chip_files import SAMPLE_CLIPS, ChipNetwork, chip_network, compare_runners, write_chip
-from spikefold.train.clips import ClipSet
-from spikefold.train.datasets import load_dataset
-from spikefold.train.fitted import fitted_clips
+from spikefold.train.data.clips import ClipSet
+from spikefold.train.data.datasets import load_dataset
+from spikefold.train.data.fitted import fitted_clips
 
 SCHEMA_VERSION = 1
 REPORT = "export.json"
@@ -122,7 +122,7 @@ def clips_of(
     """Recordings of a data set as clips of the file's input.
 
     Args:
-        source: ``npz:DIR`` or another of `spikefold.train.datasets`.
+        source: ``npz:DIR`` or another of `spikefold.train.data.datasets`.
         path: the ``.nir`` file.
         options: as for `export_file`; the recordings decide ``dt_us`` and ``max_count`` where they are open.
         reporter: told about long work.

@@ -19,21 +19,21 @@ from typing import Any
 
 from spikefold import __version__
 from spikefold.config import DataConfig
-from spikefold.energy.counts import count
+from spikefold.energy.counts.count import count
 from spikefold.errors import MismatchError, UnsupportedError
-from spikefold.export.from_net import from_net
 from spikefold.export.io import identity, save_network
 from spikefold.export.network import Network
-from spikefold.export.targets import lower
 from spikefold.files import replacing_folder
-from spikefold.hardware import clocked
+from spikefold.hardware.loihi.from_netx import from_net
 from spikefold.hardware.registry import chip_named
+from spikefold.hardware.simulators import clocked
+from spikefold.hardware.targets import lower
 from spikefold.session import Reporter, write_json
 from spikefold.stages.chip_files import compare_runners
 from spikefold.stages.export_file import CHECKS, REPORT, WHY_NOT, accuracies, bounded, check_folder
-from spikefold.train.clips import ClipSet
-from spikefold.train.datasets import load_dataset
-from spikefold.train.fitted import fitted_clips
+from spikefold.train.data.clips import ClipSet
+from spikefold.train.data.datasets import load_dataset
+from spikefold.train.data.fitted import fitted_clips
 
 SCHEMA_VERSION = 1
 CHIP = "loihi2"
@@ -99,7 +99,7 @@ def imported(
 
     Args:
         path: the ``.net`` file.
-        data: ``npz:DIR`` or another of `spikefold.train.datasets`; None for no clips.
+        data: ``npz:DIR`` or another of `spikefold.train.data.datasets`; None for no clips.
         reporter: told about long work.
         steps: time steps of a clip, where the file does not say.
         dt_us: length of a step in microseconds; of the recordings' own length by default.

@@ -16,22 +16,22 @@ import numpy as np
 
 from spikefold.config import to_toml
 from spikefold.errors import ConfigError, DataError, UnsupportedError
-from spikefold.export.from_net import from_net
-from spikefold.export.from_nir import read
 from spikefold.export.io import identity, load_network, save_network
 from spikefold.export.network import Network
+from spikefold.export.nir.from_nir import read
 from spikefold.export.nir.options import DEFAULTS, NirOptions
 from spikefold.export.passes.fold import fold
 from spikefold.export.passes.uniform_thresholds import uniform_thresholds
-from spikefold.hardware import clocked
 from spikefold.hardware.chip import Chip
 from spikefold.hardware.fit import FitReport, fit_report
+from spikefold.hardware.loihi.from_netx import from_net
+from spikefold.hardware.simulators import clocked
 from spikefold.session import ADAPT, FOLD, NETWORK, TRAIN, Session, read_json, write_json, write_text
 from spikefold.train import checkpoint
-from spikefold.train.architectures import Architecture, network
-from spikefold.train.fit_model import Proposal, base_config, propose
-from spikefold.train.narrow import Narrowed, channel_importance, kept_counts, narrow
-from spikefold.train.target_neuron import Replaced
+from spikefold.train.deploy.fit_model import Proposal, base_config, propose
+from spikefold.train.deploy.narrow import Narrowed, channel_importance, kept_counts, narrow
+from spikefold.train.deploy.target_neuron import Replaced
+from spikefold.train.models.architectures import Architecture, network
 
 NARROWED = "narrowed"
 """Key of ``fold.json``: by chip, what `narrow_run` took away."""

@@ -14,14 +14,15 @@ from spikefold.export.io import identity, save_network
 from spikefold.export.network import InputSpec, Network
 from spikefold.export.passes.fold import FOLDS, Pass
 from spikefold.export.passes.fold_global_mean import fold_global_mean
-from spikefold.hardware.flips import flips
 from spikefold.hardware.registry import chip_named
+from spikefold.hardware.simulators.flips import flips
 from spikefold.npz import write_arrays
 from spikefold.session import FOLD, NETWORK, TRAIN, Session, write_json
-from spikefold.train import checkpoint, gates, static_forms
+from spikefold.train import checkpoint
 from spikefold.train.checkpoint import Checkpoint
+from spikefold.train.deploy import gates, static_forms
+from spikefold.train.deploy.target_neuron import for_chip
 from spikefold.train.evaluate import clips_at_once
-from spikefold.train.target_neuron import for_chip
 
 EXCHANGE = "exchange"
 """The target that carries every form: the folded network, and the files that other tools read."""

@@ -10,9 +10,9 @@ import torch
 from spikingjelly.activation_based import functional
 from torch import nn
 
-from spikefold.train.architectures import Architecture, build
-from spikefold.train.attention import Attention
-from spikefold.train.sew import SewBlock
+from spikefold.train.models.architectures import Architecture, build
+from spikefold.train.models.attention import Attention
+from spikefold.train.models.sew import SewBlock
 
 
 def inspect(architecture: Architecture) -> dict[str, Any]:

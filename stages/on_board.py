@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from spikefold.energy.counts import count
+from spikefold.energy.counts.count import count
 from spikefold.errors import ConfigError, EnvironmentLacksError, MismatchError
 from spikefold.export.io import load_network
 from spikefold.export.network import Network
-from spikefold.export.targets import CONFIGURATION
-from spikefold.hardware.devkit import run_on_device
-from spikefold.hardware.devkit_clips import events_of
-from spikefold.hardware.devkit_compare import Agreement
-from spikefold.hardware.devkit_options import Clock, DeviceOptions
-from spikefold.hardware.samna_device import device_status, parse_target
-from spikefold.hardware.trace import Trace
+from spikefold.hardware.simulators.trace import Trace
+from spikefold.hardware.speck.board.clips import events_of
+from spikefold.hardware.speck.board.compare import Agreement
+from spikefold.hardware.speck.board.device import device_status, parse_target
+from spikefold.hardware.speck.board.options import Clock, DeviceOptions
+from spikefold.hardware.speck.board.run import run_on_device
+from spikefold.hardware.targets import CONFIGURATION
 from spikefold.session import BOARD, EXPORT, VALIDATE, Session, read_json, write_json
 from spikefold.stages.chip_files import network_on_chip
 from spikefold.stages.validate import validate_stage

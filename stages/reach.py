@@ -13,8 +13,8 @@ from dataclasses import replace
 from spikefold.errors import UnsupportedError
 from spikefold.hardware.registry import chip_named
 from spikefold.session import Session
-from spikefold.train.architectures import Architecture, network
-from spikefold.train.models import final_map
+from spikefold.train.models.architectures import Architecture, network
+from spikefold.train.models.spiking_net import final_map
 
 
 def refuse_unreachable(session: Session) -> None:

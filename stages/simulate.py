@@ -19,10 +19,11 @@ import numpy as np
 from spikefold.config import Config
 from spikefold.export.io import load_network
 from spikefold.export.ops import Gate
-from spikefold.hardware import clocked, cuba_gap
-from spikefold.hardware.accuracy import Accuracy, accuracy, predictions
+from spikefold.hardware.loihi import rounding as cuba_gap
 from spikefold.hardware.registry import chip_named
-from spikefold.hardware.trace import Trace, save_trace
+from spikefold.hardware.simulators import clocked
+from spikefold.hardware.simulators.accuracy import Accuracy, accuracy, predictions
+from spikefold.hardware.simulators.trace import Trace, save_trace
 from spikefold.session import (
     ADAPT,
     EVENTS,
@@ -39,10 +40,11 @@ from spikefold.session import (
 from spikefold.stages.chip_files import network_on_chip
 from spikefold.stages.event_rung import run_by_events
 from spikefold.stages.fold import EXCHANGE
-from spikefold.train import checkpoint, gates
-from spikefold.train.clips import ClipSet, Windows
+from spikefold.train import checkpoint
+from spikefold.train.data.clips import ClipSet, Windows
+from spikefold.train.deploy import gates
+from spikefold.train.deploy.tracing import trace_model
 from spikefold.train.evaluate import clips_at_once, told_right
-from spikefold.train.tracing import trace_model
 
 Runner = Callable[[np.ndarray], Trace]
 

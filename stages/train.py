@@ -15,17 +15,17 @@ from typing import Any
 
 from spikefold.config import Config, load_config, to_toml
 from spikefold.energy.budget import load_profile
-from spikefold.energy.chip_sources import numbers_of
+from spikefold.energy.chip.sources import numbers_of
 from spikefold.errors import DataError
-from spikefold.export.targets import require
 from spikefold.hardware.registry import chip_named
+from spikefold.hardware.targets import require
 from spikefold.session import CONFIG, NETWORK, TRAIN, TWIN, Session, keep_config, write_json, write_text
 from spikefold.stages.reach import refuse_unreachable
 from spikefold.train.checkpoint import load
-from spikefold.train.clips import Windows
-from spikefold.train.device import device_for
+from spikefold.train.data.clips import Windows
 from spikefold.train.evaluate import clips_at_once, judged, unites_masks
-from spikefold.train.parallel import Ranks, joined
+from spikefold.train.processes.device import device_for
+from spikefold.train.processes.parallel import Ranks, joined
 from spikefold.train.recipe import PROTOCOLS, Plan, plan
 from spikefold.train.state import Epoch
 from spikefold.train.twins import Job, train_all

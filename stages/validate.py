@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from spikefold.errors import MismatchError
 from spikefold.export.io import load_network
-from spikefold.hardware.accuracy import accuracy
+from spikefold.hardware.simulators.accuracy import accuracy
 from spikefold.session import EXPORT, VALIDATE, Session, write_json
 from spikefold.stages.chip_files import compare_runners
 

@@ -18,14 +18,18 @@ settings.load_profile("unhurried")
 # for the planted faults: a failing example is enough there, the smallest one is not needed
 settings.register_profile("planted", deadline=None, phases=[Phase.explicit, Phase.generate])
 
-_SHARES_A_RUN = ("test_run.py", "test_browser.py", "test_on_board.py", "test_energy_commands.py")
+_TESTS = Path(__file__).parent
+_SHARES_A_RUN = (
+    "stages/test_run.py", "test_browser.py", "stages/test_on_board.py", "commands/test_energy_commands.py",
+)  # fmt: skip
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where tests run in parallel, those of a file stay together, and so do the files that read the finished run."""
     for item in items:
-        group = "run" if item.path.name in _SHARES_A_RUN else item.path.name
+        place = item.path.relative_to(_TESTS).as_posix()
+        group = "run" if place in _SHARES_A_RUN else place
         item.add_marker(pytest.mark.xdist_group(group))
 
 

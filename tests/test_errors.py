@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from spikefold.errors import ConfigError, DataError, Issue, nearest
-from spikefold.train.events import Recording, pack_events, save_packed
+from spikefold.train.data.events import Recording, pack_events, save_packed
 
 
 def _recordings(count: int, sensor: tuple[int, int] = (34, 34), classes: int = 2) -> list[Recording]:

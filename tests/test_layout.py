@@ -24,8 +24,8 @@ SOURCES = sorted(
 FLOORS = [
     ("errors", "files", "npz"),
     ("config", "session"),
-    ("export.network", "export.neuron", "export.ops", "export.numbers", "export.io", "energy.fanout"),
-    ("export.passes", "export.from_torch", "hardware.trace", "hardware.chip"),
+    ("export.network", "export.neuron", "export.ops", "export.numbers", "export.io", "export.fanout"),
+    ("export.passes", "export.from_torch", "hardware.simulators.trace", "hardware.chip"),
     ("report_style", "train", "export", "hardware"),
     ("energy",),
     ("stages", "report"),
@@ -38,18 +38,18 @@ ONLY_IN = {
         "stages/inspect.py",
         "energy/live/",
         "export/from_torch.py",
-        "hardware/clocked.py",
-        "export/to_speck.py",
-        "export/speck_runner.py",
+        "hardware/simulators/clocked.py",
+        "hardware/speck/sinabs.py",
+        "hardware/speck/sinabs_runner.py",
     ),
     "spikingjelly": ("train/", "stages/inspect.py", "export/from_torch.py"),
-    "sinabs": ("export/to_speck.py",),
-    "samna": ("hardware/samna_device.py",),
-    "lava": ("hardware/lava_worker.py",),
+    "sinabs": ("hardware/speck/sinabs.py",),
+    "samna": ("hardware/speck/board/device.py",),
+    "lava": ("hardware/loihi/lava/worker.py",),
     # from_nir needs no `nir`: it reads the file itself, see export/nir/hdf5.py
-    "nir": ("export/to_nir.py",),
+    "nir": ("export/nir/to_nir.py",),
     "onnx": ("export/to_onnx.py",),
-    "h5py": ("export/to_loihi.py", "export/nir/hdf5.py", "train/formats/hdf5_file.py"),
+    "h5py": ("hardware/loihi/to_netx.py", "export/nir/hdf5.py", "train/data/formats/hdf5_file.py"),
 }
 
 
@@ -184,9 +184,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
     assert "spikefold" in tops
     inside = {name for name in names if name.startswith("spikefold/")}
     for needed in (
-        "pipeline.py", "train/loop.py", "train/formats/aedat3.py", "export/passes/quantise.py", "py.typed",
+        "pipeline.py", "train/loop.py", "train/data/formats/aedat3.py", "export/passes/quantise.py", "py.typed",
         "report.html.jinja", "analysis.html.jinja", "energy/report.html.jinja",
-        "energy/profiles/horowitz45-fp32.toml",
+        "energy/prices/profiles/horowitz45-fp32.toml",
     ):  # fmt: skip
         assert f"spikefold/{needed}" in inside
     assert not any("test" in name.split("/")[1] for name in inside)

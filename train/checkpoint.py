@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from spikefold.config import ModelConfig
 from spikefold.errors import DataError
 from spikefold.files import replacing
-from spikefold.train.frames import Binning, Bins
-from spikefold.train.models import SpikingNet
+from spikefold.train.data.frames import Binning, Bins
+from spikefold.train.models.spiking_net import SpikingNet
 
 WEIGHTS, ABOUT = "checkpoint.safetensors", "checkpoint.json"
 _BROKEN = (

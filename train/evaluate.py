@@ -14,10 +14,10 @@ from spikingjelly.activation_based import functional
 
 from spikefold.config import Config, ModelConfig, TrainConfig
 from spikefold.errors import SpikefoldError
-from spikefold.train.attention import ASA
-from spikefold.train.clips import Windows
-from spikefold.train.models import SpikingNet
-from spikefold.train.parallel import ALONE, Ranks
+from spikefold.train.data.clips import Windows
+from spikefold.train.models.attention import ASA
+from spikefold.train.models.spiking_net import SpikingNet
+from spikefold.train.processes.parallel import ALONE, Ranks
 
 _BATCH = 50
 

@@ -15,14 +15,14 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from spikefold.config import Config, TrainConfig
-from spikefold.train.augment import shifted
-from spikefold.train.batch_norm import across_ranks
-from spikefold.train.clips import Clips, Windows
-from spikefold.train.device import device_for, mixed, scaler_for
+from spikefold.train.data.augment import shifted
+from spikefold.train.data.clips import Clips, Windows
+from spikefold.train.deploy.gates import attention_layers
 from spikefold.train.evaluate import clips_at_once, judged, read_out
-from spikefold.train.gates import attention_layers
-from spikefold.train.models import SpikingNet
-from spikefold.train.parallel import ALONE, Ranks
+from spikefold.train.models.spiking_net import SpikingNet
+from spikefold.train.processes.batch_norm import across_ranks
+from spikefold.train.processes.device import device_for, mixed, scaler_for
+from spikefold.train.processes.parallel import ALONE, Ranks
 from spikefold.train.schedule import adam, schedule
 from spikefold.train.state import Epoch, Progress, identity, restore, save_state
 

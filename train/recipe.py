@@ -10,10 +10,10 @@ import numpy as np
 
 from spikefold.config import Config
 from spikefold.errors import ConfigError
-from spikefold.train.clips import Clips, ClipSet, Slices, Windows
-from spikefold.train.datasets import Samples
-from spikefold.train.frames import Binning, Bins
-from spikefold.train.image_clips import ImageClips
+from spikefold.train.data.clips import Clips, ClipSet, Slices, Windows
+from spikefold.train.data.datasets import Samples
+from spikefold.train.data.frames import Binning, Bins
+from spikefold.train.data.image_clips import ImageClips
 from spikefold.train.loop import Umpire
 
 PROTOCOLS = {

@@ -15,7 +15,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, wait
 from multiprocessing.managers import SyncManager
 from typing import Any, TypeVar
 
-from spikefold.train.orphans import end_with_parent
+from spikefold.train.processes.orphans import end_with_parent
 from spikefold.train.state import Epoch
 
 T = TypeVar("T")

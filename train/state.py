@@ -25,9 +25,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from spikefold.config import Config
 from spikefold.errors import ConfigError, DataError, Issue
 from spikefold.files import replacing
-from spikefold.train.clips import Clips
-from spikefold.train.models import SpikingNet
-from spikefold.train.parallel import Ranks
+from spikefold.train.data.clips import Clips
+from spikefold.train.models.spiking_net import SpikingNet
+from spikefold.train.processes.parallel import Ranks
 from spikefold.train.schedule import FUSED
 
 _KEY = "training"

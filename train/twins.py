@@ -9,10 +9,10 @@ from pathlib import Path
 
 from spikefold.config import Config
 from spikefold.train.checkpoint import Checkpoint, save
-from spikefold.train.clips import Clips
-from spikefold.train.frames import Binning
+from spikefold.train.data.clips import Clips
+from spikefold.train.data.frames import Binning
 from spikefold.train.loop import Umpire, train
-from spikefold.train.parallel import ALONE, Ranks
+from spikefold.train.processes.parallel import ALONE, Ranks
 from spikefold.train.side_by_side import Report, side_by_side
 from spikefold.train.state import Epoch
 

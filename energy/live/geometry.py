@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from spikefold.energy.fanout import Connections
+from spikefold.export.fanout import Connections
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 WEIGHT_LAYERS = (*CONVOLUTIONS, nn.Linear)

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 
 import torch
 
-from spikefold.energy.fanout import Connections
 from spikefold.energy.live.profile_result import LayerProfile, Profile, Unpriced
 from spikefold.energy.live.tap_map import TapMap, tap_map
 from spikefold.energy.live.values import Tags, Values, general, size, total
+from spikefold.export.fanout import Connections
 
 
 class Ledger:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from spikefold.energy.fanout import Connections
 from spikefold.energy.live.kernels import of_binary, of_events, of_nonzero
 from spikefold.energy.live.values import EXACT_FLOAT32, Tag, Values, flat, looked_at
+from spikefold.export.fanout import Connections
 
 
 class Counted(NamedTuple):

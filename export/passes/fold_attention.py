@@ -13,7 +13,7 @@ Precondition: the gate's only input is read by nothing else. Per channel: that i
 norm and pooling first: a factor per channel commutes with both). Per neuron: its only reader is a spiking layer that
 resets to zero or by subtraction and has no lower bound, for a bound and a reset value do not scale. Exact in real
 numbers, in float64 to its rounding. How well the static gate stands for the dynamic one is measured where it is
-calibrated, `spikefold.train.gates`.
+calibrated, `spikefold.train.deploy.gates`.
 """
 
 from __future__ import annotations

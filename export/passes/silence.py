@@ -17,7 +17,7 @@ from spikefold.export.network import INPUT, Layer, Network
 from spikefold.export.neuron import Neuron, Overflow
 from spikefold.export.ops import AvgPool2d, Concat, Conv2d, Dense, MaxPool2d, SumPool2d
 from spikefold.export.passes.rewrite import by_input, weights_before
-from spikefold.hardware.trace import Trace
+from spikefold.hardware.simulators.trace import Trace
 
 
 def never_fired(trace: Trace) -> dict[str, np.ndarray]:

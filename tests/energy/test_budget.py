@@ -18,8 +18,8 @@ from spikefold.energy.budget import (
     load_profile,
     side_by_side,
 )
-from spikefold.energy.counts import Counts, LayerCounts
-from spikefold.energy.rules import RULES
+from spikefold.energy.counts.count import Counts, LayerCounts
+from spikefold.energy.counts.rules import RULES
 from spikefold.errors import ConfigError
 
 PROFILE = load_profile("horowitz45-fp32")

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from spikefold.energy.clips import NetworkClips
 from spikefold.energy.report import clip_histogram, energy_bars, tornado_bars, uncertainty_section
-from spikefold.energy.sensitivity import Constant, tornado
+from spikefold.energy.statistics.clips import NetworkClips
+from spikefold.energy.statistics.sensitivity import Constant, tornado
 
 TORNADO = tornado(
     {"chip": {"mac": 10, "ac": 100}, "ann": {"mac": 5000, "ac": 0}}, "chip",

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spikefold.energy.budget import AttentionCost, Budget, budget, load_profile
-from spikefold.energy.counts import Counts, LayerCounts
+from spikefold.energy.counts.count import Counts, LayerCounts
 from spikefold.energy.equation_11 import ATTENTION, break_evens, equation_11
 from spikefold.errors import ConfigError, MismatchError
 

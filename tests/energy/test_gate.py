@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikefold.energy.chip_budget import NUMBERS as ON_CHIP
+from spikefold.energy.chip.budget import NUMBERS as ON_CHIP
 from spikefold.energy.gate import NUMBERS, Gate, Unknown, evaluate, parse, scalars
 from spikefold.errors import ConfigError
 

@@ -20,51 +20,51 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import spikefold.energy
-from spikefold.energy.attention_cost import cost_of
-from spikefold.train.architectures import architecture, build
-from spikefold.train.attention import ASA
+from spikefold.energy.counts.attention import cost_of
+from spikefold.train.models.architectures import architecture, build
+from spikefold.train.models.attention import ASA
 
 LIST: Mapping[str, tuple[str, ...]] = {
     "borders, stride, dilation, groups, transposed, same, reflect pad": (
-        "test_profile_layers.test_four_hundred_random_layers_equal_a_loop_over_every_synapse",
-        "test_fanout.test_every_synapse_is_counted_once",
-        "test_counts.test_every_layer_equals_visiting_its_synapses",
+        "live/test_profile_layers.test_four_hundred_random_layers_equal_a_loop_over_every_synapse",
+        "../export/test_fanout.test_every_synapse_is_counted_once",
+        "counts/test_count.test_every_layer_equals_visiting_its_synapses",
     ),
     "average pool before a convolution in both rules": (
-        "test_profile_cases.test_average_pool_before_a_convolution_by_both_rules",
-        "test_counts.test_sum_pooled_spikes_count_every_one",
+        "live/test_profile_cases.test_average_pool_before_a_convolution_by_both_rules",
+        "counts/test_count.test_sum_pooled_spikes_count_every_one",
     ),
-    "one non-binary value": ("test_profile_cases.test_one_value_that_is_not_binary",),
-    "{0,1,2}, {0,.25}, ternary": ("test_profile_cases.test_levels_of_the_input",),
-    "all-zero input and all-zero weights": ("test_profile_cases.test_input_of_zeros_and_weights_of_zeros",),
-    "bf16": ("test_profile_cases.test_half_and_double_precision_count_the_same",),
+    "one non-binary value": ("live/test_profile_cases.test_one_value_that_is_not_binary",),
+    "{0,1,2}, {0,.25}, ternary": ("live/test_profile_cases.test_levels_of_the_input",),
+    "all-zero input and all-zero weights": ("live/test_profile_cases.test_input_of_zeros_and_weights_of_zeros",),
+    "bf16": ("live/test_profile_cases.test_half_and_double_precision_count_the_same",),
     "odd count above 2^24": (
-        "test_profile_cases.test_odd_counts_beyond_what_float32_holds",
-        "test_counts.test_counts_far_beyond_what_a_float_holds_are_exact",
+        "live/test_profile_cases.test_odd_counts_beyond_what_float32_holds",
+        "counts/test_count.test_counts_far_beyond_what_a_float_holds_are_exact",
     ),
     "T first and N first": (
-        "test_profile_cases.test_steps_first_and_clips_first_give_the_same_numbers_a_clip",
+        "live/test_profile_cases.test_steps_first_and_clips_first_give_the_same_numbers_a_clip",
         "test_list.test_spiking_networks_count_the_same_steps_first_and_clips_first",
     ),
-    "last smaller batch": ("test_profile.test_two_runs_are_equal_and_so_are_one_batch_and_many",),
-    "subclassed layers": ("test_profile_cases.test_subclasses_with_and_without_a_forward_of_their_own",),
-    "functional convolution": ("test_profile_layers.test_functional_convolutions_are_counted_as_their_modules",),
-    "SDPA": ("test_profile_cases.test_scaled_dot_product_attention",),
-    "element-wise gate": ("test_profile_cases.test_element_wise_gates_and_residuals",),
-    "BN on CPU and CUDA": ("test_profile_cases.test_batch_norm_has_one_name_on_every_backend",),
+    "last smaller batch": ("live/test_profile.test_two_runs_are_equal_and_so_are_one_batch_and_many",),
+    "subclassed layers": ("live/test_profile_cases.test_subclasses_with_and_without_a_forward_of_their_own",),
+    "functional convolution": ("live/test_profile_layers.test_functional_convolutions_are_counted_as_their_modules",),
+    "SDPA": ("live/test_profile_cases.test_scaled_dot_product_attention",),
+    "element-wise gate": ("live/test_profile_cases.test_element_wise_gates_and_residuals",),
+    "BN on CPU and CUDA": ("live/test_profile_cases.test_batch_norm_has_one_name_on_every_backend",),
     "the counter does not count itself": (
-        "test_profile_cases.test_the_counter_does_not_count_itself",
+        "live/test_profile_cases.test_the_counter_does_not_count_itself",
         "test_list.test_with_hooks_off_the_network_runs_the_operations_that_were_counted",
     ),
-    "reused module": ("test_profile_cases.test_a_reused_module_is_one_row_with_all_its_calls",),
-    "unknown operation": ("test_profile_cases.test_unknown_operations_are_listed_and_never_zero",),
+    "reused module": ("live/test_profile_cases.test_a_reused_module_is_one_row_with_all_its_calls",),
+    "unknown operation": ("live/test_profile_cases.test_unknown_operations_are_listed_and_never_zero",),
     "unit of dt": (
-        "test_profile_cases.test_no_number_depends_on_the_duration_of_a_step",
-        "test_chip_power.test_a_step_of_unknown_length_has_no_rates",
-        "test_core_load.test_mean_and_peak_a_core",
+        "live/test_profile_cases.test_no_number_depends_on_the_duration_of_a_step",
+        "chip/test_power.test_a_step_of_unknown_length_has_no_rates",
+        "chip/test_core_load.test_mean_and_peak_a_core",
     ),
     "the total is the sum of the layers": (
-        "test_profile.test_the_total_is_the_sum_of_the_layers_in_python_integers",
+        "live/test_profile.test_the_total_is_the_sum_of_the_layers_in_python_integers",
     ),
 }
 FIELDS = ("dense_padded", "dense", "pairs", "events", "spikes")
@@ -78,7 +78,7 @@ def _tests(file: str) -> set[str]:
 @pytest.mark.parametrize("line", LIST)
 def test_every_line_of_the_list_has_its_tests(line: str) -> None:
     for place in LIST[line]:
-        file, _, name = place.partition(".")
+        file, _, name = place.rpartition(".")
         assert name in _tests(file), f"{place} is gone: {line} needs a test"
 
 

@@ -14,20 +14,20 @@ import numpy as np
 import pytest
 
 from spikefold.energy.budget import AttentionCost, budget, load_profile
-from spikefold.energy.chip_budget import chip_budget
-from spikefold.energy.chip_sources import numbers_of
-from spikefold.energy.constants import constants_used
-from spikefold.energy.counts import Counts, count
+from spikefold.energy.chip.budget import chip_budget
+from spikefold.energy.chip.sources import numbers_of
+from spikefold.energy.counts.count import Counts, count
 from spikefold.energy.outputs import COLUMNS, energy_json, layers_csv, markdown, read_energy
+from spikefold.energy.prices.constants import constants_used
 from spikefold.energy.schema import LARGEST_EXACT, exact, json_schema, validated
-from spikefold.energy.sensitivity import Constant, tornado
-from spikefold.energy.uncertainty import distribution
+from spikefold.energy.statistics.sensitivity import Constant, tornado
+from spikefold.energy.statistics.uncertainty import distribution
 from spikefold.errors import DataError
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import BatchNorm, Conv2d, Dense
 from spikefold.hardware.registry import chip_named
-from spikefold.hardware.trace import LayerTrace, Trace
+from spikefold.hardware.simulators.trace import LayerTrace, Trace
 
 PROFILE = load_profile("horowitz45-fp32")
 

@@ -9,7 +9,6 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from spikefold.energy.fanout import dense_padded
 from spikefold.energy.table3 import (
     FIRST_LAYER,
     NOT_DERIVABLE,
@@ -22,9 +21,10 @@ from spikefold.energy.table3 import (
     energy_saved,
     table3,
 )
+from spikefold.export.fanout import dense_padded
 from spikefold.export.ops import Conv2d, Dense
 from spikefold.stages.inspect import inspect as parameters
-from spikefold.train.architectures import architecture
+from spikefold.train.models.architectures import architecture
 
 ROWS = table3()
 TCSA, ASA, HONEST = (Fraction(n) for n in (27_300_000, 2_600_000, 7_590_144))

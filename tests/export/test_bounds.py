@@ -14,7 +14,9 @@ from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Leak, Neuron, Reset
 from spikefold.export.ops import Conv2d, Dense, SumPool2d
 from spikefold.export.passes.quantise import LayerScale, quantise
-from spikefold.hardware import loihi, reference, speck
+from spikefold.hardware.loihi import chip as loihi
+from spikefold.hardware.simulators import reference
+from spikefold.hardware.speck import chip as speck
 
 
 def _dense(weights: list[float], neuron: Neuron, *, max_count: int | None = 2, steps: int = 3) -> Network:

@@ -17,10 +17,10 @@ from spikefold.export.from_torch import from_torch
 from spikefold.export.network import InputSpec, Network
 from spikefold.export.neuron import Fire, Leak, Neuron, Order, Reset
 from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, MaxPool2d
-from spikefold.hardware import reference
-from spikefold.train.attention import ASA, Attention
-from spikefold.train.fast_lif import FastLIF
-from spikefold.train.models import SpikingNet
+from spikefold.hardware.simulators import reference
+from spikefold.train.models.attention import ASA, Attention
+from spikefold.train.models.fast_lif import FastLIF
+from spikefold.train.models.spiking_net import SpikingNet
 
 SPEC = InputSpec((2, 12, 10), 1000, 6)
 CLASSES = 3
@@ -232,7 +232,7 @@ def test_everything_unsupported_is_named_at_once() -> None:
     text = str(caught.value)
     assert all(name in text for name in issues)
     assert issues["max"].got == "MaxPool2d"
-    assert "calibrate with spikefold.train.gates" in issues["asa"].hint
+    assert "calibrate with spikefold.train.deploy.gates" in issues["asa"].hint
     assert "v_reset 0.1" in issues["up_to"].rule
     assert "1 / tau of 0.0" in issues["frozen"].rule
     assert "1 / tau of nan" in issues["lost"].rule

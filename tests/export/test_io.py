@@ -12,7 +12,7 @@ import numpy as np
 
 from spikefold.export.io import identity, load_network, save_network
 from spikefold.export.network import Network
-from spikefold.hardware import reference
+from spikefold.hardware.simulators import reference
 from tests.export.io_cases import BOTH
 
 

@@ -14,7 +14,7 @@ from spikefold.export.io import identity, load_network, save_network
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Fire, Leak, Neuron, Order, Overflow, Reset
 from spikefold.export.ops import Conv2d, SumPool2d
-from spikefold.hardware import reference
+from spikefold.hardware.simulators import reference
 from tests.export.io_cases import BOTH, integer_network
 
 

@@ -16,7 +16,7 @@ from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Fire, Leak, Neuron, Order, Overflow, Reset
 from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, SumPool2d
 from spikefold.export.to_onnx import to_model, write
-from spikefold.hardware import reference
+from spikefold.hardware.simulators import reference
 
 STEPS, CLIPS = 6, 3
 

@@ -14,14 +14,14 @@ from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Leak, Neuron
 from spikefold.export.ops import Conv2d, Dense, MaxPool2d
 from spikefold.export.passes.quantise import quantise
-from spikefold.hardware import speck
 from spikefold.hardware.chip import Resources
 from spikefold.hardware.fit import FitReport, broken_rules, fit_report
-from spikefold.hardware.loihi import LOIHI2
-from spikefold.hardware.placement import check_placement
-from spikefold.hardware.speck import SPECK2F
-from spikefold.hardware.speck_split import split_to_fit
-from spikefold.train.architectures import architecture, network
+from spikefold.hardware.loihi.chip import LOIHI2
+from spikefold.hardware.speck import chip as speck
+from spikefold.hardware.speck.chip import SPECK2F
+from spikefold.hardware.speck.placement import check_placement
+from spikefold.hardware.speck.split import split_to_fit
+from spikefold.train.models.architectures import architecture, network
 
 LEAK, OPERATION, NEURON_MAP = (
     " ".join((rule.__doc__ or "").rstrip(".").split())

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from training_cases import CONFIG, halves, with_everything
 
-from spikefold.train.clips import ClipSet
+from spikefold.train.data.clips import ClipSet
 from spikefold.train.loop import train
 
 

@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from spikefold.config import ModelConfig
 from spikefold.errors import DataError
 from spikefold.train.checkpoint import ABOUT, WEIGHTS, Checkpoint, load, save
-from spikefold.train.frames import Binning, Bins
-from spikefold.train.models import SpikingNet
+from spikefold.train.data.frames import Binning, Bins
+from spikefold.train.models.spiking_net import SpikingNet
 
 BINNING = Binning((34, 20), 2, 5000, 4, 17)
 

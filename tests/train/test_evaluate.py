@@ -15,15 +15,15 @@ from hypothesis.extra import numpy as arrays
 from spikefold.config import Config, DataConfig, ModelConfig, TrainConfig
 from spikefold.errors import SpikefoldError
 from spikefold.train import evaluate
-from spikefold.train.analysis import analyse
-from spikefold.train.clips import Windows
+from spikefold.train.analysis.measure import analyse
+from spikefold.train.data.clips import Windows
+from spikefold.train.data.events import EVENT_DTYPE, Recording
+from spikefold.train.data.frames import Binning
+from spikefold.train.deploy.gates import attention_layers, calibrate, static
+from spikefold.train.deploy.tracing import trace_model
 from spikefold.train.evaluate import class_logits, clips_at_once, judged, told_right
-from spikefold.train.events import EVENT_DTYPE, Recording
-from spikefold.train.frames import Binning
-from spikefold.train.gates import attention_layers, calibrate, static
-from spikefold.train.models import SpikingNet
-from spikefold.train.parallel import Ranks
-from spikefold.train.tracing import trace_model
+from spikefold.train.models.spiking_net import SpikingNet
+from spikefold.train.processes.parallel import Ranks
 from tests.train.training_cases import CONFIG, halves
 
 COUNTS = st.tuples(st.integers(1, 5), st.integers(1, 7), st.integers(2, 4)).flatmap(

@@ -10,12 +10,12 @@ from safetensors.torch import load_file
 
 from spikefold.config import Config, TrainConfig
 from spikefold.train import loop
-from spikefold.train.clips import ClipSet, Windows
+from spikefold.train.data.clips import ClipSet, Windows
+from spikefold.train.data.frames import Binning
 from spikefold.train.evaluate import evaluate, judged, read_out
-from spikefold.train.frames import Binning
 from spikefold.train.loop import Umpire, train
-from spikefold.train.models import SpikingNet
-from spikefold.train.parallel import Ranks
+from spikefold.train.models.spiking_net import SpikingNet
+from spikefold.train.processes.parallel import Ranks
 from spikefold.train.state import Epoch
 from tests.train.training_cases import CONFIG, changed, halves, recording, weights
 

@@ -11,12 +11,12 @@ import pytest
 
 from spikefold.config import Config, load_config
 from spikefold.errors import ConfigError
-from spikefold.train.architectures import architecture
-from spikefold.train.clips import ClipSet, Slices
-from spikefold.train.datasets import Dataset
-from spikefold.train.events import EVENT_DTYPE, Recording
-from spikefold.train.frames import Binning, Bins, to_frames
-from spikefold.train.models import SpikingNet
+from spikefold.train.data.clips import ClipSet, Slices
+from spikefold.train.data.datasets import Dataset
+from spikefold.train.data.events import EVENT_DTYPE, Recording
+from spikefold.train.data.frames import Binning, Bins, to_frames
+from spikefold.train.models.architectures import architecture
+from spikefold.train.models.spiking_net import SpikingNet
 from spikefold.train.recipe import PROTOCOLS, Plan, held_out, plan
 
 BINNING = Binning((4, 6), 1, 10, 3)

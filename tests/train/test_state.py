@@ -21,10 +21,10 @@ from safetensors.torch import load_file
 from spikefold.config import Config
 from spikefold.errors import ConfigError, DataError
 from spikefold.train import loop
-from spikefold.train.clips import Windows
-from spikefold.train.frames import Binning
+from spikefold.train.data.clips import Windows
+from spikefold.train.data.frames import Binning
 from spikefold.train.loop import Umpire, train
-from spikefold.train.models import SpikingNet
+from spikefold.train.models.spiking_net import SpikingNet
 from spikefold.train.state import Epoch
 from tests.train.training_cases import CONFIG, changed, halves, recording, weights, with_everything
 

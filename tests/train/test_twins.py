@@ -12,11 +12,11 @@ import pytest
 from spikefold.config import Config, ModelConfig, TrainConfig
 from spikefold.train import side_by_side, twins
 from spikefold.train.checkpoint import load
-from spikefold.train.clips import ClipSet
-from spikefold.train.frames import Binning
+from spikefold.train.data.clips import ClipSet
+from spikefold.train.data.frames import Binning
 from spikefold.train.loop import train
-from spikefold.train.models import SpikingNet
-from spikefold.train.parallel import Ranks
+from spikefold.train.models.spiking_net import SpikingNet
+from spikefold.train.processes.parallel import Ranks
 from spikefold.train.state import Epoch
 from spikefold.train.twins import Job, train_all
 

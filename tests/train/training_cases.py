@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from spikefold.config import Config, ModelConfig, TrainConfig
-from spikefold.train.attention import ASA, Attention
-from spikefold.train.attention_compared import SA, TCSA
-from spikefold.train.clips import ClipSet
-from spikefold.train.events import Recording, pack_events
-from spikefold.train.models import SpikingNet
-from spikefold.train.parallel import Ranks
+from spikefold.train.data.clips import ClipSet
+from spikefold.train.data.events import Recording, pack_events
+from spikefold.train.models.attention import ASA, Attention
+from spikefold.train.models.attention_compared import SA, TCSA
+from spikefold.train.models.spiking_net import SpikingNet
+from spikefold.train.processes.parallel import Ranks
 
 CONFIG = Config(
     model=ModelConfig(channels=(4,), strides=(2,), voters=2), train=TrainConfig(epochs=6, batch=8, lr=0.02, shift=0)

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loihi 2 and Loihi 1 (Intel): 8-bit weights, 24-bit states in units of 1/128 weight, 12-bit leak.
+
+Loihi 2 is reached through lava-dl's netx, which writes ``2 * q`` for an int8 weight q; the state counts 1/64 of a
+written weight: 1/128 of q. Thresholds (17 bit) and biases (13 bit) are written doubled as well, so both have one bit
+less here. Loihi 1 has the same numbers (its mixed weights are 9 bits wide and even, so ``2 * q`` again), another
+memory and no graded spikes. For Loihi 1 we say whether a network fits; nothing here writes its files or simulates it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from spikefold.errors import Issue
+from spikefold.export.network import INPUT, Network
+from spikefold.export.neuron import Fire, Overflow, Reset
+from spikefold.export.numbers import NumberFormat
+from spikefold.hardware.chip import Chip, rules_of
+from spikefold.hardware.loihi import cores as loihi_cores
+from spikefold.hardware.loihi import loihi1_cores
+from spikefold.hardware.loihi.rules import (
+    LEAK_SHIFT,
+    NUMBER_RULES,
+    RULES,
+    STATE_BITS,
+    STATE_SHIFT,
+    SUM_MAX,
+    THRESHOLD_MAX,
+    Site,
+    broken,
+    violations,
+)
+
+NUMBERS = NumberFormat(
+    weight_bits=8,
+    bias_bits=12,
+    threshold_max=THRESHOLD_MAX,
+    state_bits=STATE_BITS,
+    overflow=Overflow.SATURATE,
+    resets=frozenset({Reset.ZERO}),
+    state_shift=STATE_SHIFT,
+    leak_shift=LEAK_SHIFT,
+    fire_leaky=Fire.GT,
+    sum_max=SUM_MAX,
+)
+
+
+def binary_input(site: Site) -> Iterator[Issue]:
+    """An input is 0 or 1 in a step: Loihi 1 has no graded spikes."""
+    if INPUT in site.layer.inputs and site.count > 1:
+        hint = "clip the counts at 1, or bin into shorter steps"
+        yield Issue("An input is 0 or 1 in a step", site.layer.name, f"up to {site.count}", "1", hint)
+
+
+LOIHI1_LAYER_RULES = (*NUMBER_RULES, binary_input)
+
+
+def a_core_holds_a_part(network: Network) -> list[Issue]:
+    """A layer can be cut until one core holds a part: 1024 neurons, 4096 axons in, 4096 out, 2^20 synaptic bits."""
+    if not network.is_integer:  # how much memory a weight takes is not known yet
+        return []
+    return [
+        Issue("A layer can be cut until one core holds a part", name, f"{finest.used[limit]} {limit}",
+              str(loihi1_cores.LIMITS[limit]), "stride or pool before it, or use fewer channels")
+        for name, _, finest in loihi1_cores.cuts(network)
+        for limit in finest.over
+    ]  # fmt: skip
+
+
+def loihi1_violations(network: Network) -> list[Issue]:
+    """Every rule of Loihi 1 that the network breaks."""
+    return broken(LOIHI1_LAYER_RULES, network) + a_core_holds_a_part(network)
+
+
+# a .net file has one threshold a layer, so a factor per neuron has no place; one per channel goes into the weights
+_GATE_FORMS = ("channel", "mask")
+LOIHI2 = Chip(
+    "loihi2",
+    "Intel Loihi 2",
+    NUMBERS,
+    violations,
+    gate_forms=_GATE_FORMS,
+    rules=rules_of(*RULES),
+    resources=loihi_cores.resources,
+    or_pools=True,
+    counts_any=True,
+)
+LOIHI1 = Chip(
+    "loihi1",
+    "Intel Loihi 1",
+    NUMBERS,
+    loihi1_violations,
+    gate_forms=_GATE_FORMS,
+    rules=rules_of(*LOIHI1_LAYER_RULES, a_core_holds_a_part),
+    resources=loihi1_cores.resources,
+    or_pools=True,
+)

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an event-driven run hands back: its spikes, the work of each core over time, and where that was too much."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from spikefold.hardware.simulators.trace import Trace
+
+
+@dataclass(frozen=True, eq=False)
+class CoreLoad:
+    """The work of one core.
+
+    Attributes:
+        name: its weight layer.
+        events: incoming events a bin and clip, ``(T, N)`` int64.
+        operations: synaptic operations, one for each neuron that an event reaches, ``(T, N)`` int64.
+    """
+
+    name: str
+    events: np.ndarray
+    operations: np.ndarray
+
+    def peak_per_second(self, dt_us: int) -> float:
+        """Synaptic operations per second of the busiest bin, ``dt_us`` microseconds long."""
+        return float(self.operations.max(initial=0)) * 1e6 / dt_us
+
+
+@dataclass(frozen=True)
+class Overload:
+    """A core whose busiest bin is above a limit.
+
+    Attributes:
+        layer: its weight layer.
+        peak_per_second: synaptic operations per second in that bin.
+        step: the bin; the earliest of equally busy ones.
+        clip: its clip.
+        bins: how many bins of all clips are above the limit.
+    """
+
+    layer: str
+    peak_per_second: float
+    step: int
+    clip: int
+    bins: int
+
+
+@dataclass(frozen=True, eq=False)
+class EventRun:
+    """A run: its spikes, and the load of each core in network order."""
+
+    trace: Trace
+    loads: tuple[CoreLoad, ...]
+
+    def over_limit(self, limit_per_second: float, dt_us: int) -> tuple[Overload, ...]:
+        """The cores with bins above a limit, in network order.
+
+        The chip's own limit is not public. SynSense only says that a core above it stalls the whole chip, behaviour
+        then "unpredictable" (sinabs 3.1.3, docs/speck/faqs/tips_for_training.md). Second-hand, from public user code
+        that quotes the Speck papers: about 30 million synaptic operations a second for a core, 100 million for core
+        0. Take such a number as a level to be warned at, not as a limit that holds. A bin hides what is shorter than
+        itself: the peak is the mean over ``dt_us``.
+
+        Args:
+            limit_per_second: synaptic operations per second and core.
+            dt_us: length of a bin in microseconds.
+        """
+        most = limit_per_second * dt_us / 1e6
+        found = []
+        for load in self.loads:
+            bins = int(np.count_nonzero(load.operations > most))
+            if bins:
+                step, clip = np.unravel_index(int(load.operations.argmax()), load.operations.shape)
+                found.append(Overload(load.name, load.peak_per_second(dt_us), int(step), int(clip), bins))
+        return tuple(found)

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Speck as it runs: whole numbers, event by event. Order decides here, where a clocked engine adds up a time step.
+
+**One event** ``(c, y, x)`` at a core reaches every neuron ``(f, oy, ox)`` that has it under its kernel::
+
+    v <- v + w[f, c, ky, kx]
+    if v >= threshold: ONE spike; v <- 0 (Reset.ZERO) or v - threshold (Reset.SUBTRACT)
+    v <- max(v, v_min)                                              where v_min is given
+
+At most one spike a neuron and event, whatever the weight: what is left above the threshold waits for the next event
+that reaches the neuron. ``max_spikes`` belongs to clocked engines and is ignored. A state outside ``state_bits``
+is counted as overflow and kept, for what the chip does with it is not public.
+
+**Pooling** is by address: a spike goes to ``(f, y // p, x // p)``, one event, nothing is summed; those of an
+incomplete window at the border are dropped.
+
+**Bias**: added by ticks of a slow clock, once a bin here (`event_options`).
+
+**Order of arrival.** The next event enters when the chip has finished all that the one before it caused. Each core
+takes its events first in, first out: an event's spikes queue behind what is there, in the order of their emission; of
+several sources that one input event made fire, the first among the layer's inputs comes first (of a `Concat`, its own
+inputs in their order). In a chain any other policy that keeps each queue in order gives the same spikes, for a core
+sees the same sequence.
+
+**A layer split over two cores** by output channels (`Concat`) gives the split layer's spikes exactly, where no
+decimator is behind it. What reads them sees part by part what one input event made fire, not in the order of the
+whole layer. So behind it the spikes are those of the unsplit network where order changes nothing (`event_options`,
+emission), or where the split layer is the first core, dense, and emits in ascending order.
+
+**Time** orders the events and decides their bin; no core computes with it. A bin is there for what is recorded and
+for the slow clock.
+
+What the documents of the chip leave open is in `Options`: orders, ticks, decimators, a lost first event. Not
+modelled: drops under congestion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from spikefold.errors import ConfigError, DataError, Issue, UnsupportedError, nearest
+from spikefold.export.network import INPUT, Network
+from spikefold.export.neuron import Fire, Overflow
+from spikefold.hardware.simulators.reference import check_frames
+from spikefold.hardware.simulators.trace import Trace
+from spikefold.hardware.speck import rules as speck_rules
+from spikefold.hardware.speck.cores import CoreLayer, core_layers
+from spikefold.hardware.speck.events.core import Core
+from spikefold.hardware.speck.events.dvs_layer import DvsLayer, entering
+from spikefold.hardware.speck.events.kernel import LARGEST
+from spikefold.hardware.speck.events.options import Arrival, Emission, Options, Tick
+from spikefold.hardware.speck.events.queue import Queue, sources_of
+from spikefold.hardware.speck.events.result import CoreLoad, EventRun
+
+RUNNER = "event-driven"
+Enter = Callable[[int, int], np.ndarray]
+"""Addresses of the events of a bin and clip, in order of arrival, ``(events,)`` int64."""
+
+
+def run(network: Network, frames: np.ndarray, options: Options | None = None, *, potentials: bool = False) -> Trace:
+    """The trace of `simulate`, to be compared with another runner's; same arguments and errors."""
+    return simulate(network, frames, options, potentials=potentials).trace
+
+
+def simulate(
+    network: Network, frames: np.ndarray, options: Options | None = None, *, potentials: bool = False
+) -> EventRun:
+    """Simulate clips, each from zero state.
+
+    Args:
+        network: integer, as `quantise` makes it for ``speck.NUMBERS``; a chain or graph of cores.
+        frames: event counts ``(T, N, C, H, W)``, whole and not negative.
+        options: what the chip's documents leave open; raster orders and a tick at the end of a bin by default.
+        potentials: record the state of every neuron at the end of every bin too, int64.
+
+    Returns:
+        Spikes that left each neuron a bin ``(T, N, C, H, W)`` uint16, range of the states between events (before
+        reset and lower bound), overflowing updates; and the load of each core.
+
+    Raises:
+        NetworkError: the frames do not have the network's input shape.
+        DataError: counts that are not whole or below 0.
+        ConfigError: a decimator for a layer that is no core.
+        UnsupportedError: with everything in the network that such a core cannot do; a state that may leave 32 bits;
+            more than 65535 spikes of one neuron in one bin.
+    """
+    options = options or Options()
+    refuse_unsupported(network)
+    check_frames(network, frames)
+    if not np.issubdtype(frames.dtype, np.integer) and not np.array_equal(frames, np.rint(frames)):
+        raise DataError("frames hold counts that are not whole numbers", hint="give event counts, not rates")
+    if frames.min(initial=0) < 0:
+        raise DataError(f"frames hold a count of {frames.min()}", hint="give event counts, 0 or more")
+    steps, clips = frames.shape[:2]
+
+    def enter(step: int, clip: int) -> np.ndarray:
+        return _frame_events(frames[step, clip], clip, step, options)
+
+    return _simulated(network, (steps, clips), enter, options, potentials)
+
+
+def simulate_events(
+    network: Network, events: np.ndarray, layer: DvsLayer, *, dt_us: int, steps: int | None = None,
+    options: Options | None = None, potentials: bool = False,
+) -> EventRun:  # fmt: skip
+    """Simulate one recording from zero state, event by event as the sensor sent them.
+
+    Args:
+        network: as for `simulate`.
+        events: structured array of t (microseconds), x, y, p; time decides the order, equal times the list.
+        layer: what the chip does to the sensor's events.
+        dt_us: length of a bin in microseconds, for what is recorded and for the slow clock.
+        steps: bins T of the clip, later events are left out; None for as many as the last event that enters needs.
+        options: as for `simulate`; the order of arrival in them has no meaning here.
+        potentials: as for `simulate`.
+
+    Returns:
+        As `simulate`, N = 1.
+
+    Raises:
+        NetworkError: the network does not read the layer's map.
+        DataError: no such events; an event outside the sensor or before time 0.
+        ConfigError: a bin or clip without length; a decimator for a layer that is no core.
+        UnsupportedError: as `simulate`.
+    """
+    options = options or Options()
+    if dt_us < 1 or (steps is not None and steps < 1):
+        raise ConfigError(f"{steps} bins of {dt_us} us: whole numbers above 0 only")
+    refuse_unsupported(network)
+    addresses, times = entering(layer, network, events)
+    if steps is None:
+        steps = int(times[-1]) // dt_us + 1 if len(times) else 1
+    ends = np.searchsorted(times, np.arange(steps + 1) * dt_us)
+
+    def enter(step: int, clip: int) -> np.ndarray:
+        return addresses[ends[step] : ends[step + 1]]
+
+    return _simulated(network, (steps, 1), enter, options, potentials)
+
+
+def _simulated(
+    network: Network, clips: tuple[int, int], enter: Enter, options: Options, potentials: bool
+) -> EventRun:
+    queues = _queues(network, clips, options, potentials)
+    for clip in range(clips[1]):
+        for queue in queues:
+            queue.begin()
+        for step in range(clips[0]):
+            events = enter(step, clip)
+            sent = {INPUT: (events, np.arange(len(events)))}
+            tick = {Tick.START: -1, Tick.END: len(events), Tick.NEVER: None}[options.tick]
+            for queue in queues:
+                sent[queue.core.layer.neuron_name] = queue.process(step, clip, sent, tick, options.tick_fires)
+    layers = {queue.core.layer.neuron_name: queue.trace() for queue in queues}
+    return EventRun(
+        Trace(RUNNER, {layer.name: layers[layer.name] for layer in network.neurons}),
+        tuple(CoreLoad(queue.core.layer.name, queue.events, queue.operations) for queue in queues),
+    )
+
+
+def _queues(network: Network, clips: tuple[int, int], options: Options, potentials: bool) -> list[Queue]:
+    layers = core_layers(network)
+    names = [layer.name for layer in layers]
+    issues = [
+        Issue("a decimator belongs to a core", name, "no weight layer of that name", "a core's", nearest(name, names))
+        for name in options.decimators
+        if name not in names
+    ]
+    if issues:
+        raise ConfigError("a decimator is given for a layer that is no core", issues=issues)
+    return [
+        Queue(
+            Core(layer, _rank(layer, number, options), options.decimators.get(layer.name, 1)),
+            sources_of(network, layer.name), clips, lose_first=options.lose_first, potentials=potentials,
+        )
+        for number, layer in enumerate(layers)
+    ]  # fmt: skip
+
+
+def refuse_unsupported(network: Network) -> None:
+    """Name everything that this simulator has no rule for, in one error.
+
+    Raises:
+        UnsupportedError: a real network; a leak, a threshold per channel or neuron, a reset to a value; layers that
+            are no core of Speck; groups or dilation; a neuron that fires above its threshold only, or whose state has
+            a unit of its own, wraps or saturates; numbers beyond 30 bits.
+    """
+    issues = speck_rules.operations(network)
+    if not network.is_integer:
+        issues.append(Issue("whole numbers", "network", "a real network", "an integer one", "quantise it for Speck"))
+    for core in core_layers(network):
+        issues += speck_rules.plain_convolution(core, network.is_integer)
+        issues += speck_rules.neuron_kind(core, network.is_integer) + _unlike_speck(core)
+    if issues:
+        raise UnsupportedError("the event-driven simulator cannot run this network", issues=issues)
+
+
+def _unlike_speck(core: CoreLayer) -> list[Issue]:
+    neuron, bias = core.neuron, 0 if core.bias is None else core.bias
+    largest = max(np.abs(values).max() for values in (core.weight, bias, neuron.threshold, neuron.v_min or 0))
+    plain = neuron.state_bits is None or neuron.overflow is Overflow.FORBID
+    rules = [
+        (neuron.fire is Fire.GE, "fires at", neuron.fire.value, Fire.GE.value, "quantise it for Speck"),
+        (neuron.state_shift == 0, "unit of the state", f"2^-{neuron.state_shift}", "1", "quantise it for Speck"),
+        (plain, "overflow of the state", neuron.overflow.value, Overflow.FORBID.value, "quantise it for Speck"),
+        (largest <= LARGEST // 2, "largest number", f"{largest:g}", str(LARGEST // 2), "quantise it for Speck"),
+    ]
+    return [Issue(rule, core.neuron_name, got, limit, hint) for holds, rule, got, limit, hint in rules if not holds]
+
+
+def _rank(layer: CoreLayer, number: int, options: Options) -> np.ndarray | None:
+    neurons = int(np.prod(layer.neuron_shape))
+    match options.emission:
+        case Emission.RASTER:
+            return None
+        case Emission.REVERSE:
+            return np.arange(neurons)[::-1].copy()
+        case Emission.SEEDED:
+            return np.random.default_rng([options.seed, number]).permutation(neurons)
+
+
+def _frame_events(frame: np.ndarray, clip: int, step: int, options: Options) -> np.ndarray:
+    """Addresses of a frame's ``(C, H, W)`` events in the order they enter, int64."""
+    counts = frame.transpose(1, 2, 0).ravel().astype(np.int64)
+    events = np.repeat(np.arange(len(counts)), counts)
+    if options.arrival is Arrival.RASTER:
+        return events
+    return np.random.default_rng([options.seed, clip, step]).permutation(events)

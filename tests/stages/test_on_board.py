@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``spikefold validate --on``: a finished run on a strict stand-in of samna, and NOT RUN where there is no board."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spikefold.errors import ConfigError, EnvironmentLacksError, MismatchError
+from spikefold.hardware.speck.board.options import Clock
+from spikefold.report import assemble
+from spikefold.session import BOARD, VALIDATE, Session, open_session, read_json
+from spikefold.stages.on_board import validate_on
+from tests.hardware.speck.board.samna_chip import Board, Faults, Time
+from tests.hardware.speck.board.samna_strict import samna
+from tests.silent import Silent
+
+
+@pytest.fixture
+def session(finished_run: Path, tmp_path: Path) -> Session:
+    """A copy of the small run, which the test may write into."""
+    folder = tmp_path / "run"
+    shutil.copytree(finished_run, folder)
+    return open_session(folder, Silent())
+
+
+def _on(session: Session, board: Board, target: str = "speck2fdevkit:0") -> dict[str, Any]:
+    clock = Clock(board.time.now, board.time.sleep)
+    return validate_on(session, target, 2, 1, samna({"Speck2fDevKit": board}), clock)
+
+
+def test_a_board_that_works_as_simulated_is_evidence(session: Session) -> None:
+    found = _on(session, Board(Time(), Faults()))
+    assert found["agreement"] == "identical"
+    assert (found["clips"], found["problems"]) == (2, [])
+    assert all(layer["spikes_simulated"] > 0 for layer in found["layers"][:-1])
+    assert sum(layer["spikes_simulated"] for layer in found["layers"]) > 100
+    assert read_json(session.folder / VALIDATE / BOARD)["target"] == "speck2fdevkit:0"
+    report = assemble(session)
+    assert report["board"]["agreement"] == "identical"
+    assert not any("peck" in item["what"] for item in report["not_run"])
+
+
+def test_a_board_that_loses_spikes_is_found_out_after_the_evidence_is_written(session: Session) -> None:
+    with pytest.raises(MismatchError, match="beyond"):
+        _on(session, Board(Time(), Faults(drop_every=2)))
+    assert read_json(session.folder / VALIDATE / BOARD)["agreement"].startswith("beyond")
+
+
+def test_without_a_board_it_is_not_run_and_says_what_is_missing(session: Session, program: Any) -> None:
+    with pytest.raises(EnvironmentLacksError, match=r"NOT RUN on speck2fdevkit:1.*not connected"):
+        _on(session, Board(Time(), Faults()), "speck2fdevkit:1")
+    assert "not connected" in read_json(session.folder / VALIDATE / BOARD)["not_run"]
+    done = program("validate", str(session.folder), "--on", "speck2fdevkit:0")
+    assert done.returncode == 4
+    assert "NOT RUN on speck2fdevkit:0" in done.stderr
+    assert "samna" in done.stderr
+    assert any(item["what"] == "speck2fdevkit:0" for item in assemble(session)["not_run"])
+
+
+def test_another_board_than_the_configuration_was_made_for(session: Session) -> None:
+    with pytest.raises(ConfigError, match="no network for speck2edevkit"):
+        _on(session, Board(Time(), Faults()), "speck2edevkit:0")
+    with pytest.raises(ConfigError, match="unknown board"):
+        _on(session, Board(Time(), Faults()), "loihi:0")

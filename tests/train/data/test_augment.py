@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Shifts against a loop over pixels; EventDrop against its description, and each fault of the published one."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from spikefold.train.data.augment import event_drop, shifted
+from spikefold.train.data.events import EVENT_DTYPE
+
+SENSOR, CLIP_US = (40, 100), 1000
+"""Rows and columns, unlike; microseconds."""
+
+
+def _events(count: int = 4000, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    events = np.zeros(count, EVENT_DTYPE)
+    events["t"] = np.sort(rng.integers(0, CLIP_US, count))
+    events["x"], events["y"] = rng.integers(0, SENSOR[1], count), rng.integers(0, SENSOR[0], count)
+    events["p"] = rng.integers(0, 2, count)
+    return events
+
+
+class _Way:
+    """A generator whose first draw, the way, is given; all others are random."""
+
+    def __init__(self, way: int, seed: int) -> None:
+        self._way, self._rng, self._first = way, np.random.default_rng(seed), True
+
+    def integers(self, *bounds: int) -> int:
+        if self._first:
+            assert bounds == (4,)
+            self._first = False
+            return self._way
+        return int(self._rng.integers(*bounds))
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._rng, name)
+
+
+def _dropped(way: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All events, numbered by index, which were kept, and which not."""
+    events = _events()
+    kept = event_drop(events, SENSOR, CLIP_US, _Way(way, seed))
+    # equal events are the same for every purpose; compare as multisets, then as an ordered sub-sequence
+    whole, left = Counter(events.tolist()), Counter(kept.tolist())
+    assert not left - whole
+    assert len(kept) < len(events)
+    assert np.all(np.diff(kept["t"].astype(int)) >= 0), "in their order: they are cut into bins by time"
+    gone = np.array(sorted((whole - left).elements()), EVENT_DTYPE)
+    return events, kept, gone
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_stretch_of_time_goes_whole_and_nothing_else(seed: int) -> None:
+    events, kept, gone = _dropped(1, seed)
+    low, high = int(gone["t"].min()), int(gone["t"].max())
+    assert not ((kept["t"] >= low) & (kept["t"] <= high)).any()
+    assert high - low <= 0.9 * CLIP_US
+    assert high >= CLIP_US - 5 or (high - low) % 100 in (*range(96, 100), *range(4)), "tenths, or cut at the end"
+    assert len(events) == len(kept) + len(gone)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_rectangle_goes_whole_and_nothing_else(seed: int) -> None:
+    _, kept, gone = _dropped(2, seed)
+    inside = np.ones(len(kept), bool)
+    for key, side in (("x", SENSOR[1]), ("y", SENSOR[0])):
+        low, high = int(gone[key].min()), int(gone[key].max())
+        inside &= (kept[key] >= low) & (kept[key] <= high)
+        assert high - low + 1 <= 0.25 * side + 1
+    assert not inside.any(), "no cross, no other columns: x and y of the sensor as it is"
+    assert set(gone["p"].tolist()) == {0, 1}
+
+
+def test_areas_lie_everywhere_on_the_sensor() -> None:
+    gone = np.concatenate([_dropped(2, seed)[2] for seed in range(60)])
+    assert gone["x"].max() > 90
+    assert gone["y"].max() > 36
+    assert gone["x"].min() < 10
+    assert gone["y"].min() < 4
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_random_drop_takes_tenths_of_all_events_in_order(seed: int) -> None:
+    events, kept, gone = _dropped(3, seed)
+    assert len(gone) % 400 == 0
+    assert 400 <= len(gone) <= 3600
+    assert np.ptp(kept["t"].astype(int)) > 0.9 * np.ptp(events["t"].astype(int))
+
+
+def test_the_four_ways_are_equally_likely_and_a_draw_repeats() -> None:
+    events = _events(200)
+    same = sum(
+        len(event_drop(events, SENSOR, CLIP_US, np.random.default_rng(seed))) == len(events) for seed in range(800)
+    )
+    assert 160 < same < 290, "a quarter stays whole, and an area can be empty"
+    again = [event_drop(events, SENSOR, CLIP_US, np.random.default_rng(5)).tolist() for _ in range(2)]
+    assert again[0] == again[1]
+
+
+@pytest.mark.parametrize("way", range(4))
+def test_a_clip_never_ends_up_empty(way: int) -> None:
+    one = _events(1)
+    assert all(len(event_drop(one, SENSOR, CLIP_US, _Way(way, seed))) == 1 for seed in range(60))
+    none = one[:0]
+    assert all(len(event_drop(none, SENSOR, CLIP_US, _Way(way, seed))) == 0 for seed in range(5))
+
+
+def _moved(frames: torch.Tensor, down: int, right: int) -> torch.Tensor:
+    """Pixel by pixel."""
+    out = torch.zeros_like(frames)
+    height, width = frames.shape[3:]
+    for row, column in itertools.product(range(height), range(width)):
+        if 0 <= row + down < height and 0 <= column + right < width:
+            out[..., row + down, column + right] = frames[..., row, column]
+    return out
+
+
+@pytest.mark.parametrize(("down", "right"), [(0, 0), (1, 0), (0, 2), (-2, 1), (2, -2)])
+def test_a_batch_is_moved_down_and_right_with_zeros_moved_in(
+    monkeypatch: pytest.MonkeyPatch, down: int, right: int
+) -> None:
+    frames = torch.arange(1.0, 1 + 2 * 3 * 2 * 5 * 7).reshape(2, 3, 2, 5, 7)
+    monkeypatch.setattr(torch, "randint", lambda low, high, size: torch.tensor([down, right]))
+    assert torch.equal(shifted(frames, 2), _moved(frames, down, right))
+
+
+def test_every_shift_up_to_the_most_comes_and_none_beyond() -> None:
+    torch.manual_seed(0)
+    frames = torch.arange(1.0, 1 + 4 * 5).reshape(1, 1, 1, 4, 5)
+    known = {_moved(frames, *shift).numpy().tobytes(): shift for shift in itertools.product((-1, 0, 1), repeat=2)}
+    seen = {known[shifted(frames, 1).numpy().tobytes()] for _ in range(200)}
+    assert len(seen) == 9
+    assert shifted(frames, 0) is frames

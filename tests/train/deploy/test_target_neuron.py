@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Neurons that a chip lacks are replaced by its nearest, firing about as often; what it has stays as it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from spikefold.export.network import InputSpec, Layer, Network
+from spikefold.export.neuron import Leak, Neuron, Reset
+from spikefold.export.ops import Conv2d, Dense
+from spikefold.hardware.loihi import chip as loihi
+from spikefold.hardware.simulators import reference
+from spikefold.hardware.speck import chip as speck
+from spikefold.train.deploy.target_neuron import for_chip
+
+SPEC = InputSpec((2, 10, 10), 1000, 10)
+FRAMES = np.random.default_rng(5).poisson(0.5, (10, 12, 2, 10, 10)).astype(np.uint16)
+
+
+def _network(neuron: Neuron) -> Network:
+    rng = np.random.default_rng(2)
+    layers = (
+        Layer("c1", Conv2d(rng.normal(0.06, 0.25, (6, 2, 3, 3)), None, (1, 1), (1, 1))),
+        Layer("n1", neuron),
+        Layer("c2", Conv2d(rng.normal(0.02, 0.2, (6, 6, 3, 3)), None, (2, 2), (1, 1))),
+        Layer("n2", neuron),
+        Layer("d", Dense(rng.normal(0.03, 0.2, (8, 150)))),
+        Layer("out", neuron),
+    )
+    return Network(SPEC, layers, 4)
+
+
+def test_a_leaky_network_gets_neurons_without_leak_that_fire_as_often() -> None:
+    network = _network(Neuron(np.array(1.0), leak=Leak(0.5)))
+    found, replaced = for_chip(network, speck.NUMBERS, FRAMES)
+    assert [entry.layer for entry in replaced] == ["n1", "n2", "out"]
+    before, after = reference.run(network, FRAMES), reference.run(found, FRAMES)
+    for entry in replaced:
+        op = found[entry.layer].op
+        assert isinstance(op, Neuron)
+        assert op.leak is None
+        assert float(op.threshold) == pytest.approx(entry.threshold_factor)
+        assert 1 < entry.threshold_factor < 32
+        assert entry.what == "leak -> none"
+        assert entry.spikes_before == before.layers[entry.layer].spikes / 12 > 5
+        assert entry.spikes_after == after.layers[entry.layer].spikes / 12
+        assert entry.spikes_after == pytest.approx(entry.spikes_before, rel=0.12)
+    assert found.history[-1] == "target_neuron"
+
+
+def test_nothing_is_replaced_where_the_chip_has_it_all() -> None:
+    network = _network(Neuron(np.array(1.0), leak=Leak(0.5)))
+    assert for_chip(network, loihi.NUMBERS, FRAMES) == (network, ())
+
+
+def test_resets_and_several_spikes_that_a_chip_lacks_are_named() -> None:
+    network = _network(Neuron(np.array(1.0), reset=Reset.SUBTRACT, max_spikes=None))
+    found, replaced = for_chip(network, loihi.NUMBERS, FRAMES)
+    assert {entry.what for entry in replaced} == {"reset subtract -> zero, several spikes a step -> one"}
+    ops = [layer.op for layer in found.neurons]
+    assert all(isinstance(op, Neuron) and op.reset is Reset.ZERO and op.max_spikes == 1 for op in ops)
+    assert for_chip(network, speck.NUMBERS, FRAMES) == (network, ())
+
+
+def test_several_spikes_a_step_where_the_chip_can_and_the_user_wants_them() -> None:
+    network = _network(Neuron(np.array(1.0)))
+    found, replaced = for_chip(network, speck.NUMBERS, FRAMES, several=True)
+    assert {entry.what for entry in replaced} == {"spikes a step -> as many as fit"}
+    assert all(isinstance(la.op, Neuron) and la.op.max_spikes is None for la in found.neurons)
+    assert reference.run(found, FRAMES).layers["n1"].raster.max() > 1
+    assert for_chip(network, loihi.NUMBERS, FRAMES, several=True) == (network, ())

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From recordings on disk, or generated ones, to frames."""

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is done to training clips so that no two epochs see the same: shifts of a batch, and EventDrop on raw events.
+
+EventDrop takes one of four ways, each as likely as the others: nothing; leave out the events of a stretch of time
+(0.1 to 0.9 of the clip, in tenths, from anywhere in it and cut at its end); those of an area (0.05 to 0.25 of each
+side of the sensor, in twentieths, its middle anywhere and cut at the borders); or 0.1 to 0.9 of all events, drawn at
+random. A clip of which nothing would be left stays whole. Source: Gu et al., "EventDrop: data augmentation for
+event-based learning" (IJCAI 2021).
+
+The published code of the paper (BICLab/ASA-SNN, ``datasets/event_drop.py``) differs where it is wrong: it takes y and
+polarity for x and y on a sensor a quarter as large, drops a cross instead of a rectangle, draws areas up to 0.95 of a
+side, and leaves the events that a random drop keeps out of order, so that the bins which are then searched for by
+time miss most of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from spikefold.train.processes.parallel import ALONE, Ranks
+
+
+def shifted(frames: torch.Tensor, most: int, ranks: Ranks = ALONE) -> torch.Tensor:
+    """The batch ``(T, N, C, H, W)`` moved by a random number of pixels, the same on all ranks; zeros moved in."""
+    if most == 0:
+        return frames
+    down, right = (int(v) for v in ranks.agreed(torch.randint(-most, most + 1, (2,))))
+    height, width = frames.shape[3:]
+    padded = torch.nn.functional.pad(frames.flatten(0, 1), (most, most, most, most))
+    moved = padded[:, :, most - down : most - down + height, most - right : most - right + width]
+    return moved.reshape(frames.shape)
+
+
+def event_drop(events: np.ndarray, sensor: tuple[int, int], clip_us: int, rng: np.random.Generator) -> np.ndarray:
+    """What is left of the events of a clip, in their order.
+
+    Args:
+        events: structured array of `EVENT_DTYPE` with times from the start of the clip.
+        sensor: ``(H, W)`` in pixels.
+        clip_us: length of the clip in microseconds.
+        rng: draws everything.
+    """
+    match int(rng.integers(4)):
+        case 0:
+            return events
+        case 1:
+            keep = _outside_a_time(events, clip_us, rng)
+        case 2:
+            keep = _outside_an_area(events, sensor, rng)
+        case _:
+            keep = _some(len(events), rng)
+    return events[keep] if keep.any() else events
+
+
+def _outside_a_time(events: np.ndarray, clip_us: int, rng: np.random.Generator) -> np.ndarray:
+    length_us = rng.integers(1, 10) / 10 * clip_us
+    start_us = rng.uniform(0, clip_us)
+    return (events["t"] < start_us) | (events["t"] >= start_us + length_us)
+
+
+def _outside_an_area(events: np.ndarray, sensor: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    share = rng.integers(1, 6) / 20
+    inside = np.ones(len(events), bool)
+    for key, side in (("y", sensor[0]), ("x", sensor[1])):
+        middle = rng.uniform(0, side)
+        inside &= np.abs(events[key] + 0.5 - middle) < share * side / 2
+    return ~inside
+
+
+def _some(count: int, rng: np.random.Generator) -> np.ndarray:
+    dropped = int(count * (rng.integers(1, 10) / 10))
+    keep = np.ones(count, bool)
+    keep[rng.choice(count, dropped, replace=False)] = False
+    return keep

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Data sets by name: ``gestures``, ``digits``, or a published one and its folder, ``nmnist:DIR``; see `SOURCES`.
+
+A `Dataset` holds recordings, a `FrameSet` the names of images; what both offer is `Samples`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import chain
+from operator import add
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from platformdirs import user_cache_path
+
+from spikefold import __version__
+from spikefold.config import DataConfig
+from spikefold.errors import ConfigError, DataError, Issue, nearest
+from spikefold.train.data.events import Recording, load_packed, save_packed
+from spikefold.train.data.formats.npz_file import read_npz
+from spikefold.train.data.frames import Binning, Bins, to_frames
+from spikefold.train.data.readers import Reading, finished, read_with
+from spikefold.train.data.repairs import OnFault, Repairs
+from spikefold.train.data.sources import class_folders
+from spikefold.train.data.sources.dvs128_gesture import load_gesture
+from spikefold.train.data.sources.har_dvs import BRIGHTEST, DT_US, FrameSet, load_har_dvs
+from spikefold.train.data.sources.parts import Parts, Progress
+from spikefold.train.data.synthetic import digits, gestures
+
+_TEST_START = 1_100_000
+"""First index of generated test recordings; a multiple of 10 and of 11, far from any training index."""
+_CHUNK = 11
+_GENERATORS = ("digits", "gestures", "pixels", "scene")
+"""Modules that decide what is generated; a change in one makes a new cache entry."""
+_LARGEST_INPUT = 40
+"""Pixels a side that automatic down-sampling keeps at most."""
+
+
+class Samples(Protocol):
+    """What a data set offers, whether its samples are recordings or images."""
+
+    @property
+    def train(self) -> tuple[Any, ...]:
+        """Samples to train on: of type `Recording` or `FrameClip`."""
+
+    @property
+    def test(self) -> tuple[Any, ...]:
+        """Samples to test on."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names in the order of the labels."""
+
+    @property
+    def sensor(self) -> tuple[int, int]:
+        """``(H, W)`` in pixels that holds every sample."""
+
+    @property
+    def repairs(self) -> Repairs:
+        """What was mended in all samples together."""
+
+    def labels(self, split: str) -> np.ndarray:
+        """``(N,)`` int64 of ``train`` or ``test``."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Recordings of both splits, and the names of the classes in the order of their labels."""
+
+    train: tuple[Recording, ...]
+    test: tuple[Recording, ...]
+    classes: tuple[str, ...]
+
+    @property
+    def sensor(self) -> tuple[int, int]:
+        """``(H, W)`` that holds every recording."""
+        sizes = [r.sensor for r in chain(self.train, self.test)]
+        return max(h for h, _ in sizes), max(w for _, w in sizes)
+
+    @property
+    def repairs(self) -> Repairs:
+        """What was mended in all recordings together."""
+        return reduce(add, (r.repairs for r in chain(self.train, self.test)), Repairs())
+
+    def labels(self, split: str) -> np.ndarray:
+        """``(N,)`` int64 of ``train`` or ``test``."""
+        return np.array([r.label for r in getattr(self, split)], np.int64)
+
+
+def _folder(place: Path, config: DataConfig, seed: int, reading: Reading, progress: Progress) -> Parts:
+    return class_folders.load_folder(place, config.test_share, seed, reading, progress)
+
+
+def _gesture(place: Path, config: DataConfig, seed: int, reading: Reading, progress: Progress) -> Parts:
+    return load_gesture(place, reading, progress)
+
+
+def _gait(place: Path, config: DataConfig, seed: int, reading: Reading, progress: Progress) -> Parts:
+    return class_folders.load_gait(place, reading, progress)
+
+
+def _daily_action(place: Path, config: DataConfig, seed: int, reading: Reading, progress: Progress) -> Parts:
+    return class_folders.load_daily_action(place, config.test_share, seed, reading, progress)
+
+
+def _nmnist(place: Path, config: DataConfig, seed: int, reading: Reading, progress: Progress) -> Parts:
+    return class_folders.load_nmnist(place, reading, progress)
+
+
+def _packed(place: Path, config: DataConfig, seed: int, reading: Reading, progress: Progress) -> Parts:
+    train, test = (
+        [finished(raw, path, reading) for raw in read_with(lambda file: read_npz(file, "packed recordings"), path)]
+        for path in (place / "train.npz", place / "test.npz")
+    )
+    if not train or not test:
+        raise DataError("no recordings", where=str(place), hint="train.npz and test.npz need at least one each")
+    classes = max(r.label for r in chain(train, test)) + 1
+    unseen = sorted(set(range(classes)) - {r.label for r in train})
+    if unseen or min(r.label for r in chain(train, test)) < 0:
+        raise DataError(f"classes without training recordings: {unseen}", where=str(place / "train.npz"),
+                        hint="labels must run from 0 without a gap")  # fmt: skip
+    sensor = Dataset(tuple(train), tuple(test), ()).sensor
+    same = [[replace(r, sensor=sensor) for r in split] for split in (train, test)]
+    return Parts(same[0], same[1], tuple(str(i) for i in range(classes)))
+
+
+SOURCES: dict[str, Callable[[Path, DataConfig, int, Reading, Progress], Parts]] = {
+    "npz": _packed,
+    "folder": _folder,
+    "dvs128gesture": _gesture,
+    "gait-day": _gait,
+    "gait-night": _gait,
+    "dailyaction": _daily_action,
+    "nmnist": _nmnist,
+}
+"""Loaders of recordings by the name before the colon."""
+FRAME_SOURCE = "har-dvs"
+"""The one source of images instead of events; see `load_frame_set`."""
+
+
+def load_samples(config: DataConfig, seed: int, progress: Progress) -> Samples:
+    """Recordings or the names of images, as the source has them; see `load_dataset` and `load_frame_set`."""
+    if config.source.partition(":")[0] == FRAME_SOURCE:
+        return load_frame_set(config, seed)
+    return load_dataset(config, seed, progress)
+
+
+def load_dataset(config: DataConfig, seed: int, progress: Progress, reading: Reading | None = None) -> Dataset:
+    """Load or generate a data set.
+
+    Args:
+        config: the source, and how its files are read.
+        seed: of what is generated or split at random.
+        progress: told about long work.
+        reading: instead of what the configuration says.
+
+    Raises:
+        ConfigError: an unknown source, or one of images.
+        DataError: an unreadable file, an empty class, a label without a name; all unreadable files at once.
+    """
+    kind, _, place = config.source.partition(":")
+    if kind in ("gestures", "digits") and not place:
+        return _generated(kind, config, seed, progress)
+    if kind in SOURCES and place:
+        chosen = reading or Reading(OnFault(config.on_fault), config.sensor)
+        train, test, classes = SOURCES[kind](Path(place), config, seed, chosen, progress)
+        return Dataset(tuple(train), tuple(test), classes)
+    if kind == FRAME_SOURCE and place:
+        raise ConfigError(f"{kind} holds images, not events", where="data.source",
+                          hint="`spikefold train` reads them; here are recordings wanted")  # fmt: skip
+    known = ("gestures", "digits", *(f"{name}:DIR" for name in (*SOURCES, FRAME_SOURCE)))
+    raise ConfigError(f"unknown data source {config.source!r}", where="data.source", hint=nearest(kind, known))
+
+
+def load_frame_set(config: DataConfig, seed: int) -> FrameSet:
+    """Load the names of a data set of images, ``har-dvs:DIR``; its clips are opened batch by batch.
+
+    Raises:
+        ConfigError: another source, or settings that are for events alone, all at once.
+        DataError: as `load_har_dvs`.
+    """
+    kind, _, place = config.source.partition(":")
+    if kind != FRAME_SOURCE or not place:
+        raise ConfigError(
+            f"{config.source!r} holds no images", where="data.source", hint=f"known: {FRAME_SOURCE}:DIR"
+        )
+    for_events = {"bins": "time", "window": "start", "clips": 1, "on_fault": "refuse"}
+    issues = [
+        Issue("for events, not for images", f"data.{key}", repr(getattr(config, key)), repr(only), "leave it out")
+        for key, only in for_events.items()
+        if getattr(config, key) != only
+    ]
+    if issues:
+        raise ConfigError(f"{FRAME_SOURCE} holds images", where="data", issues=issues)
+    return load_har_dvs(Path(place), config.test_share, seed, config.steps)
+
+
+def binning_for(dataset: Samples, config: DataConfig) -> Binning:
+    """The configured binning; what the configuration leaves open is chosen from sensor and durations."""
+    if isinstance(dataset, FrameSet):
+        return _image_binning(dataset, config)
+    largest = max(dataset.sensor)
+    downsample = config.downsample or -(-largest // _LARGEST_INPUT)
+    typical_us = float(np.median([r.duration_us for r in dataset.train]))
+    # one more than the quotient: the last event, at the end of the duration, belongs to the clip
+    dt_us = config.dt_us or int(typical_us) // config.steps + 1
+    binning = Binning(dataset.sensor, downsample, dt_us, config.steps, bins=Bins(config.bins))
+    most = config.max_count or int(to_frames(dataset.train, binning).max())
+    return replace(binning, max_count=most)
+
+
+def _image_binning(images: FrameSet, config: DataConfig) -> Binning:
+    sensor = config.sensor or images.sensor
+    downsample = config.downsample or -(-max(sensor) // _LARGEST_INPUT)
+    most = min(config.max_count or BRIGHTEST, BRIGHTEST)
+    return Binning(sensor, downsample, config.dt_us or DT_US, config.steps, most, Bins.IMAGES)
+
+
+def _generated(kind: str, config: DataConfig, seed: int, progress: Progress) -> Dataset:
+    classes = gestures.CLASSES if kind == "gestures" else tuple(str(i) for i in range(10))
+    train = _cached(kind, "train", config.train, seed, progress)
+    test = _cached(kind, "test", config.test, seed, progress)
+    return Dataset(tuple(train), tuple(test), classes)
+
+
+def cache_folder() -> Path:
+    """Where generated data is kept: ``SPIKEFOLD_CACHE``, or the user's cache folder."""
+    chosen = os.environ.get("SPIKEFOLD_CACHE")
+    return (Path(chosen) if chosen else user_cache_path("spikefold")) / "data"
+
+
+def _cached(kind: str, split: str, count: int, seed: int, progress: Progress) -> list[Recording]:
+    code = b"".join((Path(__file__).parent / "synthetic" / f"{name}.py").read_bytes() for name in _GENERATORS)
+    version = hashlib.sha256(code + __version__.encode()).hexdigest()[:12]
+    path = cache_folder() / f"{kind}-{split}-{count}-{seed}-{version}.npz"
+    if path.is_file():
+        return load_packed(path)
+    starts = range(0, count, _CHUNK)
+    workers = min(len(starts), os.cpu_count() or 1)
+    # spawned, not forked: forking a process that has started torch's threads can hang
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        jobs = [pool.submit(_chunk, kind, split, start, min(_CHUNK, count - start), seed) for start in starts]
+        recordings: list[Recording] = []
+        for job in jobs:
+            recordings += job.result()
+            progress(f"generate {kind} ({split})", len(recordings), count)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_packed(path, recordings)
+    return recordings
+
+
+def _chunk(kind: str, split: str, start: int, count: int, seed: int) -> list[Recording]:
+    if kind == "gestures":
+        return gestures.generate(count, seed, start=start + (_TEST_START if split == "test" else 0))
+    return digits.generate(count, seed, split="test" if split == "test" else "train", start=start)

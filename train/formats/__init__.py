@@ -1,2 +1,0 @@
-# SPDX-License-Identifier: Apache-2.0
-"""Recording files, one format a file. Each turns bytes into `RawEvents`; `spikefold.train.readers` registers them."""

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Advanced spatial attention (ASA), per clip, as "Inherent Redundancy in Spiking Neural Networks" describes it.
+
+For one clip ``x`` ``(T, C, H, W)``: channels and steps are ranked by mean and maximum; those in exactly one of the
+two rankings' top shares form the important group ``G``, all others the sub-important group. Each group is summed up
+in two maps, which a 3x3 convolution and a sigmoid turn into a gate of ``(H, W)``::
+
+    M0 = 1/2 (a + m) + alpha a + beta m        a, m: mean and maximum over H, W
+    M  = W M0 over time (asa1), M0 (asa2)
+    G  = top(lam C) per step  XOR  top(lam T) per channel
+    y  = x * (G * A1 + (1 - G) * A2),  A = sigmoid(conv3x3([mean(G x) / lam, max(G x)]))
+
+A mean is taken over all T C slices, those outside the group counting as zeros, and divided by the share that the
+group is assumed to have. All steps and channels of a group share its gate. Source: the authors' code BICLab/ASA-SNN
+(Apache-2.0), in two modes::
+
+    clip    each clip has its own masks, as the paper describes it
+    batch   a mask holds what is in the top of any clip of the batch: the published code, whose result for one clip
+            depends on the others beside it, in evaluation too (``train.test_batch`` says how many there are)
+
+Ranking has no gradient, so the published alpha, beta and W stay as they were drawn, though the paper calls them
+learned. With ``learn_importance`` they learn straight-through (Bengio et al., 2013): each mask is 0 or 1 as before,
+and passes gradients on as if it were ``sigmoid(M - theta)``, theta halfway between the last one in and the first one
+out. Values and the gradient of ``x`` stay the same.
+
+In a training of several processes the batch is that of all ranks, for masks and mean gates alike.
+
+The gates look at the whole clip, so no chip can run them: `static_gate` replaces them by a factor per channel.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import nn
+
+from spikefold.train.processes.parallel import ALONE, Ranks
+
+_KERNEL = 3
+
+
+class Attention(nn.Module):
+    """Multiply a sequence ``(T, N, C, H, W)`` by a gate computed from it, or by a static one.
+
+    Args:
+        static_share: share of clips that see the batch's mean gate of each channel in training; the network then
+            stands the static gates of a chip better.
+
+    Attributes:
+        static_gate: factors ``(C, 1, 1)`` or ``(C, H, W)`` used instead of the dynamic gate once they are set, else
+            None; never part of a checkpoint.
+        last_gate: the dynamic gate of the last forward pass, ``(T, N, C, H, W)``, kept while `keep_gate` is set.
+        last_group: what of it was important, ``(T, N, C)`` of 0 and 1; all of it where an attention has no groups.
+        ranks: those among which a batch is shared in training; outside it a batch is one process's own.
+    """
+
+    static_gate: torch.Tensor | None
+
+    def __init__(self, steps: int, channels: int, static_share: float) -> None:
+        super().__init__()
+        self.steps, self.channels, self.static_share = steps, channels, static_share
+        self.register_buffer("static_gate", None, persistent=False)
+        self.keep_gate = False
+        self.ranks = ALONE
+        self.last_gate: torch.Tensor | None = None
+        self.last_group: torch.Tensor | None = None
+
+    def gate(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The dynamic gate, of a shape that stretches to ``x``, and the important group ``(T, N, C)``."""
+        raise NotImplementedError
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Gate a sequence ``(T, N, C, H, W)``."""
+        if self.static_gate is not None:
+            return x * self.static_gate
+        gate, group = self.gate(x)
+        if self.keep_gate:
+            self.last_gate, self.last_group = gate.detach().expand_as(x), group
+        if self.training and self.static_share:
+            # each clip of the batch for itself: what follows learns to read both gates
+            mean = self.ranks.mean(gate, (0, 1, 3, 4))
+            chosen = self.ranks.drawn(x.shape[1], x.device) < self.static_share
+            gate = torch.where(chosen[None, :, None, None, None], mean, gate)
+        return x * gate
+
+
+class ASA(Attention):
+    """ASA over a sequence ``(T, N, C, H, W)``.
+
+    Args:
+        steps: T.
+        channels: C.
+        temporal_mlp: mix the importance over time (ASA-1) or not (ASA-2).
+        lam: share of channels and of steps that counts as important, rounded down.
+        mode: ``"clip"`` or ``"batch"``, see the module's docstring.
+        learn_importance: gradients for alpha, beta and W.
+        static_share: as `Attention` takes it.
+    """
+
+    def __init__(
+        self, steps: int, channels: int, *, temporal_mlp: bool = True, lam: float = 0.5,
+        mode: Literal["clip", "batch"] = "clip", learn_importance: bool = False, static_share: float = 0.0,
+    ) -> None:  # fmt: skip
+        super().__init__(steps, channels, static_share)
+        self.lam, self.mode, self.learn_importance = lam, mode, learn_importance
+        self.alpha = nn.Parameter(torch.tensor(0.5))
+        self.beta = nn.Parameter(torch.tensor(0.5))
+        self.mix = nn.Linear(steps, steps, bias=False) if temporal_mlp else None
+        self.important = nn.Conv2d(2, 1, _KERNEL, padding=_KERNEL // 2, bias=False)
+        self.sub_important = nn.Conv2d(2, 1, _KERNEL, padding=_KERNEL // 2, bias=False)
+
+    def gate(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """``G A1 + (1 - G) A2`` and ``G``."""
+        group = self._important_group(x)
+        first = self._map(x, group, self.lam, self.important)
+        second = self._map(x, 1 - group, 1 - self.lam, self.sub_important)
+        # G A1 + (1 - G) A2, written so that one large product is enough
+        return second + group[..., None, None] * (first - second), group.detach()
+
+    def _important_group(self, x: torch.Tensor) -> torch.Tensor:
+        """``G`` as 0/1 floats ``(T, N, C)``, with gradients for the importance weights where these learn."""
+        with torch.set_grad_enabled(self.learn_importance and torch.is_grad_enabled()):
+            return self._ranked(x.detach())
+
+    def _ranked(self, x: torch.Tensor) -> torch.Tensor:
+        mean, most = x.mean(dim=(3, 4)), x.amax(dim=(3, 4))
+        importance = 0.5 * (mean + most) + self.alpha * mean + self.beta * most
+        if self.mix is not None:
+            importance = self.mix(importance.movedim(0, -1)).movedim(-1, 0)
+        channels = _top(importance, int(self.lam * self.channels), dim=2)
+        steps = _top(importance, int(self.lam * self.steps), dim=0)
+        if self.mode == "batch":
+            ranks = self.ranks if self.training else ALONE
+            channels, steps = (_in_any(mask, ranks).expand_as(mask) for mask in (channels, steps))
+        return channels + steps - 2 * channels * steps  # exactly one of them
+
+    def _map(self, x: torch.Tensor, group: torch.Tensor, share: float, conv: nn.Conv2d) -> torch.Tensor:
+        """The group's gate ``(N, 1, H, W)``."""
+        chosen = x * group[..., None, None]
+        maps = torch.stack([chosen.mean(dim=(0, 2)) / share, chosen.amax(dim=(0, 2))], dim=1)
+        return torch.sigmoid(conv(maps))
+
+
+def _in_any(mask: torch.Tensor, ranks: Ranks) -> torch.Tensor:
+    """The union ``(T, 1, C)`` of the masks ``(T, N, C)`` of all ranks' clips, of which a rank may have none."""
+    if ranks.count == 1:
+        return mask.amax(dim=1, keepdim=True)
+    inside = ranks.summed(mask.detach().sum(dim=1, keepdim=True))
+    union = (inside > 0).to(mask.dtype)
+    if not mask.requires_grad:
+        return union
+    # like amax's: the gradient of a maximum goes in equal parts to all clips that have it
+    (clips,) = ranks.total(mask.shape[1])
+    part = (mask.detach() == union) / torch.where(inside > 0, inside, clips)
+    return union + ranks.summed(((mask - mask.detach()) * part).sum(dim=1, keepdim=True))
+
+
+def _top(values: torch.Tensor, k: int, dim: int) -> torch.Tensor:
+    """1 for the k largest along one axis, else 0; where gradients are on, with those of a soft threshold."""
+    mask = torch.zeros_like(values).scatter(dim, values.topk(k, dim=dim).indices, 1.0)
+    if not torch.is_grad_enabled() or not values.requires_grad or not 0 < k < values.shape[dim]:
+        return mask
+    last_in, first_out = values.detach().topk(k + 1, dim=dim).values.split([k, 1], dim=dim)
+    soft = torch.sigmoid(values - (last_in.amin(dim=dim, keepdim=True) + first_out) / 2)
+    return mask.detach() + (soft - soft.detach())

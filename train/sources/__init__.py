@@ -1,2 +1,0 @@
-# SPDX-License-Identifier: Apache-2.0
-"""Data sets as their authors publish them, one layout a file. `spikefold.train.datasets` knows them by name."""
