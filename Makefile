@@ -10,7 +10,7 @@ run: $(VENV)/.installed
 # one thread each: two test processes on two cores
 test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --max-worker-restart=0
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -10,11 +10,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
-from collections.abc import Callable, Mapping
+import signal
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.managers import SyncManager
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
+from spikefold.errors import EnvironmentLacksError
 from spikefold.train.processes.orphans import end_with_parent
 from spikefold.train.state import Epoch
 
@@ -37,6 +41,7 @@ def side_by_side(work: Work[T], tasks: Mapping[str, T], report: Report) -> dict[
 
     Raises:
         SpikefoldError: the first that a task raised.
+        EnvironmentLacksError: the system ended a process, or its native code crashed.
     """
     history: dict[str, list[Epoch]] = {name: [] for name in tasks}
     if not tasks:
@@ -58,14 +63,34 @@ def side_by_side(work: Work[T], tasks: Mapping[str, T], report: Report) -> dict[
     with manager, ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
         channel = manager.Queue()
         waiting: set[Future[None]] = {pool.submit(_one, work, name, task, channel) for name, task in tasks.items()}
+        started: set[BaseProcess] = set()
         while waiting:
+            started.update(multiprocessing.active_children())
             drain(channel, _POLL_S)
             done, waiting = wait(waiting, timeout=0)
             for future in done:
-                future.result()
+                try:
+                    future.result()
+                except BrokenProcessPool as error:
+                    raise _died(started) from error
         drain(channel, 0.0)
     return history
 
 
 def _one(work: Work[T], name: str, task: T, channel: Any) -> None:
     work(task, lambda epoch: channel.put((name, epoch)))
+
+
+def _died(started: Iterable[BaseProcess]) -> EnvironmentLacksError:
+    """What is known of the process that broke the pool, which ends the others by SIGTERM."""
+    codes = [process.exitcode for process in started if process.exitcode]
+    own = next((code for code in codes if code != -signal.SIGTERM), None)
+    if own is None:
+        how = "was ended from outside"
+    else:
+        how = f"died of {signal.Signals(-own).name}" if own < 0 else f"ended with exit code {own}"
+    return EnvironmentLacksError(
+        f"a training process {how}", where="train",
+        hint="SIGKILL is mostly lack of memory: a smaller train.batch; SIGSEGV or SIGABRT is PyTorch's native code on "
+             "this processor: try train.threads=2. The training goes on with `spikefold train --resume RUN`",
+    )  # fmt: skip

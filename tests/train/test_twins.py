@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 from spikefold.config import Config, ModelConfig, TrainConfig
+from spikefold.errors import EnvironmentLacksError
 from spikefold.train import side_by_side, twins
 from spikefold.train.checkpoint import load
 from spikefold.train.data.clips import ClipSet
@@ -61,6 +64,18 @@ def test_a_training_that_fails_is_not_silent(job: Job, tmp_path: Path, monkeypat
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="file"):
         train_all(job, {"attended": ("asa2", tmp_path / "file" / "checkpoint")}, lambda name, epoch: None)
+
+
+def _crashes(task: int, report: Callable[[Epoch], None]) -> None:
+    report(Epoch(1, 1, 0.5, 0.5))
+    signal.raise_signal(task)
+
+
+@pytest.mark.parametrize("died_of", [signal.SIGSEGV, signal.SIGKILL])
+def test_a_training_process_that_dies_is_no_bug_of_ours(died_of: signal.Signals) -> None:
+    with pytest.raises(EnvironmentLacksError, match=f"died of {died_of.name}") as caught:
+        side_by_side.side_by_side(_crashes, {"network": died_of}, lambda name, epoch: None)
+    assert "--resume" in caught.value.hint
 
 
 def test_each_training_keeps_its_state_under_its_name(

@@ -24,6 +24,7 @@ from torch import nn
 from spikefold.config import ModelConfig
 from spikefold.errors import ConfigError
 from spikefold.train.models.parts import dense, gated, neurons
+from spikefold.train.models.pointwise import PointwiseConv2d
 
 _BLOCKS = "ab"
 """The blocks of a stage."""
@@ -54,7 +55,7 @@ class SewBlock(nn.Module):
         self.main, self.shortcut = nn.Sequential(main), nn.Sequential()
         if stride != 1 or channels != out:
             norm = layer.BatchNorm2d(out, step_mode="m")
-            parts = OrderedDict(conv=_conv(channels, out, 1, stride), bn=norm, sn=neurons(config))
+            parts = OrderedDict(conv=_kaiming(PointwiseConv2d(channels, out, stride)), bn=norm, sn=neurons(config))
             self.shortcut = nn.Sequential(parts)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -98,6 +99,9 @@ def _halved(side: int) -> int:
 
 
 def _conv(channels: int, out: int, kernel: int, stride: int) -> nn.Module:
-    conv = layer.Conv2d(channels, out, kernel, stride, padding=kernel // 2, bias=False, step_mode="m")
+    return _kaiming(layer.Conv2d(channels, out, kernel, stride, padding=kernel // 2, bias=False, step_mode="m"))
+
+
+def _kaiming(conv: nn.Conv2d) -> nn.Conv2d:
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return conv
