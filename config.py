@@ -166,7 +166,7 @@ class TrainConfig(_Section):
     precision: Literal["float32", "bf16", "fp16"] = Field(
         "float32", description="bf16, fp16: mixed precision, on CUDA only"
     )
-    twin: bool = Field(True, description="train the same network without attention beside it")
+    baseline: bool = Field(True, description="train the same network without attention beside it")
     threads: int = Field(1, ge=1, description="CPU threads of each training; results depend on it")
 
 
@@ -223,7 +223,7 @@ class ChipsConfig(_Section):
         description="by chip a technology profile in place of what is published of it, such as a calibrated one: "
         "--set chips.power.speck2f=FILE.toml",
     )
-    judge_clips: int = Field(20, ge=1, description="of them, those given to the vendor's simulator (lava's is slow)")
+    vendor_clips: int = Field(20, ge=1, description="of them, those given to the vendor's simulator (lava's is slow)")
 
     @field_validator("names")
     @classmethod

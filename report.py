@@ -71,7 +71,7 @@ def assemble(session: Session) -> dict[str, Any]:
         },
         "accuracy": {name: result["accuracy"] for name, result in simulated.items()},
         "clips": next(iter(simulated.values()))["clips"],
-        "ladder": list(_ladder(simulated, parity, energy)),
+        "accuracy_ladder": list(_ladder(simulated, parity, energy)),
         "parity": parity,
         "events": {
             name: {key: simulated[f"{name}.{EVENTS}"][key] for key in ("went_in", "gap", "loads", "over_limit")}
@@ -96,32 +96,48 @@ def assemble(session: Session) -> dict[str, Any]:
 
 
 def _ladder(simulated: dict[str, Any], parity: dict[str, Any], energy: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Each rung of the way down; behind a chip's integers what its vendor's simulator gave."""
+    """Each variant of the way down; behind a chip's integers what its vendor's simulator gave."""
     for name, result in simulated.items():
         counts = energy["networks"][name]["counts"]
         yield {
-            "name": name, "what": result["what"], "accuracy": result["accuracy"], "interval": result["interval"],
-            "clips": result["clips"], "spikes_per_clip": result["spikes"] / result["clips"], "nasfr": counts["nasfr"],
+            "name": name,
+            "what": result["what"],
+            "accuracy": result["accuracy"],
+            "interval": result["interval"],
+            "clips": result["clips"],
+            "spikes_per_clip": result["spikes"] / result["clips"],
+            "nasfr": counts["nasfr"],
             "synops_per_clip": sum(la["events"] for la in counts["layers"]) / counts["clips"],
-            "changed": result["changed"], "voted": result.get("voted"),
-        }  # fmt: skip
+            "changed": result["changed"],
+            "voted": result.get("voted"),
+        }
         if name in parity:
             vendor = parity[name]["simulated"]
             yield {
-                "name": f"{name}.simulated", "what": f"{vendor['runner']}, on the clips given to it",
-                "accuracy": vendor["accuracy"], "interval": vendor["interval"], "clips": vendor["clips"],
-                "spikes_per_clip": vendor["spikes"] / vendor["clips"], "nasfr": None, "synops_per_clip": None,
+                "name": f"{name}.simulated",
+                "what": f"{vendor['runner']}, on the clips given to it",
+                "accuracy": vendor["accuracy"],
+                "interval": vendor["interval"],
+                "clips": vendor["clips"],
+                "spikes_per_clip": vendor["spikes"] / vendor["clips"],
+                "nasfr": None,
+                "synops_per_clip": None,
                 "changed": None if parity[name]["mismatches"] else {"since": name, "predictions": 0, "layers": {}},
                 "voted": None,
-            }  # fmt: skip
+            }
 
 
 def _not_run(session: Session, board: dict[str, Any] | None) -> list[dict[str, str]]:
     """What a reader might take for granted, and why it was not done."""
     missing = []
     if not session.config.chips.names:
-        missing.append({"what": "chips", "why": "chips.names is empty: nothing was quantised, written for a chip or "
-                        "compared with its simulator"})  # fmt: skip
+        missing.append(
+            {
+                "what": "chips",
+                "why": "chips.names is empty: nothing was quantised, written for a chip or "
+                "compared with its simulator",
+            }
+        )
     for name in [name for name in session.config.chips.names if name.startswith("speck")]:
         if board is None or not str(board["target"]).startswith(name):
             why = f"{why_not() or 'samna is installed'}; `spikefold validate --on {name}devkit:0` asks for a board"

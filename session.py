@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # the command line must start without loading NumPy and PyTor
     from spikefold.train.data.frames import Binning
 
 CONFIG = "config.toml"
-NETWORK, TWIN = "network", "vanilla"
+NETWORK, BASELINE = "network", "vanilla"
 TRAIN, FOLD, ADAPT, EXPORT = "1_train", "2_fold", "3_adapt", "4_export"
 SIMULATE, VALIDATE, ENERGY, ANALYSE = "5_simulate", "6_validate", "7_energy", "8_analyse"
 READ_BY = {
@@ -46,7 +46,7 @@ READ_BY = {
 _REPORTS = ("report.json", "report.html")
 LATEST = "latest"
 EVENTS = "events"
-"""The rung of an event-driven chip, as ``speck2f.events``."""
+"""The variant of an event-driven chip, as ``speck2f.events``."""
 RESULTS = "energy.json"
 BOARD = "board.json"
 """In the folder of validation: what a board did."""
@@ -127,8 +127,9 @@ class Session:
         folder = self.folder / stage
         if not folder.is_dir():
             verb = stage.partition("_")[2]
-            raise DataError(f"the stage {verb!r} has not run", where=str(self.folder),
-                            hint=f"spikefold {verb} {self.folder}")  # fmt: skip
+            raise DataError(
+                f"the stage {verb!r} has not run", where=str(self.folder), hint=f"spikefold {verb} {self.folder}"
+            )
         return folder
 
     @contextmanager
@@ -184,8 +185,11 @@ def open_session(
         raise DataError("no run there", where=str(folder), hint=f"a run is a folder with {CONFIG}; `spikefold run`")
     within = tuple(f"{section}." for section in sections)
     if wrong := [text for text in overrides if not f"{text.partition('=')[0]}.".startswith(within)]:
-        raise ConfigError(f"this stage does not depend on {', '.join(wrong)}", where="--set",
-                          hint=f"what it depends on: {', '.join(sections) or 'nothing that can be set'}")  # fmt: skip
+        raise ConfigError(
+            f"this stage does not depend on {', '.join(wrong)}",
+            where="--set",
+            hint=f"what it depends on: {', '.join(sections) or 'nothing that can be set'}",
+        )
     return Session(folder, load_config(folder / CONFIG, overrides), reporter, trained=True)
 
 

@@ -39,7 +39,7 @@ def main() -> None:
 
 def _run(folder: Path, data: str, seed: int, attention: str, budget: float | None) -> dict[str, Any]:
     if not (folder / "report.json").is_file():
-        sets = [f"seed={seed}", f"model.attention={attention}", "train.twin=false"]
+        sets = [f"seed={seed}", f"model.attention={attention}", "train.baseline=false"]
         sets += [] if budget is None else [f"adapt.synops_budget={budget:.0f}"]
         command = [sys.executable, "-m", "spikefold.pipeline", "run", "--data", data, "--out", str(folder)]
         subprocess.run([*command, *(part for key in sets for part in ("--set", key))], check=True)
@@ -47,7 +47,7 @@ def _run(folder: Path, data: str, seed: int, attention: str, budget: float | Non
 
 
 Network = dict[str, Any]
-"""A rung of the ladder together with its counts and its budget."""
+"""A variant of the ladder together with its counts and its budget."""
 
 _COLUMNS: dict[str, tuple[Callable[[Network], float], str]] = {
     "accuracy": (lambda found: found["accuracy"], ".3f"),
@@ -62,8 +62,8 @@ _COLUMNS: dict[str, tuple[Callable[[Network], float], str]] = {
 
 
 def _network(report: dict[str, Any], name: str) -> Network:
-    rung = next(rung for rung in report["ladder"] if rung["name"] == name)
-    return rung | report["energy"]["networks"][name]
+    variant = next(variant for variant in report["accuracy_ladder"] if variant["name"] == name)
+    return variant | report["energy"]["networks"][name]
 
 
 def _synops(report: dict[str, Any], name: str) -> float:
@@ -88,8 +88,12 @@ def _table(vanilla: list[dict[str, Any]], asa: list[dict[str, Any]]) -> None:
         for kind, found in zip(("vanilla", "ASA", "ASA - vanilla"), (*values, pairs), strict=True):
             cells = (_mean(found[key], form) for key, (_, form) in _COLUMNS.items())
             print(f"| {name}, {kind} | {' | '.join(cells)} |")
-        shares = (f"{100 * statistics.mean(pairs[key]) / statistics.mean(values[0][key]):+.0f} %"
-                  if statistics.mean(values[0][key]) else "-" for key in _COLUMNS)  # fmt: skip
+        shares = (
+            f"{100 * statistics.mean(pairs[key]) / statistics.mean(values[0][key]):+.0f} %"
+            if statistics.mean(values[0][key])
+            else "-"
+            for key in _COLUMNS
+        )
         print(f"| {name}, difference | {' | '.join(shares)} |")
 
 

@@ -35,10 +35,13 @@ def network() -> Network:
 
     one = Neuron(np.array(1.0))
     layers = (
-        Layer("conv1", Conv2d(weights(16, 2, 3, 3, mean=0.1), None, (2, 2), (1, 1))), Layer("sn1", one),
-        Layer("conv2", Conv2d(weights(32, 16, 3, 3, mean=0.01), None, (2, 2), (1, 1))), Layer("sn2", one),
-        Layer("fc", Dense(weights(10, 32 * 9 * 9, mean=0.0))), Layer("out", one),
-    )  # fmt: skip
+        Layer("conv1", Conv2d(weights(16, 2, 3, 3, mean=0.1), None, (2, 2), (1, 1))),
+        Layer("sn1", one),
+        Layer("conv2", Conv2d(weights(32, 16, 3, 3, mean=0.01), None, (2, 2), (1, 1))),
+        Layer("sn2", one),
+        Layer("fc", Dense(weights(10, 32 * 9 * 9, mean=0.0))),
+        Layer("out", one),
+    )
     return Network(InputSpec((2, 34, 34), 1000, STEPS, 1), layers, 10)
 
 
@@ -54,8 +57,10 @@ def table() -> Iterator[tuple[str, str]]:
     lava = _lava(integer, frames[16])
     yield "lava fixed-point, 16 clips", _figure(lava)
     for batch in (1, 16, 100):
-        for name, run in (("clocked engine", _clocked(integer, frames[batch])),
-                          ("reference", lambda n=batch: reference.run(integer, frames[n]))):  # fmt: skip
+        for name, run in (
+            ("clocked engine", _clocked(integer, frames[batch])),
+            ("reference", lambda n=batch: reference.run(integer, frames[n])),
+        ):
             times = _per_step(run, batch)
             ratio = statistics.median(lava) / statistics.median(times)
             yield f"{name}, batch {batch}", f"{_figure(times)}  lava takes {ratio:5.0f} times as long"

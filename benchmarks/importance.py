@@ -2,9 +2,9 @@
 """ASA-1 with importance weights that learn against frozen ones, as they are in the published code.
 
 ``python -m benchmarks.importance [--data SOURCE] [--seeds 0 1 2] [--train 330] [--epochs 6]`` trains both for each
-seed, from the same first weights and on the same clips, without a twin and without mean gates (``static_share = 0``,
-the paper), and prints one table: mean and spread over the seeds, on the test clips with dynamic gates. Synaptic
-operations and NASFR are counted on the network as it was trained, not folded.
+seed, from the same first weights and on the same clips, without a baseline and without mean gates
+(``static_share = 0``, the paper), and prints one table: mean and spread over the seeds, on test clips with dynamic gates.
+Synaptic operations and NASFR are counted on the network as it was trained, not folded.
 
 Whether alpha, beta and W learn is shown twice: the norm of their gradient over one batch of the trained network, and
 how far training moved them.
@@ -84,10 +84,14 @@ def main() -> None:
 
 
 def _config(source: str, seed: int, recordings: int, epochs: int) -> Config:
-    return parse_config({
-        "seed": seed, "data": {"source": source, "train": recordings},
-        "model": {"attention": "asa1", "static_share": 0.0}, "train": {"epochs": epochs},
-    })  # fmt: skip
+    return parse_config(
+        {
+            "seed": seed,
+            "data": {"source": source, "train": recordings},
+            "model": {"attention": "asa1", "static_share": 0.0},
+            "train": {"epochs": epochs},
+        }
+    )
 
 
 def _measured(config: Config, learned: ClipSet, test: ClipSet, binning: Binning, classes: int) -> Result:
@@ -140,8 +144,15 @@ def _norm(values: Sequence[torch.Tensor]) -> float:
 def _table(found: Mapping[str, list[Result]]) -> None:
     print("| importance | accuracy | NASFR | spikes a clip | SynOps a clip | behind the input | gradient | moved |")
     print("|---|---|---|---|---|---|---|---|")
-    columns = {"accuracy": ".3f", "nasfr": ".4f", "spikes": ",.0f", "synops": ",.0f", "synops_behind_input": ",.0f",
-               "gradient": ".2g", "moved": ".2g"}  # fmt: skip
+    columns = {
+        "accuracy": ".3f",
+        "nasfr": ".4f",
+        "spikes": ",.0f",
+        "synops": ",.0f",
+        "synops_behind_input": ",.0f",
+        "gradient": ".2g",
+        "moved": ".2g",
+    }
     for name, results in found.items():
         cells = [_cell([getattr(result, column) for result in results], form) for column, form in columns.items()]
         print(f"| {name} | {' | '.join(cells)} |")

@@ -112,10 +112,18 @@ def _as_spikingjelly(net: SpikingNet) -> SpikingNet:
     """The same network of SpikingJelly's neurons and pools."""
     for name, module in list(net.layers.named_children()):
         if isinstance(module, FastLIF):
-            net.layers.set_submodule(name, neuron.LIFNode(
-                module.tau, module.decay_input, module.v_threshold, module.v_reset, module.surrogate_function,
-                module.detach_reset, "m",
-            ))  # fmt: skip
+            net.layers.set_submodule(
+                name,
+                neuron.LIFNode(
+                    module.tau,
+                    module.decay_input,
+                    module.v_threshold,
+                    module.v_reset,
+                    module.surrogate_function,
+                    module.detach_reset,
+                    "m",
+                ),
+            )
         elif isinstance(module, MeanPool):
             net.layers.set_submodule(name, layer.AvgPool2d(module.kernel_size, step_mode="m"))
     return net

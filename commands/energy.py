@@ -32,11 +32,14 @@ def count(folder: RunFolder = LATEST_RUN, sets: Sets = None, gate: Gates = None,
             return
         session = open_session(folder, screen)
         networks = read_energy(session.path(ENERGY) / RESULTS)["networks"]
-        rungs = read_json(session.path(SIMULATE) / "simulate.json")
-        numbers = {name: scalars(found, rungs[name]["accuracy"]) for name, found in networks.items()}
+        variants = read_json(session.path(SIMULATE) / "simulate.json")
+        numbers = {name: scalars(found, variants[name]["accuracy"]) for name, found in networks.items()}
         if failures := evaluate(gates, numbers, deployed=session.config.chips.names):
-            raise MismatchError(f"{len(failures)} gates do not hold", where=str(folder),
-                                issues=[failure.issue for failure in failures])  # fmt: skip
+            raise MismatchError(
+                f"{len(failures)} gates do not hold",
+                where=str(folder),
+                issues=[failure.issue for failure in failures],
+            )
         screen.line(f"{len(gates)} gates hold")
 
 

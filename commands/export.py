@@ -62,8 +62,9 @@ def _kind(source: Path, from_: str | None) -> tuple[str, Path]:
 
 def _refuse(given: dict[str, Any], belongs: str) -> None:
     if wrong := [key for key, value in given.items() if value is not None]:
-        raise ConfigError(f"{', '.join(wrong)} go with {belongs}", where="export",
-                          hint="a run folder has its own configuration")  # fmt: skip
+        raise ConfigError(
+            f"{', '.join(wrong)} go with {belongs}", where="export", hint="a run folder has its own configuration"
+        )
 
 
 def _export_net(path: Path, out: Path | None, data: str | None, settings: dict[str, Any], screen: Screen) -> None:
@@ -80,9 +81,13 @@ def _folder(out: Path | None, path: Path) -> Path:
 
 
 def _export_file(
-    path: Path, chips: list[str] | None, out: Path | None, data: str | None,
-    settings: tuple[dict[str, Any], list[str]], screen: Screen,
-) -> None:  # fmt: skip
+    path: Path,
+    chips: list[str] | None,
+    out: Path | None,
+    data: str | None,
+    settings: tuple[dict[str, Any], list[str]],
+    screen: Screen,
+) -> None:
     from spikefold.export.nir.options import nir_options
     from spikefold.stages.export_file import clips_of, export_file
 

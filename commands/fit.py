@@ -69,9 +69,14 @@ def _asked(
 
 
 def _applied(
-    model: str | None, arch: str | None, attention: str | None, classes: int | None, chip: Chip, out: Path | None,
+    model: str | None,
+    arch: str | None,
+    attention: str | None,
+    classes: int | None,
+    chip: Chip,
+    out: Path | None,
     screen: Screen,
-) -> tuple[dict[str, Any], FitReport]:  # fmt: skip
+) -> tuple[dict[str, Any], FitReport]:
     from spikefold.stages import fit as stage
     from spikefold.train.models.architectures import architecture
 
@@ -111,10 +116,14 @@ def _tell(report: FitReport, content: dict[str, Any]) -> None:
         return
     found = report.resources
     rows = [
-        (use.layer, str(use.cores), use.limited_by,
-         ", ".join(f"{name} {used:,} of {allowed:,}" for name, (used, allowed) in use.memory.items()))
+        (
+            use.layer,
+            str(use.cores),
+            use.limited_by,
+            ", ".join(f"{name} {used:,} of {allowed:,}" for name, (used, allowed) in use.memory.items()),
+        )
         for use in found.layers
-    ]  # fmt: skip
+    ]
     how = "estimated: the vendor's own placement is not public" if found.estimate else "exact"
     title = f"{found.cores} cores on {found.chips} chip{'s' * (found.chips != 1)} ({how})"
     show(Table(title, ("layer", "cores", "limited by", "used of a core"), tuple(rows)), console)

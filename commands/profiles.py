@@ -47,11 +47,19 @@ def _details(profile: Profile) -> Table:
     columns = ("number", "value", "band", "unit", "kind", "evidence", "nm, V", "covers", "line", "source")
     rows = tuple(
         (
-            name, _amount(price), _band(price), price.unit, price.kind, price.evidence,
-            f"{_known(price.node_nm)}, {_known(price.voltage_v)}", price.covers, price.where, price.source,
+            name,
+            _amount(price),
+            _band(price),
+            price.unit,
+            price.kind,
+            price.evidence,
+            f"{_known(price.node_nm)}, {_known(price.voltage_v)}",
+            price.covers,
+            price.where,
+            price.source,
         )
         for name, price in profile.constants()
-    )  # fmt: skip
+    )
     return Table(f"{profile.name}: {profile.title}", columns, rows)
 
 

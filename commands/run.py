@@ -16,7 +16,7 @@ from spikefold.commands.screen import Screen, guarded
 from spikefold.config import Config, load_config
 from spikefold.errors import ConfigError
 from spikefold.session import Session, keep_config, new_session, open_session, point_latest
-from spikefold.train.processes.leader import leads
+from spikefold.train.processes.main_process import is_main_process
 
 _DEPENDS_ON = {
     "fold": ("gates", "adapt", "chips"),
@@ -40,14 +40,18 @@ def _budgeted(budget: float | None) -> list[str]:
 
 
 def run(
-    config: ConfigFile = None, sets: Sets = None, data: Data = None, out: Out = None, quiet: Quiet = False,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    data: Data = None,
+    out: Out = None,
+    quiet: Quiet = False,
     synops_budget: Budget = None,
-) -> None:  # fmt: skip
+) -> None:
     """Everything: train, fold, adapt, export to both chips, simulate, compare every spike, count energy, report."""
-    with guarded(quiet or not leads()) as screen:
+    with guarded(quiet or not is_main_process()) as screen:
         session = new_session(_configured(config, sets, data, synops_budget), out, screen)
         for name in STAGES:
-            if name != "train" and not leads():
+            if name != "train" and not is_main_process():
                 return  # torchrun's other processes are for the training alone
             started = time.monotonic()
             stage(name)(session)
@@ -57,12 +61,15 @@ def run(
 
 
 def train(
-    config: ConfigFile = None, sets: Sets = None, data: Data = None, out: Out = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    data: Data = None,
+    out: Out = None,
     resume: Annotated[Path | None, typer.Option(help="A run whose training was interrupted.")] = None,
     quiet: Quiet = False,
-) -> None:  # fmt: skip
-    """Train the network and its vanilla twin into a new run folder; under torchrun, on several processes."""
-    with guarded(quiet or not leads()) as screen:
+) -> None:
+    """Train the network and its vanilla baseline into a new run folder; under torchrun, on several processes."""
+    with guarded(quiet or not is_main_process()) as screen:
         if resume is None:
             session = new_session(_configured(config, sets, data), out, screen)
         else:
@@ -72,7 +79,7 @@ def train(
                 raise ConfigError("--resume goes alone", where="train", hint="the run has its own configuration")
             session = new_session(unfinished(resume), resume, screen)
         stage("train")(session)
-        if leads():
+        if is_main_process():
             point_latest(session)
             typer.echo(session.folder)
 
@@ -115,7 +122,7 @@ fold = stage_command("fold", "Calibrate the attention, choose its static form, f
 simulate = stage_command("simulate", "Run every network of an exported run over the test set.")
 
 
-_ANALYSE = "Firing rates, spike features and potentials of the network and its twin, as the paper measures them."
+_ANALYSE = "Firing rates, spike features and potentials of the network and its baseline, as the paper measures them."
 analyse = stage_command("analyse", _ANALYSE)
 
 
@@ -154,7 +161,7 @@ def _report(session: Session) -> None:
 
 
 def _summary(content: dict[str, Any]) -> Iterator[str]:
-    for step in content["ladder"]:
+    for step in content["accuracy_ladder"]:
         low, high = step["interval"]
         spikes = f"spikes/clip {step['spikes_per_clip']:,.0f}"
         yield f"{step['name']:>10}  accuracy {step['accuracy']:.3f} ({low:.2f} to {high:.2f})  {spikes}"

@@ -31,8 +31,13 @@ class Screen:
             self.line(f"{task}: {done}/{of} {note}".rstrip())
             return
         if self._bars is None:
-            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
-                       TimeElapsedColumn(), TextColumn("{task.fields[note]}"))  # fmt: skip
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.completed}/{task.total}"),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[note]}"),
+            )
             self._bars = Progress(*columns, console=self._console)
             self._bars.start()
         if task not in self._tasks:

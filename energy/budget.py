@@ -95,8 +95,9 @@ class Budget:
         return vars(self) | {
             "layers": [layer.to_json() for layer in self.layers],
             "attention": vars(self.attention) | {"macs": self.attention.macs},
-            "mac": _exact(self.mac), "ac": _exact(self.ac),
-        }  # fmt: skip
+            "mac": _exact(self.mac),
+            "ac": _exact(self.ac),
+        }
 
 
 def budget(
@@ -133,12 +134,17 @@ def budget(
         layers.append(LayerEnergy(one.name, mac, ac, energy_pj, one.mac, one.ac))
     extra_per_clip = float(Fraction(extra.macs, counts.clips))
     return Budget(
-        profile.name, tuple(layers), extra_per_clip,
+        profile.name,
+        tuple(layers),
+        extra_per_clip,
         mac_per_clip=sum(layer.mac_per_clip for layer in layers) + extra_per_clip,
         ac_per_clip=sum(layer.ac_per_clip for layer in layers),
         energy_pj_per_clip=sum(layer.energy_pj_per_clip for layer in layers) + _cost(extra_per_clip, mac_price),
-        rule=chosen.text, rule_name=chosen.name, clips=counts.clips, attention=extra,
-    )  # fmt: skip
+        rule=chosen.text,
+        rule_name=chosen.name,
+        clips=counts.clips,
+        attention=extra,
+    )
 
 
 def side_by_side(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Eq. 11 of the paper between a network with attention and its vanilla twin: what attention costs, and what it saves.
+"""Eq. 11 of the paper between a network with attention and its vanilla baseline: what attention costs and saves.
 
 ``dE = E_MAC * dMAC - E_AC * dAC``, with the MACs that attention adds and the ACs that it removes. **Negative means
 that attention saves energy.** Whether it does hangs on the precision: the break-even is the number of removed ACs for
@@ -58,10 +58,10 @@ class Difference:
     """Eq. 11: ``dE = E_MAC * dMAC - E_AC * dAC``; negative means that attention saves energy.
 
     Attributes:
-        added_macs_per_clip: MACs of the attended network beyond its twin's.
-        removed_acs_per_clip: ACs that the twin makes beyond the attended network's.
+        added_macs_per_clip: MACs of the attended network beyond its baseline's.
+        removed_acs_per_clip: ACs that the baseline makes beyond the attended network's.
         energy_pj_per_clip: dE.
-        relative: dE over the twin's energy.
+        relative: dE over the baseline's energy.
         break_even: removed ACs for each added MAC at which nothing is gained, with this profile.
         gate_macs_per_clip: of the added MACs, the products of the gate with every element, which most counters miss.
         without_gate_pj_per_clip: dE without them.
@@ -90,15 +90,17 @@ class Difference:
     def to_json(self) -> dict[str, Any]:
         """Plain values for a report; the exact operations of the rows as strings."""
         return vars(self) | {
-            "layers": [vars(row) | {"added_macs": str(row.added_macs), "removed_acs": str(row.removed_acs)}
-                       for row in self.layers],
+            "layers": [
+                vars(row) | {"added_macs": str(row.added_macs), "removed_acs": str(row.removed_acs)}
+                for row in self.layers
+            ],
             "break_evens": [vars(one) | {"where": list(one.where)} for one in self.break_evens],
             "verdict": self.verdict,
-        }  # fmt: skip
+        }
 
 
-def equation_11(attended: Budget, twin: Budget, profile: Profile) -> Difference:
-    """Eq. 11 of the paper between a network and its vanilla twin, in pJ per clip.
+def equation_11(attended: Budget, baseline: Budget, profile: Profile) -> Difference:
+    """Eq. 11 of the paper between a network and its vanilla baseline, in pJ per clip.
 
     Rows are matched by name; a layer that only one network has is compared with nothing.
 
@@ -106,32 +108,44 @@ def equation_11(attended: Budget, twin: Budget, profile: Profile) -> Difference:
         MismatchError: the two were not priced alike: other clips, another rule.
         ConfigError: a price that nobody knows.
     """
-    ways = {(one.rule_name, one.clips) for one in (attended, twin)}
+    ways = {(one.rule_name, one.clips) for one in (attended, baseline)}
     if len(ways) > 1:
-        raise MismatchError(f"Eq. 11 compares one rule over as many clips, not {sorted(ways)}",
-                            hint="count both networks on the same clips and price them with one rule")  # fmt: skip
+        raise MismatchError(
+            f"Eq. 11 compares one rule over as many clips, not {sorted(ways)}",
+            hint="count both networks on the same clips and price them with one rule",
+        )
     mac_pj, ac_pj = profile.energy_pj.mac.amount, profile.energy_pj.ac.amount
-    added = attended.mac_per_clip - twin.mac_per_clip
-    removed = twin.ac_per_clip - attended.ac_per_clip
-    gate = float(Fraction(attended.attention.gate_macs - twin.attention.gate_macs, attended.clips))
+    added = attended.mac_per_clip - baseline.mac_per_clip
+    removed = baseline.ac_per_clip - attended.ac_per_clip
+    gate = float(Fraction(attended.attention.gate_macs - baseline.attention.gate_macs, attended.clips))
     energy_pj = mac_pj * added - ac_pj * removed
 
     def row(name: str, added_macs: Fraction, removed_acs: Fraction) -> LayerDifference:
         per_clip = mac_pj * float(added_macs / attended.clips) - ac_pj * float(removed_acs / attended.clips)
         return LayerDifference(name, added_macs, removed_acs, per_clip)
 
-    ours, theirs = ({layer.name: (layer.mac, layer.ac) for layer in one.layers} for one in (attended, twin))
+    ours, theirs = ({layer.name: (layer.mac, layer.ac) for layer in one.layers} for one in (attended, baseline))
     nothing = Fraction(0), Fraction(0)
     rows = [
-        row(name, ours.get(name, nothing)[0] - theirs.get(name, nothing)[0],
-            theirs.get(name, nothing)[1] - ours.get(name, nothing)[1])
+        row(
+            name,
+            ours.get(name, nothing)[0] - theirs.get(name, nothing)[0],
+            theirs.get(name, nothing)[1] - ours.get(name, nothing)[1],
+        )
         for name in dict.fromkeys([*theirs, *ours])
-    ]  # fmt: skip
-    rows.append(row(ATTENTION, Fraction(attended.attention.macs - twin.attention.macs), Fraction(0)))
+    ]
+    rows.append(row(ATTENTION, Fraction(attended.attention.macs - baseline.attention.macs), Fraction(0)))
     return Difference(
-        added, removed, energy_pj, energy_pj / twin.energy_pj_per_clip, mac_pj / ac_pj, gate,
-        energy_pj - mac_pj * gate, tuple(rows), break_evens(),
-    )  # fmt: skip
+        added,
+        removed,
+        energy_pj,
+        energy_pj / baseline.energy_pj_per_clip,
+        mac_pj / ac_pj,
+        gate,
+        energy_pj - mac_pj * gate,
+        tuple(rows),
+        break_evens(),
+    )
 
 
 @cache

@@ -18,8 +18,12 @@ from spikefold.energy.chip.budget import NUMBERS as ON_CHIP
 from spikefold.errors import ConfigError, Issue, nearest
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
-    "<=": operator.le, ">=": operator.ge, "==": operator.eq, "<": operator.lt, ">": operator.gt,
-}  # fmt: skip
+    "<=": operator.le,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "<": operator.lt,
+    ">": operator.gt,
+}
 _FORM = re.compile(r"\s*(?:(?P<network>[^\s<>=]+)\.)?(?P<name>[^\s<>=.]+)\s*(?P<op><=|>=|==|<|>)\s*(?P<limit>\S+)\s*")
 
 
@@ -78,8 +82,15 @@ class Failure:
 
     def to_json(self) -> dict[str, object]:
         """Plain values for a report."""
-        return {"gate": self.gate.text, "network": self.network, "name": self.gate.name, "got": self.got,
-                "op": self.gate.op, "limit": self.gate.limit, "why": self.why}  # fmt: skip
+        return {
+            "gate": self.gate.text,
+            "network": self.network,
+            "name": self.gate.name,
+            "got": self.got,
+            "op": self.gate.op,
+            "limit": self.gate.limit,
+            "why": self.why,
+        }
 
 
 def parse(texts: Iterable[str]) -> tuple[Gate, ...]:
@@ -90,26 +101,41 @@ def parse(texts: Iterable[str]) -> tuple[Gate, ...]:
     """
     found = [_parsed(text) for text in texts]
     if issues := [one for one in found if isinstance(one, Issue)]:
-        raise ConfigError("a gate cannot be read", where="--gate", issues=issues,
-                          hint='for example --gate "energy_uj<50" --gate "speck2f.accuracy>=0.9"')  # fmt: skip
+        raise ConfigError(
+            "a gate cannot be read",
+            where="--gate",
+            issues=issues,
+            hint='for example --gate "energy_uj<50" --gate "speck2f.accuracy>=0.9"',
+        )
     return tuple(one for one in found if isinstance(one, Gate))
 
 
 def _parsed(text: str) -> Gate | Issue:
     match = _FORM.fullmatch(text)
     if match is None:
-        return Issue("NAME OP NUMBER", "--gate", repr(text), f"OP one of {' '.join(_OPERATORS)}",
-                     "quote it: a shell takes < and > for itself")  # fmt: skip
+        return Issue(
+            "NAME OP NUMBER",
+            "--gate",
+            repr(text),
+            f"OP one of {' '.join(_OPERATORS)}",
+            "quote it: a shell takes < and > for itself",
+        )
     if match["name"] not in NUMBERS:
-        return Issue("known name", "--gate", repr(match["name"]), f"{len(NUMBERS)} names",
-                     nearest(match["name"], NUMBERS))  # fmt: skip
+        return Issue(
+            "known name", "--gate", repr(match["name"]), f"{len(NUMBERS)} names", nearest(match["name"], NUMBERS)
+        )
     try:
         limit = float(match["limit"])
     except ValueError:
         limit = math.nan
     if not math.isfinite(limit):
-        return Issue("finite number", "--gate", repr(match["limit"]), "a number without a unit",
-                     "the unit is in the name: energy_uj is microjoules a clip, accuracy is from 0 to 1")  # fmt: skip
+        return Issue(
+            "finite number",
+            "--gate",
+            repr(match["limit"]),
+            "a number without a unit",
+            "the unit is in the name: energy_uj is microjoules a clip, accuracy is from 0 to 1",
+        )
     return Gate(text.strip(), match["network"], match["name"], match["op"], limit)
 
 
@@ -131,8 +157,12 @@ def evaluate(gates: Sequence[Gate], networks: Mapping[str, Scalars], deployed: S
         issues = [
             Issue("known network", "--gate", repr(name), f"one of {known}", nearest(name, known)) for name in wrong
         ]
-        raise ConfigError("a gate is for a network that this run has not", where="--gate", issues=issues,
-                          hint="name one of the run's networks, or none to judge all")  # fmt: skip
+        raise ConfigError(
+            "a gate is for a network that this run has not",
+            where="--gate",
+            issues=issues,
+            hint="name one of the run's networks, or none to judge all",
+        )
     failures = []
     for gate in gates:
         judged = [gate.network] if gate.network else list(deployed) or known
@@ -221,7 +251,8 @@ NUMBERS: dict[str, Number] = {
     **{name: _on_chip(name) for name in ON_CHIP},
     **{
         f"{name}_{key}": _spread("energy_pj" if name == "energy_uj" else name, key, factor)
-        for name, factor in _SPREAD.items() for key in ("low", "high", "p95", "worst", "sd")
+        for name, factor in _SPREAD.items()
+        for key in ("low", "high", "p95", "worst", "sd")
     },
-}  # fmt: skip
+}
 """Names of gates. ``_low`` and ``_high``: the ends of the mean's interval; other endings are of single clips."""

@@ -61,10 +61,13 @@ def layer_rows(results: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for layer in network["counts"]["layers"]:
             price, core = prices.get(layer["name"], {}), cores.get(layer["name"], {})
             yield {
-                "network": name, "layer": layer["name"], "input_kind": layer["input_kind"],
-                **{key: layer[key] for key in _COUNTED}, **{key: price.get(key) for key in _PRICED},
+                "network": name,
+                "layer": layer["name"],
+                "input_kind": layer["input_kind"],
+                **{key: layer[key] for key in _COUNTED},
+                **{key: price.get(key) for key in _PRICED},
                 **{key: core.get(name_there) for key, name_there in _ON_CORES.items()},
-            }  # fmt: skip
+            }
         macs = network["budget"]["attention_macs_per_clip"]
         if macs:
             row = dict.fromkeys(COLUMNS) | {"network": name, "layer": ATTENTION, "mac_per_clip": macs}
@@ -108,12 +111,24 @@ def markdown(results: dict[str, Any], accuracy: dict[str, float] | None = None) 
     for name, network in networks.items():
         own = {"networks": {name: network}}
         rows = [
-            (row["layer"], row["input_kind"] or "", *(_number(row[key]) for key in _COUNTED[:6]),
-             _number(row["mac_per_clip"]), _number(row["ac_per_clip"]), _estimate(row["energy_pj_per_clip"], 1))
+            (
+                row["layer"],
+                row["input_kind"] or "",
+                *(_number(row[key]) for key in _COUNTED[:6]),
+                _number(row["mac_per_clip"]),
+                _number(row["ac_per_clip"]),
+                _estimate(row["energy_pj_per_clip"], 1),
+            )
             for row in layer_rows(own)
-        ]  # fmt: skip
-        header = ("layer", "input", *(key.replace("_", " ") for key in _COUNTED[:6]), "MAC / clip", "AC / clip",
-                  "estimate, pJ / clip")  # fmt: skip
+        ]
+        header = (
+            "layer",
+            "input",
+            *(key.replace("_", " ") for key in _COUNTED[:6]),
+            "MAC / clip",
+            "AC / clip",
+            "estimate, pJ / clip",
+        )
         parts.append(f"### {cell(name)}\n\n{table(header, rows)}\n{cell(network['counts']['coverage'])}.\n")
         if network.get("chip"):
             parts += chip_markdown(name, network["chip"])
@@ -125,12 +140,16 @@ def _summary(name: str, network: dict[str, Any], accuracy: float | None) -> tupl
     per_clip = [sum(layer[key] for layer in counts["layers"]) / counts["clips"] for key in ("spikes", "events")]
     interval = found and found["interval"]
     return (
-        name, "" if accuracy is None else f"{accuracy:.3f}", _number(per_clip[0]), f"{counts['nasfr']:.4f}",
-        _number(per_clip[1]), " to ".join(_number(end) for end in interval) if interval else "",
+        name,
+        "" if accuracy is None else f"{accuracy:.3f}",
+        _number(per_clip[0]),
+        f"{counts['nasfr']:.4f}",
+        _number(per_clip[1]),
+        " to ".join(_number(end) for end in interval) if interval else "",
         _number(found["p95"]) if found else "",
         f"{_number(found['worst'])} (clip {found['worst_clip']})" if found else "",
         _estimate(network["budget"]["energy_pj_per_clip"], 1e-6),
-    )  # fmt: skip
+    )
 
 
 def _number(value: float | None) -> str:

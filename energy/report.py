@@ -109,8 +109,9 @@ def uncertainty_section(results: Mapping[str, Any], clips: Mapping[str, NetworkC
     networks = {name: results["networks"][name] for name in clips}
     tornados = {
         name: network["sensitivity"] | {"picture": tornado_bars(network["sensitivity"])}
-        for name, network in networks.items() if network.get("sensitivity")
-    }  # fmt: skip
+        for name, network in networks.items()
+        if network.get("sensitivity")
+    }
     environment = Environment(undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
@@ -118,5 +119,6 @@ def uncertainty_section(results: Mapping[str, Any], clips: Mapping[str, NetworkC
         histogram=clip_histogram({name: one.quantities["synops"] for name, one in clips.items()}, "synaptic events"),
         distributions={name: network.get("uncertainty", {}) for name, network in networks.items()},
         coverages={name: network["counts"]["coverage"] for name, network in networks.items()},
-        tornados=tornados, titles=_TITLES,
-    )  # fmt: skip
+        tornados=tornados,
+        titles=_TITLES,
+    )

@@ -176,8 +176,9 @@ def validated(values: dict[str, Any]) -> dict[str, Any]:
             Issue("form", ".".join(str(part) for part in one["loc"]), repr(one["input"])[:80], SCHEMA, one["msg"])
             for one in error.errors()
         ]
-        raise DataError("this is no energy.json of this version", issues=issues,
-                        hint="run `spikefold energy` on the run again") from error  # fmt: skip
+        raise DataError(
+            "this is no energy.json of this version", issues=issues, hint="run `spikefold energy` on the run again"
+        ) from error
     return form.model_dump(by_alias=True, exclude_unset=True)
 
 

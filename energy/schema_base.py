@@ -17,12 +17,18 @@ def _whole(value: object) -> object:
 
 
 Whole = Annotated[
-    int, BeforeValidator(_whole), Field(ge=0, strict=True),
-    WithJsonSchema({
-        "anyOf": [{"type": "integer", "minimum": 0, "maximum": LARGEST_EXACT},
-                  {"type": "string", "pattern": "^[1-9][0-9]{15,}$"}],
-    }),
-]  # fmt: skip
+    int,
+    BeforeValidator(_whole),
+    Field(ge=0, strict=True),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": LARGEST_EXACT},
+                {"type": "string", "pattern": "^[1-9][0-9]{15,}$"},
+            ],
+        }
+    ),
+]
 Real = Annotated[float, Field(strict=True)]
 Interval = Annotated[list[Real], Field(min_length=2, max_length=2)]
 

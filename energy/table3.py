@@ -81,8 +81,9 @@ class Row:
         whole = self.computed.denominator == 1
         return vars(self) | {
             "computed": self.computed.numerator if whole else float(self.computed),
-            "printed": None if self.printed is None else float(self.printed), "agrees": self.agrees,
-        }  # fmt: skip
+            "printed": None if self.printed is None else float(self.printed),
+            "agrees": self.agrees,
+        }
 
 
 NOT_DERIVABLE = (
@@ -119,20 +120,42 @@ def _parameters() -> Iterator[Row]:
     tcsa = sum(2 * STEPS * STEPS // _REDUCTION + 2 * c * c // _REDUCTION for c in _CHANNELS)
     maps = 2 + 2 * KERNEL_TAPS
 
-    def row(module: str, counted: Literal["paper", "executed"], assumptions: str, parameters: int, printed: int,
-            note: str = "") -> Row:  # fmt: skip
+    def row(
+        module: str,
+        counted: Literal["paper", "executed"],
+        assumptions: str,
+        parameters: int,
+        printed: int,
+        note: str = "",
+    ) -> Row:
         return Row(module, counted, assumptions, "parameters", Fraction(parameters), Fraction(printed), note)
 
     yield row("vanilla", "paper", "arch A, 32x32 input, the 11 classes of Gesture", trunk + 11 * head, 2_323_531)
-    yield row("vanilla", "executed", "arch A, the 20 classes of Gait-day", trunk + 20 * head, 2_323_531,
-              "the count of the 11-class network is printed for Gait-day too")  # fmt: skip
+    yield row(
+        "vanilla",
+        "executed",
+        "arch A, the 20 classes of Gait-day",
+        trunk + 20 * head,
+        2_323_531,
+        "the count of the 11-class network is printed for Gait-day too",
+    )
     yield row("SA", "paper", "one 7x7 convolution of two maps a layer, no bias", layers * SPATIAL_TAPS, 294)
     yield row("TCSA", "paper", "SA, and both small networks with reduction 4", layers * SPATIAL_TAPS + tcsa, 24_126)
-    yield row("ASA-1", "paper", "two weights, two 3x3 convolutions and a T x T mixing a layer",
-              layers * (maps + STEPS * STEPS), 10_914)  # fmt: skip
-    yield row("ASA-1", "executed", "the published script: mixing over T / 4 steps",
-              layers * (maps + 2 * STEPS * STEPS // _REDUCTION), 10_914,
-              "the printed number is of the code's default, without reduction")  # fmt: skip
+    yield row(
+        "ASA-1",
+        "paper",
+        "two weights, two 3x3 convolutions and a T x T mixing a layer",
+        layers * (maps + STEPS * STEPS),
+        10_914,
+    )
+    yield row(
+        "ASA-1",
+        "executed",
+        "the published script: mixing over T / 4 steps",
+        layers * (maps + 2 * STEPS * STEPS // _REDUCTION),
+        10_914,
+        "the printed number is of the code's default, without reduction",
+    )
     yield row("ASA-2", "paper", "two weights and two 3x3 convolutions a layer", layers * maps, 114)
 
 
@@ -146,8 +169,9 @@ def _added_macs() -> Iterator[Row]:
     once = attention_cost(SHAPES, STEPS, 1, mlp=True)
     without = attention_cost(SHAPES, STEPS, 1, mlp=False)
 
-    def row(module: str, counted: Literal["paper", "executed"], assumptions: str, macs: int, printed: str,
-            note: str = "") -> Row:  # fmt: skip
+    def row(
+        module: str, counted: Literal["paper", "executed"], assumptions: str, macs: int, printed: str, note: str = ""
+    ) -> Row:
         return Row(module, counted, assumptions, "MAC", Fraction(macs), Fraction(printed), note)
 
     tcsa = spatial + 2 * rescale
@@ -155,26 +179,58 @@ def _added_macs() -> Iterator[Row]:
     yield row("TCSA", "paper", "SA and two more multiplications an element", tcsa, "27.3")
     yield row("TCSA", "paper", "the same, and both small networks with reduction 4", tcsa + shared, "27.3")
     yield row("TCSA", "paper", "the same, and both small networks without reduction", unreduced, "27.3")
-    yield row("ASA-1", "paper", "T x T mixing and one 3x3 convolution every step; no multiplication an element",
-              mixed, "2.6", "SA's multiplication an element is left out")  # fmt: skip
-    yield row("ASA-2", "paper", "the same without mixing, which ASA-2 has not", one_map, "2.6",
-              "printed as for ASA-1, though ASA-2 has no mixing")  # fmt: skip
-    yield row("ASA", "paper", "text of the paper: mixing of mean and maximum, both 3x3 convolutions once a clip",
-              2 * mixing + once.map_macs, "2.4")  # fmt: skip
-    yield row("ASA-1", "executed", "as the published code runs, by SA's rule: mixing, maps once a clip, one "
-              "multiplication an element", once.macs, "2.6")  # fmt: skip
-    yield row("ASA-1", "executed", "the same, and both groups of the gate multiplied, as executed",
-              once.macs + once.gate_macs, "2.6")  # fmt: skip
-    yield row("ASA-2", "executed", "by SA's rule: maps once a clip, one multiplication an element",
-              without.macs, "2.6")  # fmt: skip
+    yield row(
+        "ASA-1",
+        "paper",
+        "T x T mixing and one 3x3 convolution every step; no multiplication an element",
+        mixed,
+        "2.6",
+        "SA's multiplication an element is left out",
+    )
+    yield row(
+        "ASA-2",
+        "paper",
+        "the same without mixing, which ASA-2 has not",
+        one_map,
+        "2.6",
+        "printed as for ASA-1, though ASA-2 has no mixing",
+    )
+    yield row(
+        "ASA",
+        "paper",
+        "text of the paper: mixing of mean and maximum, both 3x3 convolutions once a clip",
+        2 * mixing + once.map_macs,
+        "2.4",
+    )
+    yield row(
+        "ASA-1",
+        "executed",
+        "as the published code runs, by SA's rule: mixing, maps once a clip, one multiplication an element",
+        once.macs,
+        "2.6",
+    )
+    yield row(
+        "ASA-1",
+        "executed",
+        "the same, and both groups of the gate multiplied, as executed",
+        once.macs + once.gate_macs,
+        "2.6",
+    )
+    yield row(
+        "ASA-2", "executed", "by SA's rule: maps once a clip, one multiplication an element", without.macs, "2.6"
+    )
 
 
 _TCSA, _ASA = Fraction(27_300_000), Fraction(2_600_000)
 _SAVED_TCSA, _SAVED_ASA = Fraction(65), Fraction(76)
 _CASES = (
-    (RATE_GAIT, "0"), (RATE_GAIT, "0.05"), (RATE_GAIT, "0.1"), (RATE_GAIT, "1"),
-    (RATE_GESTURE, "0.075"), (RATE_GESTURE, "0.1"),
-)  # fmt: skip
+    (RATE_GAIT, "0"),
+    (RATE_GAIT, "0.05"),
+    (RATE_GAIT, "0.1"),
+    (RATE_GAIT, "1"),
+    (RATE_GESTURE, "0.075"),
+    (RATE_GESTURE, "0.1"),
+)
 
 
 def _saved() -> Iterator[Row]:
@@ -183,8 +239,15 @@ def _saved() -> Iterator[Row]:
         own = "Gait-day's own NASFR" if rate == RATE_GAIT else "Gesture's NASFR, on Gait-day"
         assumptions = f"every layer fires at {float(rate)} ({own}), share of nonzero input {nonzero}, drop 78.9 %"
 
-        def row(module: str, counted: Literal["paper", "executed"], macs: Fraction, printed: Fraction,
-                rate: Fraction = rate, nonzero: str = nonzero, said: str = assumptions) -> Row:  # fmt: skip
+        def row(
+            module: str,
+            counted: Literal["paper", "executed"],
+            macs: Fraction,
+            printed: Fraction,
+            rate: Fraction = rate,
+            nonzero: str = nonzero,
+            said: str = assumptions,
+        ) -> Row:
             saved = 100 * energy_saved(rate, Fraction(nonzero), macs)
             return Row(module, counted, f"{said}, {float(macs) / 1e6:.2f} M MACs added", "%", saved, printed)
 
@@ -200,15 +263,26 @@ def _solved() -> Iterator[Row]:
     base_pj = mac_pj * (_TCSA - _ASA) / ((_SAVED_ASA - _SAVED_TCSA) / 100)
     others_pj = (_SAVED_ASA / 100 * base_pj + mac_pj * _ASA) / DROP
     acs = others_pj / ac_pj
-    yield Row("vanilla", "solved", assumptions, "uJ", base_pj / 10**6,
-              note="947 to 1,136 within the rounding of 65 and 76")  # fmt: skip
+    yield Row(
+        "vanilla", "solved", assumptions, "uJ", base_pj / 10**6, note="947 to 1,136 within the rounding of 65 and 76"
+    )
     yield Row("vanilla", "solved", assumptions, "AC", acs)
-    yield Row("vanilla", "solved", assumptions + ", one firing rate for all layers", "rate",
-              acs / (STEPS * OTHER_LAYERS),
-              note="one rate for all layers gives both between 0.152 and 0.176, each with a share of nonzero input "
-              "of its own between 0.044 and 0.103; Gait-day's NASFR, 0.214, gives both with none")  # fmt: skip
-    yield Row("vanilla", "solved", assumptions + ", share of nonzero input", "rate",
-              (base_pj - others_pj) / (mac_pj * STEPS * FIRST_LAYER))  # fmt: skip
+    yield Row(
+        "vanilla",
+        "solved",
+        assumptions + ", one firing rate for all layers",
+        "rate",
+        acs / (STEPS * OTHER_LAYERS),
+        note="one rate for all layers gives both between 0.152 and 0.176, each with a share of nonzero input "
+        "of its own between 0.044 and 0.103; Gait-day's NASFR, 0.214, gives both with none",
+    )
+    yield Row(
+        "vanilla",
+        "solved",
+        assumptions + ", share of nonzero input",
+        "rate",
+        (base_pj - others_pj) / (mac_pj * STEPS * FIRST_LAYER),
+    )
 
 
 @cache

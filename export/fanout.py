@@ -133,9 +133,13 @@ def dense_padded(op: Conv2d | Dense, shape: Shape) -> int:
 def _connections(op: Conv2d, shape: Shape) -> Connections:
     rows, columns = op.padding
     return Connections(
-        (shape[0], op.weight.shape[0]), op.weight.shape[2:], op.stride, ((rows, rows), (columns, columns)),
-        op.dilation, op.groups,
-    )  # fmt: skip
+        (shape[0], op.weight.shape[0]),
+        op.weight.shape[2:],
+        op.stride,
+        ((rows, rows), (columns, columns)),
+        op.dilation,
+        op.groups,
+    )
 
 
 def _taps(size: int, outputs: int, kernel: int, stride: int, padding: int, dilation: int) -> np.ndarray:

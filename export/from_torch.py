@@ -196,9 +196,13 @@ def _conv(module: nn.Conv2d) -> Conv2d:
     if module.padding_mode != "zeros":
         raise NetworkError(f"padding mode {module.padding_mode}", hint="chips pad with zeros")
     return Conv2d(
-        _numpy(module.weight), _optional(module.bias), _pair(module.stride), _pair(module.padding),
-        _pair(module.dilation), module.groups,
-    )  # fmt: skip
+        _numpy(module.weight),
+        _optional(module.bias),
+        _pair(module.stride),
+        _pair(module.padding),
+        _pair(module.dilation),
+        module.groups,
+    )
 
 
 def _batch_norm(module: nn.BatchNorm1d | nn.BatchNorm2d) -> BatchNorm:

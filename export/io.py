@@ -69,13 +69,21 @@ def load_network(path: Path) -> Network:
         spec = InputSpec(**(about["input"] | {"shape": tuple(about["input"]["shape"])}))
         return Network(spec, layers, about["classes"], tuple(about["history"]))
     except (
-        OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, SafetensorError,
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+        SafetensorError,
         NetworkError,
-    ) as error:  # fmt: skip
+    ) as error:
         raise DataError(
-            f"cannot read the network: {type(error).__name__}: {error}", where=str(path),
+            f"cannot read the network: {type(error).__name__}: {error}",
+            where=str(path),
             hint="a network is NAME.json and NAME.safetensors, as `spikefold export` writes them",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _describe(network: Network) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -101,9 +109,12 @@ def _describe(network: Network) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             {"name": layer.name, "op": op, "inputs": layer.inputs, "source": layer.source, "fields": fields}
         )
     about = {
-        "schema": SCHEMA, "input": dataclasses.asdict(network.input), "classes": network.classes,
-        "history": network.history, "layers": layers,
-    }  # fmt: skip
+        "schema": SCHEMA,
+        "input": dataclasses.asdict(network.input),
+        "classes": network.classes,
+        "history": network.history,
+        "layers": layers,
+    }
     return about, tensors
 
 

@@ -61,9 +61,12 @@ def to_model(network: Network) -> onnx.ModelProto:
             values[layer.name] = _stateless(graph, layer, x, network.input_shape(layer)[0])
     proto = helper.make_graph(graph.nodes, "spikefold", graph.inputs, graph.outputs, graph.constants)
     model = helper.make_model(
-        proto, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION,
-        producer_name="spikefold", producer_version=__version__,
-    )  # fmt: skip
+        proto,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=_IR_VERSION,
+        producer_name="spikefold",
+        producer_version=__version__,
+    )
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -119,8 +122,11 @@ def _stateless(graph: _Graph, layer: Layer, x: str, channels: int) -> str:
 
 def _neuron(graph: _Graph, layer: Layer, neuron: Neuron, x: str, shape: tuple[int, int, int]) -> str:
     if neuron.current is not None:
-        raise UnsupportedError("a current that lasts has no ONNX graph here", where=layer.name,
-                               hint="train neurons whose input acts at once")  # fmt: skip
+        raise UnsupportedError(
+            "a current that lasts has no ONNX graph here",
+            where=layer.name,
+            hint="train neurons whose input acts at once",
+        )
     if neuron.leak is not None and neuron.leak.shift:
         raise UnsupportedError(
             "an integer leak is not exact in float32", where=layer.name, hint="export the real network"
@@ -128,8 +134,9 @@ def _neuron(graph: _Graph, layer: Layer, neuron: Neuron, x: str, shape: tuple[in
     if neuron.state_bits is not None and neuron.overflow is not Overflow.FORBID:
         raise UnsupportedError(
             f"a state of {neuron.state_bits} bits that does {neuron.overflow.value} has no place in the ONNX file",
-            where=layer.name, hint="export the real network",
-        )  # fmt: skip
+            where=layer.name,
+            hint="export the real network",
+        )
     state = f"{layer.name}_state"
     graph.add_input(state, shape)
     v = _charged(graph, neuron, state, x)

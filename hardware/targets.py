@@ -39,8 +39,11 @@ def require(chip: str) -> None:
         UnsupportedError: none of the vendor's tools at hand writes them; `spikefold fit` still answers for it.
     """
     if chip not in _LOWER:
-        raise UnsupportedError(f"nothing here writes files for {chip}", where=chip,
-                               hint=f"export to {', '.join(_LOWER)}; `spikefold fit` answers for it")  # fmt: skip
+        raise UnsupportedError(
+            f"nothing here writes files for {chip}",
+            where=chip,
+            hint=f"export to {', '.join(_LOWER)}; `spikefold fit` answers for it",
+        )
 
 
 def lower(chip: str, folded: Network, integer: Network, folder: Path) -> Lowered:

@@ -31,14 +31,23 @@ def adapt_stage(session: Session) -> None:
     with session.writing(ADAPT) as folder:
         tasks = {}
         for name in config.chips.names:
-            task = Task(chip_named(name).numbers, clips, teacher, config.adapt, config.train, config.seed,
-                        from_far=bool(replaced[name]))  # fmt: skip
+            task = Task(
+                chip_named(name).numbers,
+                clips,
+                teacher,
+                config.adapt,
+                config.train,
+                config.seed,
+                from_far=bool(replaced[name]),
+            )
             tasks[name] = task, folds / name / "target", folder / name
         side_by_side(
-            _adapt_one, tasks, lambda name, e: session.reporter.progress(
+            _adapt_one,
+            tasks,
+            lambda name, e: session.reporter.progress(
                 f"adapt to {name}", e.number, e.of, f"loss {e.loss:.3f}, accuracy {e.accuracy:.3f}"
             ),
-        )  # fmt: skip
+        )
         report = {name: read_json(folder / name / "adapt.json") for name in tasks}
         write_json(folder / "adapt.json", report)
     session.reporter.line(f"adapted to {', '.join(tasks)}: {config.adapt.epochs} epochs on {len(clips)} clips")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``8_analyse``: what the paper measures of spikes and potentials, for the trained network and its vanilla twin.
+"""``8_analyse``: what the paper measures of spikes and potentials, for the trained network and its vanilla baseline.
 
 It depends on the training and the test clips alone, and no other stage reads it.
 """
@@ -16,7 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from spikefold import __version__
 from spikefold.files import replacing_folder
 from spikefold.npz import write_arrays
-from spikefold.session import ANALYSE, NETWORK, TRAIN, TWIN, Session, write_json, write_text
+from spikefold.session import ANALYSE, BASELINE, NETWORK, TRAIN, Session, write_json, write_text
 from spikefold.train import checkpoint
 from spikefold.train.analysis import figures as analysis_figures
 from spikefold.train.analysis import potential_figures
@@ -49,20 +49,26 @@ def analyse_stage(session: Session, rules: Rules | None = None, batch: int | Non
     attention = network.model.config.attention
     if unites_masks(session.config.model):
         batch = clips_at_once(session.config)
-    models = {TWIN if attention == "none" else attention: network.model}
-    if attention != "none" and (trained / TWIN).is_dir():
-        models = {TWIN: checkpoint.load(trained / TWIN).model} | models
+    models = {BASELINE if attention == "none" else attention: network.model}
+    if attention != "none" and (trained / BASELINE).is_dir():
+        models = {BASELINE: checkpoint.load(trained / BASELINE).model} | models
     analyses = {
         name: analyse(model, test.frames, rules, batch, partial(session.reporter.progress, f"analyse {name}"))
         for name, model in models.items()
     }
     values: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION, "spikefold": __version__, "run": session.folder.name,
-        "data": session.config.data.source, "clips": len(test), "steps": len(test.frames),
-        "classes": list(network.classes), "rules": asdict(rules), "kinds": list(KINDS),
+        "schema_version": SCHEMA_VERSION,
+        "spikefold": __version__,
+        "run": session.folder.name,
+        "data": session.config.data.source,
+        "clips": len(test),
+        "steps": len(test.frames),
+        "classes": list(network.classes),
+        "rules": asdict(rules),
+        "kinds": list(KINDS),
         "histograms": {"unit": "thresholds", "from": -SPAN, "to": SPAN, "bins": BINS},
         "networks": {name: to_json(analysis) for name, analysis in analyses.items()},
-    }  # fmt: skip
+    }
     page = _page(values, analyses)
     with replacing_folder(session.folder / ANALYSE) as folder:
         for name, analysis in analyses.items():
@@ -87,5 +93,6 @@ def _page(values: dict[str, Any], analyses: dict[str, Analysis]) -> str:
     }
     environment = Environment(undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(a=values, step=step, layers=list(zip(first.maps, pictures["features"], strict=True)),
-                           pictures=pictures)  # fmt: skip
+    return template.render(
+        a=values, step=step, layers=list(zip(first.maps, pictures["features"], strict=True)), pictures=pictures
+    )

@@ -95,11 +95,14 @@ def write_chip(made: ChipNetwork, folder: Path) -> dict[str, Any]:
         kept += [f"{ON_CORES}.json", f"{ON_CORES}.safetensors"]
     lowered = lower(name, made.real, made.integer, folder)
     return {
-        "title": made.chip.title, "identity": identity(made.integer), "notes": lowered.notes,
-        "scales": [scale.to_json() for scale in made.scales], "clipped": [entry.to_json() for entry in made.clipped],
+        "title": made.chip.title,
+        "identity": identity(made.integer),
+        "notes": lowered.notes,
+        "scales": [scale.to_json() for scale in made.scales],
+        "clipped": [entry.to_json() for entry in made.clipped],
         "placement": lowered.placement,
         "artefacts": [f"{name}/{file}" for file in (*kept, *lowered.files)],
-    }  # fmt: skip
+    }
 
 
 def network_on_chip(folder: Path) -> Path:
@@ -109,14 +112,14 @@ def network_on_chip(folder: Path) -> Path:
 
 
 def compare_runners(
-    networks: Mapping[str, tuple[Network, Network]], frames: np.ndarray, judge_clips: int, reporter: Reporter
+    networks: Mapping[str, tuple[Network, Network]], frames: np.ndarray, vendor_clips: int, reporter: Reporter
 ) -> dict[str, Parity]:
     """Every runner of each chip on the same clips, spike for spike.
 
     Args:
         networks: by chip, its real and its integer network.
         frames: ``(T, N, C, H, W)``.
-        judge_clips: how many of the clips the vendor's simulator is given.
+        vendor_clips: how many of the clips the vendor's simulator is given.
         reporter: told each comparison.
 
     Raises:
@@ -125,7 +128,7 @@ def compare_runners(
     """
     found = {}
     for name, (real, integer) in networks.items():
-        found[name] = parity.check(name, integer, frames, judge(name, real, integer), judge_clips)
+        found[name] = parity.check(name, integer, frames, judge(name, real, integer), vendor_clips)
         for comparison in found[name].comparisons:
             reporter.line(f"{name}: {comparison.describe()}")
     return found

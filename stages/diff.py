@@ -50,8 +50,11 @@ def diff_runs(a: Path, b: Path, seed: int = 0) -> dict[str, Any]:
     why = _why_unpaired(first, second)
     shared = [name for name in first.networks if name in second.networks]
     if not shared:
-        raise DataError("the two runs have no network of the same name", where=f"{a}, {b}",
-                        hint=f"A has {list(first.networks)}, B has {list(second.networks)}")  # fmt: skip
+        raise DataError(
+            "the two runs have no network of the same name",
+            where=f"{a}, {b}",
+            hint=f"A has {list(first.networks)}, B has {list(second.networks)}",
+        )
     return {
         "schema": SCHEMA,
         "a": {"run": a.resolve().name, "clips": first.clips, "profile": prices[0]["profile"].get("name")},
@@ -60,7 +63,8 @@ def diff_runs(a: Path, b: Path, seed: int = 0) -> dict[str, Any]:
         "why": why or "equal frames and labels",
         "config": {
             key: [configs[0].get(key), configs[1].get(key)]
-            for key in sorted({*configs[0], *configs[1]}) if configs[0].get(key) != configs[1].get(key)
+            for key in sorted({*configs[0], *configs[1]})
+            if configs[0].get(key) != configs[1].get(key)
         },
         "networks": {
             name: _priced_alike(
@@ -71,7 +75,7 @@ def diff_runs(a: Path, b: Path, seed: int = 0) -> dict[str, Any]:
         },
         "only_in_a": [name for name in first.networks if name not in second.networks],
         "only_in_b": [name for name in second.networks if name not in first.networks],
-    }  # fmt: skip
+    }
 
 
 def _check_complete(*runs: Path) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``7_energy``: count the operations of every rung of the ladder, price them, Eq. 11 against the twin.
+"""``7_energy``: count the operations of every variant of the ladder, price them, Eq. 11 against the baseline.
 
 It holds ``energy.json`` (counts, prices, spread over the clips, sensitivity, chips), ``clips.npz`` (the same clip by
 clip, for `spikefold diff`), ``layers.csv`` and ``energy.md``.
@@ -31,13 +31,13 @@ from spikefold.hardware.registry import chip_named
 from spikefold.hardware.simulators.accuracy import predictions
 from spikefold.hardware.simulators.trace import load_trace
 from spikefold.session import (
+    BASELINE,
     ENERGY,
     EVENTS,
     EXPORT,
     FOLD,
     RESULTS,
     SIMULATE,
-    TWIN,
     Session,
     read_json,
     write_text,
@@ -45,16 +45,19 @@ from spikefold.session import (
 
 
 def energy_stage(session: Session) -> None:
-    """Write counts and budgets by rung; only the trained network pays for dynamic attention."""
+    """Write counts and budgets by variant; only the trained network pays for dynamic attention."""
     profile, others = load_profile(session.config.energy_profile), list(_other_profiles(session))
     sources = numbers_of(session.config.chips.names, session.config.chips.power)
     test, simulated = session.clips("test"), session.path(SIMULATE)
     unfolded = load_network(session.path(FOLD) / "unfolded")
-    rungs = read_json(simulated / "simulate.json")
+    variants = read_json(simulated / "simulate.json")
     networks, budgets, clips = {}, {}, {}
-    for name, rung in rungs.items():
-        # the twin has the same connections: batch norm, pools and gates carry no synapses
-        network, trace = load_network(session.folder / rung["network"]), load_trace(simulated / f"trace.{name}.npz")
+    for name, variant in variants.items():
+        # the baseline has the same connections: batch norm, pools and gates carry no synapses
+        network, trace = (
+            load_network(session.folder / variant["network"]),
+            load_trace(simulated / f"trace.{name}.npz"),
+        )
         counts = count(network, test.frames, trace)
         kind = session.config.model.attention if name == "float" else "none"
         cost, one = (_attention_cost(unfolded, kind, number) for number in (len(test), 1))
@@ -64,8 +67,9 @@ def energy_stage(session: Session) -> None:
         clips[name] = network_clips(counts, right, _price_of_a_clip(profile, one, rule))
         sides = side_by_side(counts, profile, rates, cost)
         elsewhere = dict(_elsewhere(counts, others, cost))
-        swings = tornado({key: side.operations for key, side in sides.items()}, found.rule_name, _known(profile),
-                         elsewhere)  # fmt: skip
+        swings = tornado(
+            {key: side.operations for key, side in sides.items()}, found.rule_name, _known(profile), elsewhere
+        )
         networks[name] = {
             "counts": counts.to_json(), "budget": found.to_json(),
             "rules": {key: {"mac": side.mac_per_clip, "ac": side.ac_per_clip, "energy_pj": side.energy_pj_per_clip,
@@ -79,13 +83,13 @@ def energy_stage(session: Session) -> None:
             networks[name]["chip"] = taken.to_json()
             session.reporter.line(f"{name}: {taken.describe()}")
     results: dict[str, Any] = {"profile": profile.model_dump(mode="json"), "networks": networks}
-    if TWIN in budgets:
+    if BASELINE in budgets:
         static = _same_geometry(unfolded, session, profile)
         results["eq11"] = {
-            "dynamic": equation_11(budgets["float"], budgets[TWIN], profile).to_json(),
-            "static": equation_11(static, budgets[TWIN], profile).to_json(),
+            "dynamic": equation_11(budgets["float"], budgets[BASELINE], profile).to_json(),
+            "static": equation_11(static, budgets[BASELINE], profile).to_json(),
         }
-        results["paired"] = compare(clips[TWIN], clips["float"], paired=True)
+        results["paired"] = compare(clips[BASELINE], clips["float"], paired=True)
     if (kind := session.config.model.attention) != "none":
         results["attention_macs"] = labelled_macs(kind, _gated(unfolded), unfolded.input.steps)
     results["constants"] = constants_used(results, [profile, *others, *_profiles(sources)])
@@ -94,7 +98,9 @@ def energy_stage(session: Session) -> None:
         save_clips(RunClips(identity(test.frames), identity(test.labels), clips), folder / FILE)
         written = read_energy(folder / RESULTS)
         write_text(folder / "layers.csv", layers_csv(written))
-        write_text(folder / "energy.md", markdown(written, {name: rung["accuracy"] for name, rung in rungs.items()}))
+        write_text(
+            folder / "energy.md", markdown(written, {name: variant["accuracy"] for name, variant in variants.items()})
+        )
     for name, found in budgets.items():
         nasfr = networks[name]["counts"]["nasfr"]
         session.reporter.line(f"{name}: {found.energy_pj_per_clip / 1e6:.3f} uJ per clip, NASFR {nasfr:.4f}")
@@ -105,8 +111,9 @@ def _on_chip(session: Session, name: str, network: Network, counts: Counts, numb
     placement = read_json(session.path(EXPORT) / "export.json")["chips"][name]["placement"]
     limit = session.config.chips.core_limit
     nominal = session.config.data.bins == "count"
-    return chip_budget(chip_named(name), network, counts, numbers, limit_per_s=limit, placement=placement,
-                       nominal_dt=nominal)  # fmt: skip
+    return chip_budget(
+        chip_named(name), network, counts, numbers, limit_per_s=limit, placement=placement, nominal_dt=nominal
+    )
 
 
 def _profiles(sources: dict[str, Numbers]) -> Iterator[Profile]:

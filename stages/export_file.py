@@ -51,9 +51,14 @@ WHY_NOT = "no labelled recordings were given (--data)"
 
 
 def export_file(
-    path: Path, chips: Sequence[str], out: Path, options: NirOptions, reporter: Reporter,
-    clips: ClipSet | None = None, calibration: np.ndarray | None = None,
-) -> dict[str, Any]:  # fmt: skip
+    path: Path,
+    chips: Sequence[str],
+    out: Path,
+    options: NirOptions,
+    reporter: Reporter,
+    clips: ClipSet | None = None,
+    calibration: np.ndarray | None = None,
+) -> dict[str, Any]:
     """Export a file to every chip named, or to none; the content of ``export.json``.
 
     Args:
@@ -87,13 +92,21 @@ def export_file(
         kept = ["folded.json", "folded.safetensors"]
         written = {made.chip.name: write_chip(made, folder / made.chip.name) for made in fitted}
         report: dict[str, Any] = {
-            "schema_version": SCHEMA_VERSION, "spikefold": __version__,
+            "schema_version": SCHEMA_VERSION,
+            "spikefold": __version__,
             "source": {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
-            "options": options.model_dump(mode="json"), "semantics": asdict(options.semantics()),
-            "input": asdict(network.input), "classes": network.classes, "identity": identity(folded),
-            "passes": proofs, "chips": written, "accuracy": {}, "parity": {}, "not_run": [],
+            "options": options.model_dump(mode="json"),
+            "semantics": asdict(options.semantics()),
+            "input": asdict(network.input),
+            "classes": network.classes,
+            "identity": identity(folded),
+            "passes": proofs,
+            "chips": written,
+            "accuracy": {},
+            "parity": {},
+            "not_run": [],
             "artefacts": kept + [file for chip in written.values() for file in chip["artefacts"]],
-        }  # fmt: skip
+        }
         failures: list[str] = []
         if clips is None:
             report["not_run"] = [
@@ -104,7 +117,7 @@ def export_file(
             report["accuracy"] = accuracies(runs, clips, reporter)
             networks = {made.chip.name: (made.real, made.integer) for made in fitted}
             frames = clips.first(CHECKS.parity_clips).frames
-            compared = compare_runners(networks, frames, CHECKS.judge_clips, reporter)
+            compared = compare_runners(networks, frames, CHECKS.vendor_clips, reporter)
             report["parity"] = {name: parity.to_json() for name, parity in compared.items()}
             failures = [failure for parity in compared.values() for failure in parity.failures()]
         write_json(folder / REPORT, report)
@@ -156,8 +169,11 @@ def bounded(network: Network, clips: ClipSet) -> Network:
     if spec.max_count is not None and most > spec.max_count:
         raise DataError(f"clips with {most} events an input and step, max_count is {spec.max_count}", hint="raise it")
     if labels.min() < 0 or labels.max() >= network.classes:
-        raise DataError(f"labels {labels.min()} to {labels.max()} for {network.classes} classes", where="labels",
-                        hint="say classes=N where several output neurons vote for a class")  # fmt: skip
+        raise DataError(
+            f"labels {labels.min()} to {labels.max()} for {network.classes} classes",
+            where="labels",
+            hint="say classes=N where several output neurons vote for a class",
+        )
     return replace(network, input=replace(spec, max_count=spec.max_count or max(most, 1)))
 
 
@@ -199,9 +215,12 @@ def accuracies(networks: Mapping[str, Network], clips: ClipSet, reporter: Report
         right = accuracy(trace.output_counts(network.classes), clips.labels)
         layers = {key: layer.spikes for key, layer in trace.layers.items()}
         found[name] = {
-            "accuracy": right.share, "interval": list(right.interval), "clips": right.clips, "spikes": trace.spikes,
+            "accuracy": right.share,
+            "interval": list(right.interval),
+            "clips": right.clips,
+            "spikes": trace.spikes,
             "layers": layers,
-        }  # fmt: skip
+        }
         reporter.line(f"{name}: accuracy {right.share:.3f} on {right.clips} clips, {trace.spikes} spikes")
     return found
 

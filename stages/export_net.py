@@ -39,8 +39,13 @@ SCHEMA_VERSION = 1
 CHIP = "loihi2"
 
 
-def export_net(path: Path, out: Path, network: Network, reporter: Reporter, clips: ClipSet | None = None,
-               ) -> dict[str, Any]:  # fmt: skip
+def export_net(
+    path: Path,
+    out: Path,
+    network: Network,
+    reporter: Reporter,
+    clips: ClipSet | None = None,
+) -> dict[str, Any]:
     """Check, write and, with clips, prove an imported network; the content of ``export.json``.
 
     Args:
@@ -69,18 +74,24 @@ def export_net(path: Path, out: Path, network: Network, reporter: Reporter, clip
         lowered = lower(CHIP, network, network, folder / CHIP)
         files = ("network.json", "network.safetensors", *lowered.files)
         report: dict[str, Any] = {
-            "schema_version": SCHEMA_VERSION, "spikefold": __version__,
+            "schema_version": SCHEMA_VERSION,
+            "spikefold": __version__,
             "source": {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
-            "input": asdict(network.input), "classes": network.classes, "identity": identity(network),
+            "input": asdict(network.input),
+            "classes": network.classes,
+            "identity": identity(network),
             "chips": {CHIP: {"title": chip.title, "identity": identity(network), "notes": lowered.notes}},
             "artefacts": [f"{CHIP}/{file}" for file in files],
-            "accuracy": {}, "parity": {}, "counts": None, "not_run": [],
-        }  # fmt: skip
+            "accuracy": {},
+            "parity": {},
+            "counts": None,
+            "not_run": [],
+        }
         if clips is None:
             report["not_run"] = [{"what": what, "why": WHY_NOT} for what in ("parity", "accuracy", "counts")]
         else:
             few = clips.first(CHECKS.parity_clips)
-            compared = compare_runners({CHIP: (network, network)}, few.frames, CHECKS.judge_clips, reporter)
+            compared = compare_runners({CHIP: (network, network)}, few.frames, CHECKS.vendor_clips, reporter)
             failures = [failure for parity in compared.values() for failure in parity.failures()]
             report["parity"] = {name: parity.to_json() for name, parity in compared.items()}
             report["accuracy"] = accuracies({CHIP: network}, clips, reporter)

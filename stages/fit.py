@@ -87,8 +87,10 @@ def apply_to_architecture(architecture: Architecture, chip: Chip, out: Path) -> 
         raise DataError("something is there, and would be lost", where=str(out), hint="choose another --out")
     found = propose(architecture, chip)
     shape = "x".join(map(str, found.architecture.shape))
-    said = [f"architecture {architecture.name}, made to fit {chip.title}; its input is {shape}",
-            *(str(change) for change in found.changes)]  # fmt: skip
+    said = [
+        f"architecture {architecture.name}, made to fit {chip.title}; its input is {shape}",
+        *(str(change) for change in found.changes),
+    ]
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, "".join(f"# {line}\n" for line in said) + to_toml(found.config(base_config(architecture))))
     return found
@@ -110,8 +112,11 @@ class NarrowedRun:
 
     def to_json(self) -> dict[str, object]:
         """Plain values for a report."""
-        return {"before": self.before.to_json(), "after": self.after.to_json(),
-                "channels": {name: list(kept) for name, kept in self.channels.items()}}  # fmt: skip
+        return {
+            "before": self.before.to_json(),
+            "after": self.after.to_json(),
+            "channels": {name: list(kept) for name, kept in self.channels.items()},
+        }
 
 
 def narrow_run(session: Session, chip: Chip) -> NarrowedRun:
@@ -135,17 +140,22 @@ def narrow_run(session: Session, chip: Chip) -> NarrowedRun:
     try:
         kept_counts(wide, chip)
     except UnsupportedError as error:
-        raise UnsupportedError(error.what, where=str(session.folder), issues=error.issues or before.violations,
-                               hint=_another(session, chip)) from error  # fmt: skip
+        raise UnsupportedError(
+            error.what,
+            where=str(session.folder),
+            issues=error.issues or before.violations,
+            hint=_another(session, chip),
+        ) from error
     config = session.config
     clips = session.clips("train")
     found = narrow(wide, chip, channel_importance(wide, chip, clips, config.train))
     frames = clips.first(config.gates.clips).frames
     folds["replaced"][chip.name] += [asdict(entry) for entry in _replaced(wide, found, frames)]
     folds.setdefault(NARROWED, {})[chip.name] = {
-        "before": identity(wide), "after": identity(found.network),
+        "before": identity(wide),
+        "after": identity(found.network),
         "kept": {name: np.flatnonzero(kept).tolist() for name, kept in found.kept.items()},
-    }  # fmt: skip
+    }
     with session.writing(FOLD) as folder:
         shutil.copytree(session.path(FOLD), folder, dirs_exist_ok=True)
         save_network(found.network, folder / chip.name / "target")
@@ -160,8 +170,11 @@ def _target(session: Session, chip: Chip) -> Path:
     path = session.path(FOLD) / chip.name / "target"
     if chip.name not in session.config.chips.names or not path.with_suffix(".json").is_file():
         names = ", ".join(session.config.chips.names)
-        raise ConfigError(f"this run was not folded for {chip.name}, but for {names}", where=str(session.folder),
-                          hint=f"spikefold fold {session.folder} --set 'chips.names=[\"{chip.name}\"]'")  # fmt: skip
+        raise ConfigError(
+            f"this run was not folded for {chip.name}, but for {names}",
+            where=str(session.folder),
+            hint=f"spikefold fold {session.folder} --set 'chips.names=[\"{chip.name}\"]'",
+        )
     return path
 
 
@@ -180,9 +193,15 @@ def _another(session: Session, chip: Chip) -> str:
     trained = checkpoint.load(session.path(TRAIN) / NETWORK)
     binning = trained.binning
     architecture = Architecture(
-        session.folder.name, "the network of a run", trained.model.config, binning.shape, binning.steps,
-        binning.dt_us, len(trained.classes), (),
-    )  # fmt: skip
+        session.folder.name,
+        "the network of a run",
+        trained.model.config,
+        binning.shape,
+        binning.steps,
+        binning.dt_us,
+        len(trained.classes),
+        (),
+    )
     try:
         proposal = propose(architecture, chip)
     except UnsupportedError:

@@ -63,11 +63,17 @@ def fold_stage(session: Session) -> None:
         maps |= {f"{name}.variance": layer.variance_map for name, layer in statistics.items()}
         if maps:
             write_arrays(folder / "gates.npz", maps)
-        write_json(folder / "fold.json", {
-            "identity": identity(network), "passes": proofs[choices[EXCHANGE].form], "proofs": proofs,
-            "gates": {name: layer.to_json() for name, layer in statistics.items()},
-            "choices": {target: choice.to_json() for target, choice in choices.items()}, "replaced": found,
-        })  # fmt: skip
+        write_json(
+            folder / "fold.json",
+            {
+                "identity": identity(network),
+                "passes": proofs[choices[EXCHANGE].form],
+                "proofs": proofs,
+                "gates": {name: layer.to_json() for name, layer in statistics.items()},
+                "choices": {target: choice.to_json() for target, choice in choices.items()},
+                "replaced": found,
+            },
+        )
     if silent := dict.fromkeys(name for found in proofs.values() for proof in found for name in proof["silent"]):
         session.reporter.line(
             f"never fired on the clips of the proof, so that states were compared: {', '.join(silent)}"

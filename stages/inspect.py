@@ -32,12 +32,18 @@ def inspect(architecture: Architecture) -> dict[str, Any]:
         model(torch.zeros(min(architecture.steps, 2), 1, *architecture.shape))
     functional.reset_net(model)
     return {
-        "architecture": architecture.name, "title": architecture.title, "input": list(architecture.shape),
-        "steps": architecture.steps, "dt_us": architecture.dt_us, "classes": architecture.classes,
-        "attention": architecture.model.attention, "model": architecture.model.model_dump(mode="json"),
-        "reasons": list(architecture.reasons), "layers": layers,
+        "architecture": architecture.name,
+        "title": architecture.title,
+        "input": list(architecture.shape),
+        "steps": architecture.steps,
+        "dt_us": architecture.dt_us,
+        "classes": architecture.classes,
+        "attention": architecture.model.attention,
+        "model": architecture.model.model_dump(mode="json"),
+        "reasons": list(architecture.reasons),
+        "layers": layers,
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
-    }  # fmt: skip
+    }
 
 
 def _parts(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
@@ -53,7 +59,8 @@ def _parts(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module
 def _entry(layers: list[dict[str, Any]], name: str) -> Any:
     def hook(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
         parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
-        layers.append({"name": name, "kind": type(module).__name__, "shape": list(output.shape[2:]),
-                       "parameters": parameters})  # fmt: skip
+        layers.append(
+            {"name": name, "kind": type(module).__name__, "shape": list(output.shape[2:]), "parameters": parameters}
+        )
 
     return hook

@@ -48,33 +48,48 @@ def validate_on(
     kind, _ = parse_target(target)
     chip = next((name for name in session.config.chips.names if kind.startswith(name)), None)
     if chip is None:
-        raise ConfigError(f"this run has no network for {kind}, but for {', '.join(session.config.chips.names)}",
-                          where=str(session.folder), hint="fold and export it for that chip first")  # fmt: skip
+        raise ConfigError(
+            f"this run has no network for {kind}, but for {', '.join(session.config.chips.names)}",
+            where=str(session.folder),
+            hint="fold and export it for that chip first",
+        )
     exported = session.path(EXPORT) / chip
     document = read_json(exported / CONFIGURATION)
     if document["device"] != kind:
-        raise ConfigError(f"the configuration was made for {document['device']}", where=str(exported / CONFIGURATION),
-                          hint=f"validate --on {document['device']}:0")  # fmt: skip
+        raise ConfigError(
+            f"the configuration was made for {document['device']}",
+            where=str(exported / CONFIGURATION),
+            hint=f"validate --on {document['device']}:0",
+        )
     if not (session.folder / VALIDATE).is_dir():
         validate_stage(session)
     folder = session.path(VALIDATE)
     if (missing := device_status(target, samna)) is not None:
         _keep(folder, {"target": target, "not_run": missing})
-        raise EnvironmentLacksError(f"NOT RUN on {target}: {missing}", where=target,
-                                    hint="connect a board and install the vendor's samna")  # fmt: skip
+        raise EnvironmentLacksError(
+            f"NOT RUN on {target}: {missing}", where=target, hint="connect a board and install the vendor's samna"
+        )
     network = load_network(network_on_chip(exported))
     frames = session.clips("test").first(clips).frames
     events = [events_of(frames[:, clip], network.input.dt_us) for clip in range(frames.shape[1])]
     found = run_on_device(
-        target, document["configuration"], network, document["layer2core"], events, DeviceOptions(repeats=repeats),
-        samna=samna, clock=clock, progress=session.reporter.line,
-    )  # fmt: skip
+        target,
+        document["configuration"],
+        network,
+        document["layer2core"],
+        events,
+        DeviceOptions(repeats=repeats),
+        samna=samna,
+        clock=clock,
+        progress=session.reporter.line,
+    )
     content = found.to_json() | {"describe": found.describe(), **_activity(network, frames, events, found.repeats)}
     _keep(folder, content)
     session.reporter.line(found.describe())
     if found.agreement not in _GOOD or found.problems:
-        raise MismatchError(found.describe(), where=str(folder / BOARD),
-                            hint="each layer, repeat and problem is there")  # fmt: skip
+        raise MismatchError(
+            found.describe(), where=str(folder / BOARD), hint="each layer, repeat and problem is there"
+        )
     return content
 
 

@@ -29,9 +29,11 @@ def refuse_unreachable(session: Session) -> None:
         final_map(model, binning.shape[1:])
         return
     classes = len(session.dataset.classes)
-    untrained = network(Architecture(
-        model.family, "the network of a run", model, binning.shape, binning.steps, binning.dt_us, classes, ()
-    ))  # fmt: skip
+    untrained = network(
+        Architecture(
+            model.family, "the network of a run", model, binning.shape, binning.steps, binning.dt_us, classes, ()
+        )
+    )
     issues = [
         replace(issue, where=f"{name}: {issue.where}")
         for name in names
@@ -40,6 +42,7 @@ def refuse_unreachable(session: Session) -> None:
     if issues:
         raise UnsupportedError(
             f"a residual network (model.family = {model.family!r}) cannot go to {' and '.join(names)}",
-            where="chips.names", issues=issues,
+            where="chips.names",
+            issues=issues,
             hint="--set 'chips.names=[]' trains, folds, simulates and counts it without chips; or model.family=chain",
-        )  # fmt: skip
+        )

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """``5_simulate``: every step of the way down, run over the whole test set; how accurate it is, and what changed.
 
-Traces are of the first clip of each recording, and so is the accuracy of every rung. With several clips a recording
-(``data.clips``) each rung but the event-driven ones runs on them all and is judged by their vote too, as the training
-is: ``voted``.
+Traces are of the first clip of each recording, and so is the accuracy of every variant. With several clips a
+recording (``data.clips``) each variant but the event-driven ones runs on them all and is judged by their vote too, as
+the training is: ``voted``.
 """
 
 from __future__ import annotations
@@ -19,44 +19,44 @@ import numpy as np
 from spikefold.config import Config
 from spikefold.export.io import load_network
 from spikefold.export.ops import Gate
-from spikefold.hardware.loihi import rounding as cuba_gap
+from spikefold.hardware.loihi import rounding
 from spikefold.hardware.registry import chip_named
 from spikefold.hardware.simulators import clocked
 from spikefold.hardware.simulators.accuracy import Accuracy, accuracy, predictions
 from spikefold.hardware.simulators.trace import Trace, save_trace
 from spikefold.session import (
     ADAPT,
+    BASELINE,
     EVENTS,
     EXPORT,
     FOLD,
     NETWORK,
     SIMULATE,
     TRAIN,
-    TWIN,
     Session,
     read_json,
     write_json,
 )
 from spikefold.stages.chip_files import network_on_chip
-from spikefold.stages.event_rung import run_by_events
+from spikefold.stages.event_variant import run_by_events
 from spikefold.stages.fold import EXCHANGE
 from spikefold.train import checkpoint
 from spikefold.train.data.clips import ClipSet, Windows
 from spikefold.train.deploy import gates
 from spikefold.train.deploy.tracing import trace_model
-from spikefold.train.evaluate import clips_at_once, told_right
+from spikefold.train.evaluate import clips_at_once, is_correct
 
 Runner = Callable[[np.ndarray], Trace]
 
 
 @dataclass(frozen=True, eq=False)
-class Rung:
+class Variant:
     """One step of the way from the trained network to a chip.
 
     Attributes:
         name: unique in a run.
         what: what runs, for the report.
-        before: the rung that it came from, or None.
+        before: the variant that it came from, or None.
         network: file of the network whose connections it has, relative to the run.
         trace: its spikes on the test set.
         run: the same on other frames; None where it does not run on frames.
@@ -73,72 +73,104 @@ class Rung:
 
 
 def simulate_stage(session: Session) -> None:
-    """Write each rung's trace and accuracy."""
+    """Write each variant's trace and accuracy."""
     test, classes = session.clips("test"), len(session.dataset.classes)
     windows = Windows(session.dataset.test, session.binning, session.config.data.clips)
     results: dict[str, Any] = {}
     traces: dict[str, Trace] = {}
     with session.writing(SIMULATE) as folder:
-        for rung in _rungs(session, test):
-            save_trace(rung.trace, folder / f"trace.{rung.name}.npz")
-            traces[rung.name] = rung.trace
-            results[rung.name] = _facts(rung, test, classes) | _changes(rung, traces, classes) | rung.more
-            found = results[rung.name]
-            told = f"{rung.name}: accuracy {found['accuracy']:.3f} on {len(test)} clips, {found['spikes']} spikes"
-            if windows.each > 1 and rung.run is not None:
-                found["voted"] = _voted(rung.run, windows, session.config, classes)
+        for variant in _variants(session, test):
+            save_trace(variant.trace, folder / f"trace.{variant.name}.npz")
+            traces[variant.name] = variant.trace
+            results[variant.name] = _facts(variant, test, classes) | _changes(variant, traces, classes) | variant.more
+            found = results[variant.name]
+            told = f"{variant.name}: accuracy {found['accuracy']:.3f} on {len(test)} clips, {found['spikes']} spikes"
+            if windows.each > 1 and variant.run is not None:
+                found["voted"] = _voted(variant.run, windows, session.config, classes)
                 told += f"; {found['voted']['accuracy']:.3f} by the vote of {windows.each} clips a recording"
             session.reporter.line(told)
         write_json(folder / "simulate.json", results)
 
 
-def _rungs(session: Session, test: ClipSet) -> Iterator[Rung]:
+def _variants(session: Session, test: ClipSet) -> Iterator[Variant]:
     folds = read_json(session.path(FOLD) / "fold.json")
     trained = checkpoint.load(session.path(TRAIN) / NETWORK)
     unfolded = f"{FOLD}/unfolded"
     network = load_network(session.folder / unfolded)
     spiking = [la.name for la in network.neurons]
     traced = partial(trace_model, batch=clips_at_once(session.config), also=spiking)
-    yield _ran("float", "trained network, dynamic attention, PyTorch float32", None, unfolded, test,
-               partial(traced, trained.model))  # fmt: skip
-    twin = session.path(TRAIN) / TWIN
-    if twin.is_dir():
-        yield _ran(TWIN, "its twin without attention, PyTorch float32", None, unfolded, test,
-                   partial(traced, checkpoint.load(twin).model))  # fmt: skip
+    yield _ran(
+        "float",
+        "trained network, dynamic attention, PyTorch float32",
+        None,
+        unfolded,
+        test,
+        partial(traced, trained.model),
+    )
+    baseline = session.path(TRAIN) / BASELINE
+    if baseline.is_dir():
+        yield _ran(
+            BASELINE,
+            "its baseline without attention, PyTorch float32",
+            None,
+            unfolded,
+            test,
+            partial(traced, checkpoint.load(baseline).model),
+        )
     form = folds["choices"][EXCHANGE]["form"]
     before = "float"
     if form != "none":
         # the factors that the fold chose lie in its network
         chosen = {la.name: la.op.scale for la in network if isinstance(la.op, Gate)}
         with gates.static(trained.model, chosen) as frozen:
-            yield _ran("static", f"static attention per {form}, PyTorch float32", before, unfolded, test,
-                       partial(traced, frozen))  # fmt: skip
+            yield _ran(
+                "static",
+                f"static attention per {form}, PyTorch float32",
+                before,
+                unfolded,
+                test,
+                partial(traced, frozen),
+            )
         before = "static"
     yield _run(session, test, "folded", "batch norm, pooling and attention folded, float64", before, f"{FOLD}/folded")
     for name in session.config.chips.names:
-        yield from _chip_rungs(session, test, name, folds)
+        yield from _chip_variants(session, test, name, folds)
 
 
-def _chip_rungs(session: Session, test: ClipSet, name: str, folds: dict[str, Any]) -> Iterator[Rung]:
+def _chip_variants(session: Session, test: ClipSet, name: str, folds: dict[str, Any]) -> Iterator[Variant]:
     before, form = "folded", folds["choices"][name]["form"]
     if form != folds["choices"][EXCHANGE]["form"]:
-        yield _run(session, test, f"{name}.folded", f"static attention per {form}, folded, float64", before,
-                   f"{FOLD}/{name}/folded")  # fmt: skip
+        yield _run(
+            session,
+            test,
+            f"{name}.folded",
+            f"static attention per {form}, folded, float64",
+            before,
+            f"{FOLD}/{name}/folded",
+        )
         before = f"{name}.folded"
     if folds["replaced"][name]:
-        yield _run(session, test, f"{name}.target", "with the chip's neurons, float64", before,
-                   f"{FOLD}/{name}/target")  # fmt: skip
+        yield _run(
+            session, test, f"{name}.target", "with the chip's neurons, float64", before, f"{FOLD}/{name}/target"
+        )
         before = f"{name}.target"
     if session.config.adapt.epochs or session.config.adapt.synops_budget is not None:
-        yield _run(session, test, f"{name}.adapted", "fine-tuned in the chip's integers, its real weights, float64",
-                   before, f"{ADAPT}/{name}/adapted")  # fmt: skip
+        yield _run(
+            session,
+            test,
+            f"{name}.adapted",
+            "fine-tuned in the chip's integers, its real weights, float64",
+            before,
+            f"{ADAPT}/{name}/adapted",
+        )
         before = f"{name}.adapted"
     title = read_json(session.path(EXPORT) / "export.json")["chips"][name]["title"]
-    rung = _run(session, test, name, f"8-bit integers of {title}, clocked simulation", before,
-                f"{EXPORT}/{name}/network")  # fmt: skip
-    yield replace(rung, more=_rounding(session, test, name))
+    variant = _run(
+        session, test, name, f"8-bit integers of {title}, clocked simulation", before, f"{EXPORT}/{name}/network"
+    )
+    yield replace(variant, more=_rounding(session, test, name))
     if chip_named(name).event_driven:
-        yield _event_rung(session, test, name)
+        yield _event_variant(session, test, name)
 
 
 def _rounding(session: Session, test: ClipSet, name: str) -> dict[str, Any]:
@@ -148,24 +180,30 @@ def _rounding(session: Session, test: ClipSet, name: str) -> dict[str, Any]:
     folder = session.path(EXPORT) / name
     real, integer = load_network(folder / "real"), load_network(folder / "network")
     frames = test.first(session.config.chips.parity_clips).frames
-    return {"rounding": cuba_gap.measure(real, integer, frames).to_json()}
+    return {"rounding": rounding.measure(real, integer, frames).to_json()}
 
 
-def _event_rung(session: Session, test: ClipSet, name: str) -> Rung:
+def _event_variant(session: Session, test: ClipSet, name: str) -> Variant:
     file = network_on_chip(session.path(EXPORT) / name)
     trace, more = run_by_events(session, load_network(file), test)
-    return Rung(f"{name}.{EVENTS}", f"the same integers event by event, as the chip works: {more['went_in']}", name,
-                f"{EXPORT}/{name}/{file.name}", trace, more=more)  # fmt: skip
+    return Variant(
+        f"{name}.{EVENTS}",
+        f"the same integers by events, as the chip works: {more['went_in']}",
+        name,
+        f"{EXPORT}/{name}/{file.name}",
+        trace,
+        more=more,
+    )
 
 
-def _run(session: Session, test: ClipSet, name: str, what: str, before: str, network: str) -> Rung:
+def _run(session: Session, test: ClipSet, name: str, what: str, before: str, network: str) -> Variant:
     stage, _, file = network.partition("/")
     run = partial(clocked.run, load_network(session.path(stage) / Path(file)))
     return _ran(name, what, before, network, test, run)
 
 
-def _ran(name: str, what: str, before: str | None, network: str, test: ClipSet, run: Runner) -> Rung:
-    return Rung(name, what, before, network, run(test.frames), run)
+def _ran(name: str, what: str, before: str | None, network: str, test: ClipSet, run: Runner) -> Variant:
+    return Variant(name, what, before, network, run(test.frames), run)
 
 
 def _voted(run: Runner, windows: Windows, config: Config, classes: int) -> dict[str, Any]:
@@ -174,37 +212,48 @@ def _voted(run: Runner, windows: Windows, config: Config, classes: int) -> dict[
     for start in range(0, len(windows), together):
         chosen = range(start, min(start + together, len(windows)))
         counts = run(windows.frames(chosen)).output_counts(classes).reshape(len(chosen), windows.each, classes)
-        right += int(told_right(counts, windows.labels[chosen], vote).sum())
+        right += int(is_correct(counts, windows.labels[chosen], vote).sum())
     found = Accuracy(right, len(windows))
     return {
-        "accuracy": found.share, "interval": list(found.interval), "recordings": len(windows), "clips": windows.each,
+        "accuracy": found.share,
+        "interval": list(found.interval),
+        "recordings": len(windows),
+        "clips": windows.each,
         "vote": vote,
-    }  # fmt: skip
+    }
 
 
-def _facts(rung: Rung, test: ClipSet, classes: int) -> dict[str, Any]:
-    trace = rung.trace
+def _facts(variant: Variant, test: ClipSet, classes: int) -> dict[str, Any]:
+    trace = variant.trace
     found = accuracy(trace.output_counts(classes), test.labels)
     return {
-        "what": rung.what, "network": rung.network, "before": rung.before,
-        "accuracy": found.share, "interval": list(found.interval), "clips": len(test), "spikes": trace.spikes,
-        "layers": {key: _layer_facts(trace, key) for key in trace.layers}, "runner": trace.runner,
-    }  # fmt: skip
+        "what": variant.what,
+        "network": variant.network,
+        "before": variant.before,
+        "accuracy": found.share,
+        "interval": list(found.interval),
+        "clips": len(test),
+        "spikes": trace.spikes,
+        "layers": {key: _layer_facts(trace, key) for key in trace.layers},
+        "runner": trace.runner,
+    }
 
 
 def _layer_facts(trace: Trace, name: str) -> dict[str, Any]:
     layer = trace.layers[name]
     return {
-        "spikes": layer.spikes, "rate": float(layer.raster.mean()), "overflow": layer.overflow,
+        "spikes": layer.spikes,
+        "rate": float(layer.raster.mean()),
+        "overflow": layer.overflow,
         "v_range": None if layer.v_range is None else list(layer.v_range),
-    }  # fmt: skip
+    }
 
 
-def _changes(rung: Rung, traces: dict[str, Trace], classes: int) -> dict[str, Any]:
+def _changes(variant: Variant, traces: dict[str, Trace], classes: int) -> dict[str, Any]:
     """What this step changed: spike by spike in layers of unchanged shape, and in the classes told."""
-    if rung.before is None:
+    if variant.before is None:
         return {"changed": None}
-    before, after = traces[rung.before], rung.trace
+    before, after = traces[variant.before], variant.trace
     told = (predictions(before.output_counts(classes)) != predictions(after.output_counts(classes))).sum()
     layers = {}
     for name, layer in after.layers.items():
@@ -213,4 +262,4 @@ def _changes(rung: Rung, traces: dict[str, Trace], classes: int) -> dict[str, An
             continue
         flips = int(np.count_nonzero(other.raster != layer.raster))
         layers[name] = {"flips": flips, "share": flips / layer.raster.size, "spikes_before": other.spikes}
-    return {"changed": {"since": rung.before, "predictions": int(told), "layers": layers}}
+    return {"changed": {"since": variant.before, "predictions": int(told), "layers": layers}}

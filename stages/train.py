@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``1_train``: the network and, if it has attention, its vanilla twin.
+"""``1_train``: the network and, if it has attention, its vanilla baseline.
 
 After every epoch the state of each training goes to ``RUN/.1_train.state/``, with the configuration beside it. The
 folder is removed when the stage is done; until then the same command goes on where it was stopped.
@@ -19,8 +19,9 @@ from spikefold.energy.chip.sources import numbers_of
 from spikefold.errors import DataError
 from spikefold.hardware.registry import chip_named
 from spikefold.hardware.targets import require
-from spikefold.session import CONFIG, NETWORK, TRAIN, TWIN, Session, keep_config, write_json, write_text
+from spikefold.session import BASELINE, CONFIG, NETWORK, TRAIN, Session, keep_config, write_json, write_text
 from spikefold.stages.reach import refuse_unreachable
+from spikefold.train.baseline import Job, train_all
 from spikefold.train.checkpoint import load
 from spikefold.train.data.clips import Windows
 from spikefold.train.evaluate import clips_at_once, judged, unites_masks
@@ -28,7 +29,6 @@ from spikefold.train.processes.device import device_for
 from spikefold.train.processes.parallel import Ranks, joined
 from spikefold.train.recipe import PROTOCOLS, Plan, plan
 from spikefold.train.state import Epoch
-from spikefold.train.twins import Job, train_all
 
 STATES = f".{TRAIN}.state"
 
@@ -47,7 +47,7 @@ def train_stage(session: Session) -> None:
     planned = plan(config, session.dataset, session.binning, lambda: session.clips("train"))
     tests = Windows(session.dataset.test, session.binning, config.data.clips)
     states = session.folder / STATES
-    job = Job(config, planned.clips, session.binning, session.dataset.classes, planned.umpire, states)
+    job = Job(config, planned.clips, session.binning, session.dataset.classes, planned.selector, states)
     with joined() as ranks:
         if not ranks.first:
             _train_all(session, job, session.folder, ranks)
@@ -68,7 +68,7 @@ def train_stage(session: Session) -> None:
     session.reporter.line(f"trained {', '.join(history)} on {len(planned.clips)} clips")
     if masks:
         session.reporter.line(masks["what"])
-    if planned.umpire is not None:
+    if planned.selector is not None:
         session.reporter.line(f"kept {PROTOCOLS[config.train.protocol]}")
 
 
@@ -87,8 +87,8 @@ def unfinished(folder: Path) -> Config:
 def _train_all(session: Session, job: Job, folder: Path, ranks: Ranks) -> dict[str, list[Epoch]]:
     attention = job.config.model.attention
     folders = {NETWORK: (attention, folder / NETWORK)}
-    if job.config.train.twin and attention != "none":
-        folders[TWIN] = ("none", folder / TWIN)
+    if job.config.train.baseline and attention != "none":
+        folders[BASELINE] = ("none", folder / BASELINE)
     return train_all(job, folders, lambda name, epoch: _tell(session, name, epoch), ranks)
 
 
@@ -102,7 +102,7 @@ def _tell(session: Session, name: str, epoch: Epoch) -> None:
 def _metrics(session: Session, planned: Plan, history: Mapping[str, list[Epoch]]) -> dict[str, Any]:
     """The epochs of each network, which of them its weights are from, and how that was chosen."""
     kept = {
-        name: epochs[-1] if planned.umpire is None else max(epochs, key=lambda epoch: epoch.judged or 0.0)
+        name: epochs[-1] if planned.selector is None else max(epochs, key=lambda epoch: epoch.judged or 0.0)
         for name, epochs in history.items()
     }
     protocol, repairs = session.config.train.protocol, session.dataset.repairs
@@ -112,7 +112,7 @@ def _metrics(session: Session, planned: Plan, history: Mapping[str, list[Epoch]]
         "protocol": {"name": protocol, "what": PROTOCOLS[protocol], "held_out": planned.held_out},
         "chosen": {name: _plain(epoch) for name, epoch in kept.items()},
         "repairs": asdict(repairs) | {"what": str(repairs)},
-    }  # fmt: skip
+    }
 
 
 def _plain(epoch: Epoch) -> dict[str, Any]:

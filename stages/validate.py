@@ -26,17 +26,25 @@ def validate_stage(session: Session) -> None:
         session.reporter.line("no chip is named, so no runners are compared")
     parities, failures = {}, []
     with session.writing(VALIDATE) as folder:
-        found = compare_runners(networks, clips.frames, config.judge_clips, session.reporter)
+        found = compare_runners(networks, clips.frames, config.vendor_clips, session.reporter)
         for name, checked in found.items():
             integer = networks[name][1]
             judged = checked.judged.output_counts(integer.classes)
             right = accuracy(judged, clips.labels[: len(judged)])
             parities[name] = checked.to_json() | {
-                "simulated": {"runner": checked.judged.runner, "accuracy": right.share, "clips": right.clips,
-                              "interval": list(right.interval), "spikes": checked.judged.spikes},
-            }  # fmt: skip
+                "simulated": {
+                    "runner": checked.judged.runner,
+                    "accuracy": right.share,
+                    "clips": right.clips,
+                    "interval": list(right.interval),
+                    "spikes": checked.judged.spikes,
+                },
+            }
             failures += checked.failures()
         write_json(folder / "validate.json", parities)
     if failures:
-        raise MismatchError("; ".join(failures), where=str(session.folder / VALIDATE),
-                            hint="the first mismatch and both states are in validate.json")  # fmt: skip
+        raise MismatchError(
+            "; ".join(failures),
+            where=str(session.folder / VALIDATE),
+            hint="the first mismatch and both states are in validate.json",
+        )

@@ -20,8 +20,11 @@ settings.register_profile("planted", deadline=None, phases=[Phase.explicit, Phas
 
 _TESTS = Path(__file__).parent
 _SHARES_A_RUN = (
-    "stages/test_run.py", "test_browser.py", "stages/test_on_board.py", "commands/test_energy_commands.py",
-)  # fmt: skip
+    "stages/test_run.py",
+    "test_browser.py",
+    "stages/test_on_board.py",
+    "commands/test_energy_commands.py",
+)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -43,7 +46,7 @@ Program = Callable[..., "subprocess.CompletedProcess[str]"]
 SMALL = (
     "data.train=160", "data.test=30", "data.steps=5", "model.channels=[6,8]", "model.strides=[2,2]",
     "model.neuron=lif", "model.keep=0.8", "train.epochs=5", "train.batch=10",
-    "adapt.epochs=2", "chips.parity_clips=6", "chips.judge_clips=2",
+    "adapt.epochs=2", "chips.parity_clips=6", "chips.vendor_clips=2",
 )  # fmt: skip
 """A run of seconds: every stage and runner, neurons that Speck has not; no claim about accuracy."""
 

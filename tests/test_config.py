@@ -43,7 +43,7 @@ def test_all_wrong_keys_are_named_at_once() -> None:
     ["train.epochs=0", "train.epochs=1.5", "model.neuron='adex'", "model.threshold=0", "data.steps=-3", "seed=-1",
      "train.loss='mse'", "data.max_count=70000", "model.keep=1.0",
      "model.channels=8", "model.channels=8,8", "model.channels=[8,0,8]", "model.strides=[2,0,2]",
-     "model.strides=[2,-2,2]", "train.gain=inf", "train.lr=nan", "model.threshold=inf", "train.twin=perhaps",
+     "model.strides=[2,-2,2]", "train.gain=inf", "train.lr=nan", "model.threshold=inf", "train.baseline=perhaps",
      "chips.names=speck2f", "chips.names=['speck2f','loihi2','speck2f']", "data.source=3", "train=3"],
 )  # fmt: skip
 def test_values_out_of_range_are_refused_with_their_key(override: str) -> None:
@@ -54,11 +54,17 @@ def test_values_out_of_range_are_refused_with_their_key(override: str) -> None:
 def test_overrides_are_toml_and_a_bare_word_is_a_string() -> None:
     config = load_config(
         None,
-        ("model.channels=[4, 8]", "model.strides=[1,2]", "train.twin=false", "model.attention=none", "train.lr=1e-3"),
+        (
+            "model.channels=[4, 8]",
+            "model.strides=[1,2]",
+            "train.baseline=false",
+            "model.attention=none",
+            "train.lr=1e-3",
+        ),
     )
     assert config.model.channels == (4, 8)
     assert config.model.attention == "none"
-    assert config.train.twin is False
+    assert config.train.baseline is False
     assert config.train.lr == 1e-3
 
 
@@ -137,18 +143,22 @@ POSITIVE = st.floats(1e-300, 1e300)
 TEXT = st.text(st.characters(codec="utf-8"))
 SOME = {
     "seed": st.integers(0, 2**63 - 1),
-    "data": st.fixed_dictionaries({
-        "source": TEXT, "test_share": st.floats(0.001, 0.999),
-        "dt_us": st.none() | st.integers(1, 10**9), "max_count": st.none() | st.integers(1, 65_535),
-    }),
+    "data": st.fixed_dictionaries(
+        {
+            "source": TEXT,
+            "test_share": st.floats(0.001, 0.999),
+            "dt_us": st.none() | st.integers(1, 10**9),
+            "max_count": st.none() | st.integers(1, 65_535),
+        }
+    ),
     "model": st.lists(st.tuples(st.integers(1, 999), st.integers(1, 9)), min_size=1).map(
         lambda rows: {"channels": [c for c, _ in rows], "strides": [s for _, s in rows]}
     ),
-    "train": st.fixed_dictionaries({"lr": POSITIVE, "gain": POSITIVE, "twin": st.booleans()}),
+    "train": st.fixed_dictionaries({"lr": POSITIVE, "gain": POSITIVE, "baseline": st.booleans()}),
     "chips": st.fixed_dictionaries(
         {"names": st.lists(TEXT, unique=True), "power": st.dictionaries(TEXT, TEXT, max_size=3)}
     ),
-}  # fmt: skip
+}
 
 
 @given(st.fixed_dictionaries({}, optional=SOME), st.booleans())

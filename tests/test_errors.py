@@ -93,7 +93,7 @@ def test_unreadable_recordings_and_an_empty_class_in_a_folder_are_named_together
 
 def test_a_recording_larger_than_the_sensor_of_the_network(program: Any, tmp_path: Path, packed: Path) -> None:
     run = tmp_path / "runs" / "small"
-    sets = ("data.steps=3", "model.channels=[2]", "model.strides=[2]", "train.epochs=1", "train.twin=false")
+    sets = ("data.steps=3", "model.channels=[2]", "model.strides=[2]", "train.epochs=1", "train.baseline=false")
     done = program("train", "--data", f"npz:{packed}", "--out", str(run), *(a for s in sets for a in ("--set", s)))
     assert done.returncode == 0, done.stderr
     save_packed(packed / "test.npz", _recordings(4, sensor=(64, 64)))

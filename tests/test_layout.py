@@ -184,9 +184,15 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
     assert "spikefold" in tops
     inside = {name for name in names if name.startswith("spikefold/")}
     for needed in (
-        "pipeline.py", "train/loop.py", "train/data/formats/aedat3.py", "export/passes/quantise.py", "py.typed",
-        "report.html.jinja", "analysis.html.jinja", "energy/report.html.jinja",
+        "pipeline.py",
+        "train/loop.py",
+        "train/data/formats/aedat3.py",
+        "export/passes/quantise.py",
+        "py.typed",
+        "report.html.jinja",
+        "analysis.html.jinja",
+        "energy/report.html.jinja",
         "energy/prices/profiles/horowitz45-fp32.toml",
-    ):  # fmt: skip
+    ):
         assert f"spikefold/{needed}" in inside
     assert not any("test" in name.split("/")[1] for name in inside)

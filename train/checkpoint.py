@@ -19,8 +19,15 @@ from spikefold.train.models.spiking_net import SpikingNet
 
 WEIGHTS, ABOUT = "checkpoint.safetensors", "checkpoint.json"
 _BROKEN = (
-    OSError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RuntimeError, SafetensorError,
-)  # fmt: skip
+    OSError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    SafetensorError,
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,8 @@ def load(folder: Path) -> Checkpoint:
         model.load_state_dict(load_tensors((folder / WEIGHTS).read_bytes()))
     except _BROKEN as error:
         raise DataError(
-            f"cannot read the checkpoint: {type(error).__name__}: {error}", where=str(folder),
+            f"cannot read the checkpoint: {type(error).__name__}: {error}",
+            where=str(folder),
             hint=f"a checkpoint is a folder with {WEIGHTS} and {ABOUT}, as `spikefold train` writes it",
-        ) from error  # fmt: skip
+        ) from error
     return Checkpoint(model.eval(), binning, classes)

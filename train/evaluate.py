@@ -47,8 +47,11 @@ def batches(model: SpikingNet, clips: int, batch: int | None, usual: int = _BATC
         SpikefoldError: no number, but the result depends on it.
     """
     if batch is None and shares_masks(model):
-        raise SpikefoldError("the clips of a batch share their masks, so their number must be given",
-                             where="model.asa_mode", hint="`clips_at_once` has it from a configuration")  # fmt: skip
+        raise SpikefoldError(
+            "the clips of a batch share their masks, so their number must be given",
+            where="model.asa_mode",
+            hint="`clips_at_once` has it from a configuration",
+        )
     each = batch or usual
     return [slice(start, start + each) for start in range(0, clips, each)]
 
@@ -98,7 +101,7 @@ def _input(model: SpikingNet, frames: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(frames.astype(np.float32)).to(next(model.parameters()).device)
 
 
-def told_right(counts: np.ndarray, labels: np.ndarray, vote: str) -> np.ndarray:
+def is_correct(counts: np.ndarray, labels: np.ndarray, vote: str) -> np.ndarray:
     """For each recording whether its class is told, ``(N,)`` bool.
 
     Args:
@@ -119,7 +122,7 @@ def judged(model: SpikingNet, windows: Windows, vote: str, ranks: Ranks = ALONE,
     Args:
         model: the network.
         windows: the recordings' clips.
-        vote: as `told_right` takes it.
+        vote: as `is_correct` takes it.
         ranks: this process among those that share the work; batches stay whole.
         batch: clips that are run at once, as `clips_at_once` says: those of as many recordings as they make up.
 
@@ -134,5 +137,5 @@ def judged(model: SpikingNet, windows: Windows, vote: str, ranks: Ranks = ALONE,
         chosen = parts[part].tolist()
         together = None if batch is None else len(chosen) * windows.each
         counts = evaluate(model, windows.frames(chosen), together).reshape(len(chosen), windows.each, -1)
-        right += int(told_right(counts, windows.labels[chosen], vote).sum())
+        right += int(is_correct(counts, windows.labels[chosen], vote).sum())
     return ranks.total(right)[0] / len(windows)

@@ -30,7 +30,7 @@ Report = Callable[[Epoch], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Umpire:
+class CheckpointSelector:
     """What chooses among the epochs: the recordings, and how the clips of each vote."""
 
     windows: Windows
@@ -42,9 +42,15 @@ class Umpire:
 
 
 def train(
-    config: Config, clips: Clips, classes: int, report: Report, *,
-    umpire: Umpire | None = None, state: Path | None = None, ranks: Ranks = ALONE,
-) -> SpikingNet:  # fmt: skip
+    config: Config,
+    clips: Clips,
+    classes: int,
+    report: Report,
+    *,
+    selector: CheckpointSelector | None = None,
+    state: Path | None = None,
+    ranks: Ranks = ALONE,
+) -> SpikingNet:
     """Train a network; equal configuration, data, thread count and ranks give equal weights on one platform.
 
     Args:
@@ -52,7 +58,7 @@ def train(
         clips: what is learned.
         classes: number of classes.
         report: told of every epoch, those before an interruption too.
-        umpire: chooses the first of the best epochs; None: the last epoch's weights are kept.
+        selector: chooses the first of the best epochs; None: the last epoch's weights are kept.
         state: file written after every epoch, and read to begin with if it is there.
         ranks: this process among those that train together.
 
@@ -76,7 +82,7 @@ def train(
     optimiser = adam(model.parameters(), config.train)
     steps = schedule(optimiser, config.train, -(-len(clips) // config.train.batch))
     progress = Progress(model, optimiser, steps, scaler_for(config.train, device))
-    depends_on = identity(config, clips, classes, ranks) | {"umpire": umpire and umpire.described()}
+    depends_on = identity(config, clips, classes, ranks) | {"selector": selector and selector.described()}
     if state is not None:
         restore(state, progress, depends_on, ranks)
     for epoch in progress.epochs:
@@ -85,8 +91,8 @@ def train(
     for number in range(len(progress.epochs) + 1, config.train.epochs + 1):
         loss, accuracy = _one_epoch(forward, progress, clips, config.train, number, ranks)
         found = None
-        if umpire is not None:
-            found = judged(model, umpire.windows, umpire.vote, ranks, clips_at_once(config))
+        if selector is not None:
+            found = judged(model, selector.windows, selector.vote, ranks, clips_at_once(config))
         if found is not None and found > progress.best_judged:
             progress.best = {key: value.detach().clone() for key, value in model.state_dict().items()}
         progress.epochs.append(Epoch(number, config.train.epochs, loss, accuracy, found))
@@ -141,6 +147,7 @@ def _loss(logits: torch.Tensor, labels: torch.Tensor, config: TrainConfig) -> to
 
 def _in_parallel(model: SpikingNet, device: torch.device) -> nn.Module:
     return DistributedDataParallel(
-        model, device_ids=None if device.type == "cpu" else [device.index],
+        model,
+        device_ids=None if device.type == "cpu" else [device.index],
         find_unused_parameters=model.config.attention.startswith("asa"),  # its importance weights get no gradient
-    )  # fmt: skip
+    )

@@ -14,7 +14,7 @@ from spikefold.train.data.clips import Clips, ClipSet, Slices, Windows
 from spikefold.train.data.datasets import Samples
 from spikefold.train.data.frames import Binning, Bins
 from spikefold.train.data.image_clips import ImageClips
-from spikefold.train.loop import Umpire
+from spikefold.train.loop import CheckpointSelector
 
 PROTOCOLS = {
     "last": "the last epoch's weights",
@@ -29,7 +29,7 @@ class Plan:
     """What is learned, and what chooses among the epochs (None: the last one)."""
 
     clips: Clips
-    umpire: Umpire | None
+    selector: CheckpointSelector | None
     held_out: int
 
 
@@ -53,20 +53,22 @@ def plan(config: Config, dataset: Samples, binning: Binning, first_clips: Callab
     elif config.data.held is not None:
         raise ConfigError("data.held is for images; recordings are held", where="data.held", hint="leave it out")
     train = np.arange(len(dataset.train))
-    umpire, held = None, np.array([], np.int64)
+    selector, held = None, np.array([], np.int64)
     if config.train.protocol == "paper":
-        umpire = Umpire(Windows(dataset.test, binning, config.data.clips), config.data.vote)
+        selector = CheckpointSelector(Windows(dataset.test, binning, config.data.clips), config.data.vote)
     elif config.train.protocol == "validation":
         held = held_out(dataset.labels("train"), config.train.validation_share, config.seed)
-        umpire = Umpire(Windows([dataset.train[i] for i in held], binning, config.data.clips), config.data.vote)
+        selector = CheckpointSelector(
+            Windows([dataset.train[i] for i in held], binning, config.data.clips), config.data.vote
+        )
         train = np.setdiff1d(train, held)
     if images:
-        return Plan(ImageClips([dataset.train[i] for i in train], binning), umpire, len(held))
+        return Plan(ImageClips([dataset.train[i] for i in train], binning), selector, len(held))
     anywhere, drop = config.data.window == "random", config.train.augment == "eventdrop"
     if anywhere or drop:
         recordings = [dataset.train[i] for i in train]
-        return Plan(Slices(recordings, binning, config.seed, anywhere, drop), umpire, len(held))
-    return Plan(first_clips().only(train) if len(held) else first_clips(), umpire, len(held))
+        return Plan(Slices(recordings, binning, config.seed, anywhere, drop), selector, len(held))
+    return Plan(first_clips().only(train) if len(held) else first_clips(), selector, len(held))
 
 
 def _check_images(config: Config, dataset: Samples, binning: Binning) -> None:
@@ -86,8 +88,11 @@ def held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         if len(members) < 2:
-            raise ConfigError(f"class {label} has one training recording, none can be held out",
-                              where="train.protocol", hint='train.protocol = "last", or more recordings')  # fmt: skip
+            raise ConfigError(
+                f"class {label} has one training recording, none can be held out",
+                where="train.protocol",
+                hint='train.protocol = "last", or more recordings',
+            )
         count = max(1, min(round(share * len(members)), len(members) - 1))
         found.append(np.random.default_rng([seed, int(label)]).choice(members, count, replace=False))
     return np.sort(np.concatenate(found))

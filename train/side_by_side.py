@@ -90,7 +90,8 @@ def _died(started: Iterable[BaseProcess]) -> EnvironmentLacksError:
     else:
         how = f"died of {signal.Signals(-own).name}" if own < 0 else f"ended with exit code {own}"
     return EnvironmentLacksError(
-        f"a training process {how}", where="train",
-        hint="SIGKILL is mostly lack of memory: a smaller train.batch; SIGSEGV or SIGABRT is PyTorch's native code on "
-             "this processor: try train.threads=2. The training goes on with `spikefold train --resume RUN`",
-    )  # fmt: skip
+        f"a training process {how}",
+        where="train",
+        hint="SIGKILL is mostly lack of memory: a smaller train.batch; SIGSEGV or SIGABRT is PyTorch's own code on "
+        "this processor: try train.threads=2. The training goes on with `spikefold train --resume RUN`",
+    )

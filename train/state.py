@@ -74,10 +74,16 @@ class Progress:
 def identity(config: Config, clips: Clips, classes: int, ranks: Ranks) -> dict[str, Any]:
     """What the weights after each epoch depend on."""
     return {
-        "seed": config.seed, "model": config.model.model_dump(mode="json"),
-        "train": config.train.model_dump(mode="json"), "classes": classes, "clip": list(clips.shape),
-        "data": clips.fingerprint(), "processes": ranks.count, "torch": torch.__version__, "fused Adam": FUSED,
-    }  # fmt: skip
+        "seed": config.seed,
+        "model": config.model.model_dump(mode="json"),
+        "train": config.train.model_dump(mode="json"),
+        "classes": classes,
+        "clip": list(clips.shape),
+        "data": clips.fingerprint(),
+        "processes": ranks.count,
+        "torch": torch.__version__,
+        "fused Adam": FUSED,
+    }
 
 
 def save_state(path: Path, progress: Progress, depends_on: Mapping[str, Any], ranks: Ranks) -> None:
@@ -94,10 +100,12 @@ def save_state(path: Path, progress: Progress, depends_on: Mapping[str, Any], ra
         for rank, state in enumerate(ranks.everyones(torch.cuda.get_rng_state(device))):
             tensors[f"random.cuda.{rank}"] = state
     about = {
-        "depends_on": depends_on, "epochs": [asdict(epoch) for epoch in progress.epochs],
-        "adam": adam["param_groups"], "schedule": progress.schedule.state_dict(),
+        "depends_on": depends_on,
+        "epochs": [asdict(epoch) for epoch in progress.epochs],
+        "adam": adam["param_groups"],
+        "schedule": progress.schedule.state_dict(),
         "scaler": progress.scaler.state_dict(),
-    }  # fmt: skip
+    }
     if ranks.first:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as scratch:
@@ -121,8 +129,11 @@ def restore(path: Path, progress: Progress, depends_on: Mapping[str, Any], ranks
         _same(about["depends_on"], depends_on, path)
         _fill(progress, tensors, about, ranks)
     except _BROKEN as error:
-        raise DataError(f"cannot go on with the training: {type(error).__name__}: {error}", where=str(path),
-                        hint="remove the file to train from the start") from error  # fmt: skip
+        raise DataError(
+            f"cannot go on with the training: {type(error).__name__}: {error}",
+            where=str(path),
+            hint="remove the file to train from the start",
+        ) from error
 
 
 def _fill(progress: Progress, tensors: dict[str, torch.Tensor], about: dict[str, Any], ranks: Ranks) -> None:
@@ -157,13 +168,23 @@ def _about(content: bytes) -> dict[str, Any]:
 def _same(then: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
     was, here = (_flat(values) for values in (then, json.loads(json.dumps(now))))
     issues = [
-        Issue("the same as before", key, str(here.get(key, "nothing")), str(was.get(key, "nothing")),
-              "go on with what the training began with")
-        for key in sorted(was.keys() | here.keys()) if was.get(key) != here.get(key)
-    ]  # fmt: skip
+        Issue(
+            "the same as before",
+            key,
+            str(here.get(key, "nothing")),
+            str(was.get(key, "nothing")),
+            "go on with what the training began with",
+        )
+        for key in sorted(was.keys() | here.keys())
+        if was.get(key) != here.get(key)
+    ]
     if issues:
-        raise ConfigError("an unfinished training of another configuration is there", where=str(path), issues=issues,
-                          hint=f"set these back, choose another --out, or remove {path.parent}")  # fmt: skip
+        raise ConfigError(
+            "an unfinished training of another configuration is there",
+            where=str(path),
+            issues=issues,
+            hint=f"set these back, choose another --out, or remove {path.parent}",
+        )
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

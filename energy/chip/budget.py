@@ -26,14 +26,22 @@ from spikefold.export.ops import Conv2d, Dense
 from spikefold.hardware.chip import Chip, Resources, Use
 
 NUMBERS = (
-    "static_uj", "event_energy_uj", "chip_energy_uj", "power_mw", "sensor_uj", "break_even", "core_synops_per_s",
-    "peak_core_synops_per_s", "smallest_dt_us", "step_time_us",
-)  # fmt: skip
+    "static_uj",
+    "event_energy_uj",
+    "chip_energy_uj",
+    "power_mw",
+    "sensor_uj",
+    "break_even",
+    "core_synops_per_s",
+    "peak_core_synops_per_s",
+    "smallest_dt_us",
+    "step_time_us",
+)
 """What a gate may name: energies of a clip, rates of the busiest core, the busiest step at its high end."""
 
 
 @dataclass(frozen=True)
-class Beside:
+class ReferenceBudget:
     """Numbers of another chip: what they are, its power, and the time of its step where it has steps."""
 
     label: str
@@ -66,7 +74,7 @@ class ChipBudget:
     chip: str
     title: str
     power: ChipPower | None
-    beside: Beside | None
+    beside: ReferenceBudget | None
     rates: tuple[CoreRate, ...]
     step_time: StepTime | None
     resources: Resources
@@ -106,14 +114,20 @@ class ChipBudget:
     def to_json(self) -> dict[str, Any]:
         """Plain values for a report."""
         return {
-            "chip": self.chip, "title": self.title, "event_driven": self.event_driven, "nominal_dt": self.nominal_dt,
+            "chip": self.chip,
+            "title": self.title,
+            "event_driven": self.event_driven,
+            "nominal_dt": self.nominal_dt,
             "power": None if self.power is None else self.power.to_json(),
             "beside": None if self.beside is None else self.beside.to_json(),
             "cores": [rate.to_json() for rate in self.rates],
             "step_time": None if self.step_time is None else self.step_time.to_json(),
-            "cores_used": self.resources.cores, "chips": self.resources.chips, "estimate": self.resources.estimate,
-            "numbers": self.numbers, "unknown": dict(self.unknown),
-        }  # fmt: skip
+            "cores_used": self.resources.cores,
+            "chips": self.resources.chips,
+            "estimate": self.resources.estimate,
+            "numbers": self.numbers,
+            "unknown": dict(self.unknown),
+        }
 
 
 def chip_budget(
@@ -156,12 +170,20 @@ def chip_budget(
     step = _step(counts, numbers.own, cores, chip)
     beside = None
     if other is not None and numbers.other is not None:
-        beside = Beside(numbers.label, other, _step(counts, numbers.other, cores, chip))
+        beside = ReferenceBudget(numbers.label, other, _step(counts, numbers.other, cores, chip))
     unknown = _power_unknown(chip, own) | _pace_unknown(chip, numbers, _smallest_dt_us(rates, step), step)
     return ChipBudget(
-        chip.name, chip.title, own, beside, rates, step, taken, chip.event_driven, nominal_dt,
+        chip.name,
+        chip.title,
+        own,
+        beside,
+        rates,
+        step,
+        taken,
+        chip.event_driven,
+        nominal_dt,
         {name: unknown[name] for name in NUMBERS if name in unknown},
-    )  # fmt: skip
+    )
 
 
 def spreads(chip: Chip, network: Network, taken: Resources, placement: Mapping[str, int]) -> dict[str, Spread]:
@@ -226,8 +248,13 @@ def _power_unknown(chip: Chip, power: ChipPower | None) -> dict[str, str]:
         _told([term for term in terms if not term.known], write)
         for terms in (power.static, power.dynamic, power.sensor)
     )
-    found = {"static_uj": rest, "event_energy_uj": events, "chip_energy_uj": rest or events,
-             "power_mw": rest or events, "break_even": rest or events}  # fmt: skip
+    found = {
+        "static_uj": rest,
+        "event_energy_uj": events,
+        "chip_energy_uj": rest or events,
+        "power_mw": rest or events,
+        "break_even": rest or events,
+    }
     if power.dynamic_uj == 0:
         found["break_even"] = "nothing happens in this network: no event has an energy"
     found["sensor_uj"] = sensor if power.sensor else f"no sensor in {power.profile}: it is another device"

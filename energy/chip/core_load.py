@@ -129,10 +129,16 @@ def core_rates(
         lies, synops = spread[layer.name], operations(graded)
         mean = lies.share * Fraction(getattr(layer, synops), counts.clips * counts.steps)
         peak = lies.share * _peak(layer, synops)
-        rates.append(CoreRate(
-            layer.name, lies, float(mean * second / step), float(peak * second / step), limit_per_s,
-            None if limit_per_s is None else ceil(peak * second / Fraction(limit_per_s)),
-        ))  # fmt: skip
+        rates.append(
+            CoreRate(
+                layer.name,
+                lies,
+                float(mean * second / step),
+                float(peak * second / step),
+                limit_per_s,
+                None if limit_per_s is None else ceil(peak * second / Fraction(limit_per_s)),
+            )
+        )
     return tuple(rates)
 
 
@@ -195,8 +201,11 @@ def step_time(
     """
     times = profile.time_ns
     if times is None:
-        raise ConfigError(f"{profile.name} says nothing about times", where="energy_profile",
-                          hint="take loihi1-presilicon or loihi1-fitted")  # fmt: skip
+        raise ConfigError(
+            f"{profile.name} says nothing about times",
+            where="energy_profile",
+            hint="take loihi1-presilicon or loihi1-fitted",
+        )
     spread, frames, ops = _spread(counts, cores), counts.clips * counts.steps, operations(graded)
     layers = _with_synapses(counts)
 
@@ -209,10 +218,13 @@ def step_time(
     peak_us = [max((core_us(la, _peak(la, ops), end) for la in layers), default=0.0) for end in (0, 1)]
     slowest = max(layers, key=lambda layer: core_us(layer, _peak(layer, ops), 1))
     return StepTime(
-        profile.name, slowest.name, (mean_us[0] + barrier_us[0], mean_us[1] + barrier_us[1]),
-        (peak_us[0] + barrier_us[0], peak_us[1] + barrier_us[1]), step_us(counts, dt_us),
+        profile.name,
+        slowest.name,
+        (mean_us[0] + barrier_us[0], mean_us[1] + barrier_us[1]),
+        (peak_us[0] + barrier_us[0], peak_us[1] + barrier_us[1]),
+        step_us(counts, dt_us),
         (times.synop.where, times.neuron.where, times.barrier.where),
-    )  # fmt: skip
+    )
 
 
 def _with_synapses(counts: Counts) -> list[LayerCounts]:

@@ -56,12 +56,13 @@ def _power(power: dict[str, Any]) -> str:
 
     bands, rate = power["bands_uj"], power["break_even_synops_per_s"]
     rows = [
-        *map(_term, power["static"]), *map(_term, power["dynamic"]),
+        *map(_term, power["static"]),
+        *map(_term, power["dynamic"]),
         total("sum at rest", power["static_uj"], bands["static"]),
         total("sum of events", power["dynamic_uj"], bands["dynamic"]),
         total("chip", power["total_uj"], bands["total"]),
         *(_term(one | {"name": f"sensor, in no sum: {one['name']}"}) for one in power["sensor"]),
-    ]  # fmt: skip
+    ]
     header = ("part", "a clip", "constant", "estimate, uJ / clip", "low to high", "written in")
     return (
         f"{cell(power['title'])}: on for {power['on_s']:.4g} s a clip, {_estimate(power['power_mw'])} mW. Events "
@@ -75,8 +76,7 @@ def _term(term: dict[str, Any]) -> Row:
     unit = {"pJ": "", "mW": " s"}.get(price["unit"], " s MHz")
     amount = f"{term['per_clip']:,.4f}{unit}" if unit else f"{term['per_clip']:,.1f}"
     band = "none published" if price["low"] == price["high"] else _band(term["low_uj"], term["high_uj"])
-    return (term["name"], amount, _constant(price), _estimate(term["energy_uj"]), band,
-            term["where"])  # fmt: skip
+    return (term["name"], amount, _constant(price), _estimate(term["energy_uj"]), band, term["where"])
 
 
 def _constant(price: dict[str, Any]) -> str:
@@ -88,16 +88,27 @@ def _cores(chip: dict[str, Any]) -> str:
     mark = "*" if chip["estimate"] else ""
     rows: list[Row] = [
         (
-            core["layer"], f"{mark}{core['cores']}{mark}" + f" ({_numbers(core['numbers'])})" * bool(core["numbers"]),
-            f"{mark}{core['mean_per_s']:,.0f}{mark}", f"{mark}{core['peak_per_s']:,.0f}{mark}",
+            core["layer"],
+            f"{mark}{core['cores']}{mark}" + f" ({_numbers(core['numbers'])})" * bool(core["numbers"]),
+            f"{mark}{core['mean_per_s']:,.0f}{mark}",
+            f"{mark}{core['peak_per_s']:,.0f}{mark}",
             "unknown" if core["limit_per_s"] is None else f"{core['limit_per_s']:,.0f}",
             "" if core["smallest_dt_us"] is None else f"{core['smallest_dt_us']:,}",
-            core["light"], core["advice"],
+            core["light"],
+            core["advice"],
         )
         for core in chip["cores"]
-    ]  # fmt: skip
-    header: Row = ("layer", "cores", "busiest core, mean SynOps/s", "peak SynOps/s", "limit", "smallest step, us",
-                   "light", "to do")  # fmt: skip
+    ]
+    header: Row = (
+        "layer",
+        "cores",
+        "busiest core, mean SynOps/s",
+        "peak SynOps/s",
+        "limit",
+        "smallest step, us",
+        "light",
+        "to do",
+    )
     if not chip["event_driven"]:  # no limit of a core: a busy one makes the step longer
         header, rows = header[:4], [row[:4] for row in rows]
     return table(header, rows)

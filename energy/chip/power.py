@@ -33,9 +33,10 @@ def static_terms(
     rest = "grows with the clock: give it" if powers.clock else "is one number: leave it out"
     if (powers.clock is None) != (clock_mhz is None):
         raise ConfigError(
-            f"{profile.name} {'needs a' if powers.clock else 'has no'} clock frequency", where="clock_mhz",
+            f"{profile.name} {'needs a' if powers.clock else 'has no'} clock frequency",
+            where="clock_mhz",
             hint=f"its power at rest {rest}",
-        )  # fmt: skip
+        )
     terms = [Term("at rest", seconds * chips, powers.static)]
     if powers.clock is not None and clock_mhz is not None:
         terms.append(Term(f"clock, {clock_mhz:g} MHz", seconds * chips * clock_mhz, powers.clock))
@@ -85,10 +86,16 @@ def chip_power(
     refuse_mixing([term.price for term in events] + [_powers(profile).static])
     synops = counts.total(operations(graded)) / counts.clips
     return ChipPower(
-        profile.name, profile.title, on_s, latency_s is None,
-        static_terms(profile, on_s, chips=chips, clock_mhz=clock_mhz), events, sensor_terms(profile, on_s),
-        synops / on_s, tuple(_not_priced(counts, profile)),
-    )  # fmt: skip
+        profile.name,
+        profile.title,
+        on_s,
+        latency_s is None,
+        static_terms(profile, on_s, chips=chips, clock_mhz=clock_mhz),
+        events,
+        sensor_terms(profile, on_s),
+        synops / on_s,
+        tuple(_not_priced(counts, profile)),
+    )
 
 
 def operations(graded: bool) -> str:
@@ -115,9 +122,10 @@ def step_us(counts: Counts, dt_us: float | None = None) -> float:
 def _powers(profile: Profile) -> Powers:
     if profile.power_mw is None:
         raise ConfigError(
-            f"{profile.name} says nothing about power at rest", where="energy_profile",
+            f"{profile.name} says nothing about power at rest",
+            where="energy_profile",
             hint="take the profile of a chip, such as speck, loihi1-presilicon, truenorth or odin",
-        )  # fmt: skip
+        )
     return profile.power_mw
 
 

@@ -147,8 +147,15 @@ class ChipPower:
     def to_json(self) -> dict[str, Any]:
         """Plain values for a report."""
         groups = {name: [term.to_json() for term in getattr(self, name)] for name in ("static", "dynamic", "sensor")}
-        names = ("static_uj", "dynamic_uj", "total_uj", "sensor_uj", "power_mw", "break_even",
-                 "break_even_synops_per_s")  # fmt: skip
+        names = (
+            "static_uj",
+            "dynamic_uj",
+            "total_uj",
+            "sensor_uj",
+            "power_mw",
+            "break_even",
+            "break_even_synops_per_s",
+        )
         bands = {name: None if band is None else list(band) for name, band in self.bands_uj.items()}
         return (
             vars(self)

@@ -70,7 +70,7 @@ class StepTimeForm(Closed):
 
 
 class BesideForm(Closed):
-    """`Beside`."""
+    """`ReferenceBudget`."""
 
     label: str
     power: PowerForm

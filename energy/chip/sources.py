@@ -29,17 +29,20 @@ class Published:
     label: str = ""
 
 
-SOURCES: Mapping[str, Published] = MappingProxyType({
-    "speck2f": Published("speck"),
-    "speck2e": Published("speck"),
-    # the chip before Speck, in another process: only its cores are alike
-    "dynapcnndevkit": Published(None),
-    "loihi1": Published("loihi1-presilicon"),
-    "loihi2": Published(
-        "loihi2", "loihi1-presilicon",
-        "numbers of Loihi 1, pre-silicon, with the cores that Loihi 2 would use: nobody published Loihi 2's own",
-    ),
-})  # fmt: skip
+SOURCES: Mapping[str, Published] = MappingProxyType(
+    {
+        "speck2f": Published("speck"),
+        "speck2e": Published("speck"),
+        # the chip before Speck, in another process: only its cores are alike
+        "dynapcnndevkit": Published(None),
+        "loihi1": Published("loihi1-presilicon"),
+        "loihi2": Published(
+            "loihi2",
+            "loihi1-presilicon",
+            "numbers of Loihi 1, pre-silicon, with the cores that Loihi 2 would use: nobody published Loihi 2's own",
+        ),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,13 @@ def numbers_of(names: Collection[str], chosen: Mapping[str, str]) -> dict[str, N
     """
     issues = [
         Issue("a chip of this run", f"{KEY}.{name}", repr(name), f"one of {list(names)}", nearest(name, names))
-        for name in chosen if name not in names
-    ]  # fmt: skip
-    found = {name: Numbers(load_profile(chosen[name]), chosen=True) if name in chosen else _published(name)
-             for name in names}  # fmt: skip
+        for name in chosen
+        if name not in names
+    ]
+    found = {
+        name: Numbers(load_profile(chosen[name]), chosen=True) if name in chosen else _published(name)
+        for name in names
+    }
     for name, numbers in found.items():
         issues += _unusable(name, numbers.own)
     if issues:
@@ -100,6 +106,13 @@ def _unusable(name: str, profile: Profile | None) -> list[Issue]:
         got = "an energy of an operation that holds it already"
     else:
         return []
-    return [Issue("power at rest", f"{KEY}.{name}", f"{got} in {profile.name}", "one number",
-                  "take the profile of a chip, such as speck, loihi1-presilicon or loihi1-fitted, or write your own "
-                  "with [power_mw.static] as it is at your clock")]  # fmt: skip
+    return [
+        Issue(
+            "power at rest",
+            f"{KEY}.{name}",
+            f"{got} in {profile.name}",
+            "one number",
+            "take the profile of a chip, such as speck, loihi1-presilicon or loihi1-fitted, or write your own "
+            "with [power_mw.static] as it is at your clock",
+        )
+    ]

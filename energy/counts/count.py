@@ -47,9 +47,13 @@ def count(network: Network, frames: np.ndarray, trace: Trace) -> Counts:
     for layer in network:
         walk.visit(layer)
     return Counts(
-        frames.shape[1], frames.shape[0], tuple(walk.rows()), network.input.dt_us,
-        tuple(walk.elements), tuple(walk.uncounted),
-    )  # fmt: skip
+        frames.shape[1],
+        frames.shape[0],
+        tuple(walk.rows()),
+        network.input.dt_us,
+        tuple(walk.elements),
+        tuple(walk.uncounted),
+    )
 
 
 def _check(network: Network, frames: np.ndarray, trace: Trace) -> None:
@@ -96,8 +100,11 @@ class _Walk:
             self.spikes[layer.name] = self.trace.layers[layer.name].raster
         elif isinstance(op, Conv2d | Dense):
             if not known:
-                raise UnsupportedError("analog input has no spikes to count", where=layer.name,
-                                       hint="fold what lies between it and the neurons before")  # fmt: skip
+                raise UnsupportedError(
+                    "analog input has no spikes to count",
+                    where=layer.name,
+                    hint="fold what lies between it and the neurons before",
+                )
             self._weights(layer, op)
         elif isinstance(op, AvgPool2d | SumPool2d | MaxPool2d | Concat):
             self._pass_on(layer, op, known=known)
@@ -144,9 +151,13 @@ class _Walk:
         if row.series is None:
             raise MismatchError("counted without its series", where=row.name)
         return replace(
-            row, spikes=int(spikes.sum()), neurons=number, neuron_updates=number * self.size,
-            active_updates=int(active.sum()), series=replace(row.series, spikes=spikes, active_updates=active),
-        )  # fmt: skip
+            row,
+            spikes=int(spikes.sum()),
+            neurons=number,
+            neuron_updates=number * self.size,
+            active_updates=int(active.sum()),
+            series=replace(row.series, spikes=spikes, active_updates=active),
+        )
 
     def _pass_on(self, layer: Layer, op: AvgPool2d | SumPool2d | MaxPool2d | Concat, *, known: bool) -> None:
         """A pool or a `Concat`: of spikes every one is routed on, of currents it is work on elements."""
@@ -168,9 +179,12 @@ class _Walk:
         outputs, others = self._elements(layer), math.prod(op.kernel) - 1
         largest = isinstance(op, MaxPool2d)
         self._element(
-            layer, _POOLS[type(op)], multiplies=outputs if isinstance(op, AvgPool2d) else 0,
-            adds=0 if largest else outputs * others, compares=outputs * others if largest else 0,
-        )  # fmt: skip
+            layer,
+            _POOLS[type(op)],
+            multiplies=outputs if isinstance(op, AvgPool2d) else 0,
+            adds=0 if largest else outputs * others,
+            compares=outputs * others if largest else 0,
+        )
 
     def _between(self, layer: Layer) -> None:
         """What lies between synapses and neurons."""

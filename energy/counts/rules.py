@@ -151,6 +151,9 @@ def _dense_at_rate(layer: LayerCounts, rates: Rates) -> Fraction:
     if not layer.dense_padded:
         return _NONE  # neurons without synapses of their own
     if layer.name not in rates:
-        raise ConfigError(f"no input rate is known for {layer.name}", where="rates",
-                          hint="give the rates of `input_rates(network, frames, trace)`")  # fmt: skip
+        raise ConfigError(
+            f"no input rate is known for {layer.name}",
+            where="rates",
+            hint="give the rates of `input_rates(network, frames, trace)`",
+        )
     return layer.dense_padded * rates[layer.name]

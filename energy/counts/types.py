@@ -108,8 +108,11 @@ class LayerCounts:
             UnsupportedError: no such field.
         """
         if self.series is None:
-            raise MismatchError("only totals are known, not single clips", where=self.name,
-                                hint="count the run again: `spikefold energy RUN`")  # fmt: skip
+            raise MismatchError(
+                "only totals are known, not single clips",
+                where=self.name,
+                hint="count the run again: `spikefold energy RUN`",
+            )
         if name in IN_SERIES:
             return np.asarray(getattr(self.series, name))
         if name in CONSTANT:
@@ -121,8 +124,9 @@ class LayerCounts:
             return np.asarray(2 * self.by_step("events") + 2 * self.by_step("neuron_updates"))
         if name == "idle_updates":
             return np.asarray(self.by_step("neuron_updates") - self.by_step("active_updates"))
-        raise UnsupportedError(f"{name!r} is not counted by step", where=self.name,
-                               hint=nearest(name, (*IN_SERIES, *CONSTANT, *DERIVED)))  # fmt: skip
+        raise UnsupportedError(
+            f"{name!r} is not counted by step", where=self.name, hint=nearest(name, (*IN_SERIES, *CONSTANT, *DERIVED))
+        )
 
     def of_clip(self, clip: int) -> LayerCounts:
         """The counts of one clip; the input kind stays that of the run, so that clips add up to it."""
@@ -237,12 +241,16 @@ class Counts:
     def to_json(self) -> dict[str, object]:
         """Plain values for a report; whole numbers as they are, see `outputs` for how they are written."""
         return {
-            "clips": self.clips, "steps": self.steps, "dt_us": self.dt_us,
+            "clips": self.clips,
+            "steps": self.steps,
+            "dt_us": self.dt_us,
             "layers": [layer.to_json() for layer in self.layers],
             "elements": [asdict(one) for one in self.elements],
-            "uncounted": [asdict(one) for one in self.uncounted], "coverage": self.coverage,
-            "nasfr": self.nasfr, "peak_events": self.peak_events,
-        }  # fmt: skip
+            "uncounted": [asdict(one) for one in self.uncounted],
+            "coverage": self.coverage,
+            "nasfr": self.nasfr,
+            "peak_events": self.peak_events,
+        }
 
 
 def _sum(parts: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:

@@ -55,10 +55,18 @@ def of_module(
 
 @lru_cache(maxsize=512)
 def _of_attributes(
-    channels: tuple[int, int], kernel: tuple[int, ...], stride: tuple[int, ...], around: str | tuple[int, ...],
-    dilation: tuple[int, ...], groups: int, mode: str, transposed: bool, size: tuple[int, ...],
-    outputs: tuple[int, ...], zeros: tuple[tuple[int, int], ...],
-) -> Connections:  # fmt: skip
+    channels: tuple[int, int],
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    around: str | tuple[int, ...],
+    dilation: tuple[int, ...],
+    groups: int,
+    mode: str,
+    transposed: bool,
+    size: tuple[int, ...],
+    outputs: tuple[int, ...],
+    zeros: tuple[tuple[int, int], ...],
+) -> Connections:
     if around == "same":
         reach = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
         padding = tuple((r // 2, r - r // 2) for r in reach)
@@ -71,9 +79,16 @@ def _of_attributes(
 
 
 def of_operation(
-    weight: torch.Tensor, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int], transposed: bool,
-    groups: int, zeros: tuple[tuple[int, int], ...], size: tuple[int, ...], outputs: tuple[int, ...],
-) -> Connections:  # fmt: skip
+    weight: torch.Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    groups: int,
+    zeros: tuple[tuple[int, int], ...],
+    size: tuple[int, ...],
+    outputs: tuple[int, ...],
+) -> Connections:
     """Connections of ``aten.convolution``; ``zeros`` around the input, put there before, count as padding."""
     dimensions = weight.dim() - 2
     stride, padding, dilation = (_repeated(v, dimensions) for v in (stride, padding, dilation))
@@ -86,10 +101,17 @@ def of_operation(
 
 
 def _connections(
-    channels: tuple[int, int], kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[tuple[int, int], ...],
-    dilation: tuple[int, ...], groups: int, mode: str, transposed: bool, size: tuple[int, ...],
+    channels: tuple[int, int],
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[tuple[int, int], ...],
+    dilation: tuple[int, ...],
+    groups: int,
+    mode: str,
+    transposed: bool,
+    size: tuple[int, ...],
     outputs: tuple[int, ...],
-) -> Connections:  # fmt: skip
+) -> Connections:
     extra: tuple[int, ...] = ()
     if transposed:
         bare = Connections(channels, kernel, stride, padding, dilation, groups, mode, True, (0,) * len(kernel))

@@ -14,19 +14,26 @@ import torch
 from torch import nn
 
 TRUSTED = (
-    "torch.nn.modules.batchnorm", "torch.nn.modules.pooling", "torch.nn.modules.flatten", "torch.nn.modules.dropout",
-    "torch.nn.modules.linear", "spikingjelly.activation_based.layer.stateless_wrapper",
+    "torch.nn.modules.batchnorm",
+    "torch.nn.modules.pooling",
+    "torch.nn.modules.flatten",
+    "torch.nn.modules.dropout",
+    "torch.nn.modules.linear",
+    "spikingjelly.activation_based.layer.stateless_wrapper",
     "spikingjelly.activation_based.layer.bn",
-)  # fmt: skip
+)
 Reading = tuple[str, Callable[[Any, torch.Tensor], dict[str, Any]]]
 
 
 def _average(module: Any, x: torch.Tensor) -> dict[str, Any]:
     return {
-        "self": x, "kernel_size": module.kernel_size, "stride": module.stride, "padding": module.padding,
+        "self": x,
+        "kernel_size": module.kernel_size,
+        "stride": module.stride,
+        "padding": module.padding,
         "count_include_pad": module.count_include_pad,
         "divisor_override": vars(module).get("divisor_override"),
-    }  # fmt: skip
+    }
 
 
 def _input(module: Any, x: torch.Tensor) -> dict[str, Any]:
@@ -35,11 +42,14 @@ def _input(module: Any, x: torch.Tensor) -> dict[str, Any]:
 
 _READINGS: tuple[tuple[tuple[type, ...], Reading], ...] = (
     ((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), ("batch_norm", _input)),
-    ((nn.AvgPool1d,), ("avg_pool1d", _average)), ((nn.AvgPool2d,), ("avg_pool2d", _average)),
-    ((nn.AvgPool3d,), ("avg_pool3d", _average)), ((nn.MaxPool1d,), ("max_pool1d", _input)),
-    ((nn.MaxPool2d,), ("max_pool2d", _input)), ((nn.MaxPool3d,), ("max_pool3d", _input)),
+    ((nn.AvgPool1d,), ("avg_pool1d", _average)),
+    ((nn.AvgPool2d,), ("avg_pool2d", _average)),
+    ((nn.AvgPool3d,), ("avg_pool3d", _average)),
+    ((nn.MaxPool1d,), ("max_pool1d", _input)),
+    ((nn.MaxPool2d,), ("max_pool2d", _input)),
+    ((nn.MaxPool3d,), ("max_pool3d", _input)),
     ((nn.Flatten, nn.Identity), ("view", _input)),
-)  # fmt: skip
+)
 
 
 def reading(module: nn.Module) -> Reading | None:

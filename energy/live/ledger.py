@@ -41,9 +41,14 @@ class Ledger:
             del self.unpriced[key]
 
     def convolution(
-        self, name: str, x: torch.Tensor, connections: Connections, spatial: tuple[int, ...], bias_adds: int,
+        self,
+        name: str,
+        x: torch.Tensor,
+        connections: Connections,
+        spatial: tuple[int, ...],
+        bias_adds: int,
         cut: tuple[tuple[int, int], ...] = (),
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Book a convolution.
 
         Args:
@@ -89,19 +94,35 @@ class Ledger:
         self._synapses(name, "linear", x, x, taps, outputs, dense, dense, bias_adds)
 
     def _synapses(
-        self, name: str, op: str, x: torch.Tensor, inner: torch.Tensor, taps: TapMap, reached: int, padded: int,
-        dense: int, bias_adds: int,
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        op: str,
+        x: torch.Tensor,
+        inner: torch.Tensor,
+        taps: TapMap,
+        reached: int,
+        padded: int,
+        dense: int,
+        bias_adds: int,
+    ) -> None:
         known = self.tags.get(x)
         found = taps.count(inner, known)
         if found.tag is not known:
             self.tags.put(x, found.tag)
         events = found.events * reached
         row = self.add(
-            name, op, dense_padded=padded, dense=dense, pairs=found.pairs * reached, events=events,
-            input_values=inner.numel(), non_binary=found.non_binary, bias_adds=bias_adds, weight_reads=events,
+            name,
+            op,
+            dense_padded=padded,
+            dense=dense,
+            pairs=found.pairs * reached,
+            events=events,
+            input_values=inner.numel(),
+            non_binary=found.non_binary,
+            bias_adds=bias_adds,
+            weight_reads=events,
             state_accesses=2 * events,
-        )  # fmt: skip
+        )
         row["input_kind"] = general(str(row.get("input_kind", "none")), found.tag.kind)
         row["multiplicity"] = max(int(row.get("multiplicity", 1)), found.tag.factor)
 
@@ -124,10 +145,16 @@ class Ledger:
         pairs = _pairs(left.nonzero, right.nonzero, allowed)
         events = _pairs(left.magnitudes, right.magnitudes, allowed) if whole else pairs
         row = self.add(
-            name, "matmul", dense_padded=padded, dense=positions * a.shape[-1], pairs=pairs, events=events,
-            input_values=a.numel() + b.numel(), state_accesses=2 * events,
+            name,
+            "matmul",
+            dense_padded=padded,
+            dense=positions * a.shape[-1],
+            pairs=pairs,
+            events=events,
+            input_values=a.numel() + b.numel(),
+            state_accesses=2 * events,
             non_binary=left.non_binary + right.non_binary,
-        )  # fmt: skip
+        )
         kinds = (str(row.get("input_kind", "none")), *(tag.kind for tag in tags))
         row["input_kind"] = general(*kinds)
         row["multiplicity"] = max(int(row.get("multiplicity", 1)), *(tag.factor for tag in tags))

@@ -69,9 +69,16 @@ Rule = Callable[[Call], None]
 def rule(op: str) -> Rule | None:
     """The rule of an operation, by its name in ``aten`` without a trailing underscore."""
     for names, found in (
-        (MOVES, _move), (FREE, _free), (ADDS, _add), (SUMS, _sum), (POOLS, _average_pool), (BATCH_NORM, _batch_norm),
-        (CONVOLUTIONS, _convolution), (PRODUCTS, _product), (ATTENTION, _attention),
-    ):  # fmt: skip
+        (MOVES, _move),
+        (FREE, _free),
+        (ADDS, _add),
+        (SUMS, _sum),
+        (POOLS, _average_pool),
+        (BATCH_NORM, _batch_norm),
+        (CONVOLUTIONS, _convolution),
+        (PRODUCTS, _product),
+        (ATTENTION, _attention),
+    ):
         if op in names:
             return found
     return {"mul": _multiply, "div": _divide, "addcmul": _addcmul}.get(op)
@@ -91,8 +98,11 @@ def _move(call: Call) -> None:
     tags = call.ledger.tags
     sources = [one for one in call.tensors() if one.dtype not in (torch.int64, torch.int32)]
     known = [tags.get(one) for one in sources]
-    outs = [one for one in (call.out if isinstance(call.out, list | tuple) else [call.out])
-            if isinstance(one, torch.Tensor)]  # fmt: skip
+    outs = [
+        one
+        for one in (call.out if isinstance(call.out, list | tuple) else [call.out])
+        if isinstance(one, torch.Tensor)
+    ]
     if call.op in COMPARED:
         call.unpriced(call.op.removesuffix("_with_indices"))
         outs = outs[:1]
@@ -179,9 +189,14 @@ def _average_pool(call: Call) -> None:
 
         kernel = each(given["kernel_size"], ())
         read, divisors = _windows(
-            kernel, each(given.get("stride"), kernel), each(given.get("padding", 0), (0,)), sizes, outputs,
-            given.get("count_include_pad", True), given.get("divisor_override"),
-        )  # fmt: skip
+            kernel,
+            each(given.get("stride"), kernel),
+            each(given.get("padding", 0), (0,)),
+            sizes,
+            outputs,
+            given.get("count_include_pad", True),
+            given.get("divisor_override"),
+        )
     frames = given["self"].numel() // max(1, size(sizes))
     call.ledger.add(call.row, "avg_pool", adds=frames * read - out.numel(), multiplies=out.numel())
     if len(divisors) == 1:
@@ -200,9 +215,14 @@ def _adaptive_windows(sizes: torch.Size, outputs: torch.Size) -> tuple[int, froz
 
 @lru_cache(maxsize=512)
 def _windows(
-    kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...], sizes: torch.Size,
-    outputs: torch.Size, with_pad: bool, override: int | None,
-) -> tuple[int, frozenset[int]]:  # fmt: skip
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    sizes: torch.Size,
+    outputs: torch.Size,
+    with_pad: bool,
+    override: int | None,
+) -> tuple[int, frozenset[int]]:
     """Positions inside the input that all windows together read, and the divisors that occur."""
     inside, divided = [], []
     for k, s, p, n, made in zip(kernel, stride, padding, sizes, outputs, strict=True):
@@ -234,9 +254,16 @@ def _convolution(call: Call) -> None:
     zeros = () if given.get("transposed") else call.ledger.zeros_around(x, dimensions)
     spatial = tuple(n - sum(z) for n, z in zip(found, zeros, strict=True)) if zeros else found
     connections = of_operation(
-        weight, given["stride"], given["padding"], given["dilation"], bool(given.get("transposed", False)),
-        given["groups"], zeros, spatial, tuple(call.out.shape[-dimensions:]),
-    )  # fmt: skip
+        weight,
+        given["stride"],
+        given["padding"],
+        given["dilation"],
+        bool(given.get("transposed", False)),
+        given["groups"],
+        zeros,
+        spatial,
+        tuple(call.out.shape[-dimensions:]),
+    )
     name = call.parameter_of(weight) or f"{call.where}.{call.op}"
     bias = call.out.numel() if given.get("bias") is not None else 0
     call.ledger.convolution(name, x, connections, spatial, bias, zeros)
@@ -264,8 +291,15 @@ def _product(call: Call) -> None:
 
 
 def _factors(given: Mapping[str, Any]) -> tuple[str, str]:
-    for pair in (("mat1", "mat2"), ("batch1", "batch2"), ("mat", "vec"), ("self", "mat2"), ("self", "vec"),
-                 ("self", "tensor"), ("self", "other")):  # fmt: skip
+    for pair in (
+        ("mat1", "mat2"),
+        ("batch1", "batch2"),
+        ("mat", "vec"),
+        ("self", "mat2"),
+        ("self", "vec"),
+        ("self", "tensor"),
+        ("self", "other"),
+    ):
         if pair[0] in given and pair[1] in given:
             return pair
     raise KeyError(f"no factors among {list(given)}")

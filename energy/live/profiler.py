@@ -89,9 +89,10 @@ def _check(modules: Mapping[str, nn.Module]) -> None:
         raise UnsupportedError("hooks on all modules of the process run unseen", hint="remove them to profile")
     if hidden:
         raise UnsupportedError(
-            "compiled, scripted or parallel modules hide what they run", where=", ".join(hidden),
+            "compiled, scripted or parallel modules hide what they run",
+            where=", ".join(hidden),
             hint="profile the plain module that they were made from",
-        )  # fmt: skip
+        )
 
 
 def _batches(data: torch.Tensor | Iterable[object]) -> Iterator[torch.Tensor]:
@@ -100,9 +101,10 @@ def _batches(data: torch.Tensor | Iterable[object]) -> Iterator[torch.Tensor]:
         return
     if isinstance(data, tuple):
         raise DataError(
-            "a tuple is a batch or several, nobody can tell", where="profile(data)",
+            "a tuple is a batch or several, nobody can tell",
+            where="profile(data)",
             hint="pass the input alone, or a list: [(x, y)]",
-        )  # fmt: skip
+        )
     for batch in data:
         x = batch[0] if isinstance(batch, list | tuple) and batch else batch
         if not isinstance(x, torch.Tensor):

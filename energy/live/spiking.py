@@ -18,9 +18,14 @@ STATEFUL = (
     ("snntorch", "SpikingNeuron", "reset_mem"),
 )
 SPIKING = (
-    ("spikingjelly", "BaseNode"), ("sinabs", "StatefulLayer"), ("snntorch", "SpikingNeuron"),
-    ("norse", "SNN"), ("norse", "SNNCell"), ("norse", "SNNRecurrent"), ("norse", "SNNRecurrentCell"),
-)  # fmt: skip
+    ("spikingjelly", "BaseNode"),
+    ("sinabs", "StatefulLayer"),
+    ("snntorch", "SpikingNeuron"),
+    ("norse", "SNN"),
+    ("norse", "SNNCell"),
+    ("norse", "SNNRecurrent"),
+    ("norse", "SNNRecurrentCell"),
+)
 NUMBERS = (int, float)
 # what modules hold most of; to ask whether something is a tensor takes longer
 NO_TENSORS = frozenset((type(None), bool, int, float, str, tuple, list, set, dict, OrderedDict))

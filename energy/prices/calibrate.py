@@ -97,11 +97,15 @@ def fit(points: Sequence[Point]) -> Fit:
     names = sorted({name for point in points for name in point.rails_mw})
     measured = {name: [p.rails_mw[name] for p in points if name in p.rails_mw] for name in names}
     return Fit(
-        float(line.intercept), float(line.intercept_stderr),
-        float(line.slope) * _PJ_PER_MW_S, float(line.stderr) * _PJ_PER_MW_S, float(line.rvalue) ** 2,
-        len(points), float(stats.t.ppf((1 + _CONFIDENCE) / 2, len(points) - 2)),
+        float(line.intercept),
+        float(line.intercept_stderr),
+        float(line.slope) * _PJ_PER_MW_S,
+        float(line.stderr) * _PJ_PER_MW_S,
+        float(line.rvalue) ** 2,
+        len(points),
+        float(stats.t.ppf((1 + _CONFIDENCE) / 2, len(points) - 2)),
         {name: (fmean(values), min(values), max(values)) for name, values in measured.items()},
-    )  # fmt: skip
+    )
 
 
 def write_profile(
@@ -126,7 +130,7 @@ def write_profile(
             f"no profile can be written for device {device!r} to {path.name} with an offset of {offset_mw:g} mW",
             where=str(path),
             hint="give a path that ends in .toml, a device in printable words, and an offset of 0 or more",
-        )  # fmt: skip
+        )
     text = _profile_text(found, load_profile(chip), path.stem, device.strip(), when, offset_mw)
     try:
         with replacing(path) as scratch:

@@ -64,12 +64,16 @@ def _board_result(source: Path) -> Any:
     if not source.is_dir():
         return read_json(source)
     if not (source / CONFIG).is_file():
-        raise DataError("no run there", where=str(source),
-                        hint="give a run folder, its board.json, or a CSV file of measurements")  # fmt: skip
+        raise DataError(
+            "no run there", where=str(source), hint="give a run folder, its board.json, or a CSV file of measurements"
+        )
     path = source / VALIDATE / BOARD
     if not path.is_file():
-        raise DataError("no board has run the clips of this run, so no power was measured", where=str(path),
-                        hint=f"spikefold validate {source} --on speck2fdevkit:0")  # fmt: skip
+        raise DataError(
+            "no board has run the clips of this run, so no power was measured",
+            where=str(path),
+            hint=f"spikefold validate {source} --on speck2fdevkit:0",
+        )
     return read_json(path)
 
 
@@ -93,8 +97,12 @@ def read_points(path: Path) -> tuple[Point, ...]:
     if not issues:
         issues = [issue for number, row in filled for issue in _row_issues(columns, number, row)]
     if issues:
-        raise DataError("the measurements are not usable", where=str(path), issues=issues,
-                        hint=f"columns are {_RATE}, {_POWER} or ram_mw and logic_mw, and other rails")  # fmt: skip
+        raise DataError(
+            "the measurements are not usable",
+            where=str(path),
+            issues=issues,
+            hint=f"columns are {_RATE}, {_POWER} or ram_mw and logic_mw, and other rails",
+        )
     return tuple(_point(dict(zip(columns, map(float, row), strict=True))) for _, row in filled)
 
 
@@ -111,32 +119,47 @@ def devkit_points(run: Any) -> tuple[Point, ...]:
     try:
         target = str(run["target"])
         if "not_run" in run:
-            raise DataError(f"NOT RUN on {target}: {run['not_run']}", where=target,
-                            hint="connect the board and run `spikefold validate --on` again")  # fmt: skip
+            raise DataError(
+                f"NOT RUN on {target}: {run['not_run']}",
+                where=target,
+                hint="connect the board and run `spikefold validate --on` again",
+            )
         if run["problems"]:
             raise DataError(
-                f"the run had problems and is no evidence: {run['problems'][0]}", where=target,
+                f"the run had problems and is no evidence: {run['problems'][0]}",
+                where=target,
                 hint="run the clips again until none is reported",
-            )  # fmt: skip
+            )
         if run["power_missing"] is not None:
-            raise DataError(f"the run has no power: {run['power_missing']}", where=target,
-                            hint="measure on a board with a power monitor, and let it rest first")  # fmt: skip
+            raise DataError(
+                f"the run has no power: {run['power_missing']}",
+                where=target,
+                hint="measure on a board with a power monitor, and let it rest first",
+            )
         idle = _rails(run["power"], "idle_w")
         clips = [
             (float(synops), float(us) * 1e-6, _rails(power, "active_w"))
             for synops, us, power in zip(run["synops"], run["replayed_us"], run["clip_power"], strict=True)
         ]
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"this is no result of a devkit run: {error!r}",
-                        hint="give what `spikefold validate --on` wrote, board.json") from error  # fmt: skip
+        raise DataError(
+            f"this is no result of a devkit run: {error!r}",
+            hint="give what `spikefold validate --on` wrote, board.json",
+        ) from error
     # a clip shorter than the pause between two samples may have none
     heard = [(synops / s if s > 0 else math.inf, rails) for synops, s, rails in clips if _measured(rails)]
     if not (heard and _measured(idle)):
-        raise DataError(f"the run did not measure the rails {', '.join(PROCESSOR)}", where=target,
-                        hint="samples are needed at rest and during the clips")  # fmt: skip
+        raise DataError(
+            f"the run did not measure the rails {', '.join(PROCESSOR)}",
+            where=target,
+            hint="samples are needed at rest and during the clips",
+        )
     if wrong := [rate for rate, _ in heard if not 0 < rate < math.inf]:
-        raise DataError(f"{wrong[0]:g} synaptic operations a second are no activity", where=target,
-                        hint="run clips that make the network spike")  # fmt: skip
+        raise DataError(
+            f"{wrong[0]:g} synaptic operations a second are no activity",
+            where=target,
+            hint="run clips that make the network spike",
+        )
     rest = Point(0.0, _processor(idle), idle)
     return rest, *(Point(rate, _processor(rails), rails) for rate, rails in heard)
 
@@ -163,8 +186,9 @@ def _point(row: Mapping[str, float]) -> Point:
 def _column_issues(columns: list[str]) -> list[Issue]:
     issues = [
         Issue("known columns", "header", repr(name), ", ".join(_COLUMNS), "Leave it out, or name it as listed.")
-        for name in columns if name not in _COLUMNS
-    ]  # fmt: skip
+        for name in columns
+        if name not in _COLUMNS
+    ]
     if twice := sorted({name for name in columns if columns.count(name) > 1}):
         issues.append(Issue("columns once", "header", ", ".join(twice), "one each", "Remove the copies."))
     if _RATE not in columns:
@@ -180,8 +204,9 @@ def _row_issues(columns: list[str], number: int, row: list[str]) -> list[Issue]:
         return [Issue("one value a column", where, f"{len(row)} values", str(len(columns)), "Complete the row.")]
     return [
         Issue("numbers of 0 or more", f"{where}, {name}", repr(cell), "a finite number >= 0", "Correct the value.")
-        for name, cell in zip(columns, row, strict=True) if not _sound(cell)
-    ]  # fmt: skip
+        for name, cell in zip(columns, row, strict=True)
+        if not _sound(cell)
+    ]
 
 
 def _sound(cell: str) -> bool:

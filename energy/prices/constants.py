@@ -22,8 +22,9 @@ def constants_used(results: Any, profiles: Iterable[Profile]) -> list[dict[str, 
     """
     known = {
         price.where: {"profile": profile.name, "name": name, **price.model_dump(mode="json")}
-        for profile in profiles for name, price in profile.constants()
-    }  # fmt: skip
+        for profile in profiles
+        for name, price in profile.constants()
+    }
     used = {place for place in _places(results) if place}
     if missing := sorted(used - known.keys()):
         raise MismatchError(f"constants of no profile: {', '.join(missing)}")

@@ -39,9 +39,10 @@ def load_profile(name: str) -> Profile:
         longer = [one for one in known if name and one.startswith(name)] or known
         options = [DEFAULT] if len(longer) < len(known) and DEFAULT in longer else longer
         raise ConfigError(
-            f"unknown technology profile {name!r}", where="energy_profile",
+            f"unknown technology profile {name!r}",
+            where="energy_profile",
             hint=f"{nearest(name, options)} A file of your own is given by its path, which ends in .toml.",
-        )  # fmt: skip
+        )
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -65,9 +66,10 @@ def _with_origins(raw: dict[str, Any], text: str, file: str) -> dict[str, Any]:
         # compared as text: nan does not equal itself
         if "where" in table or repr(value) != repr(table["value"]):
             raise ConfigError(
-                f"cannot tell on which line the number {'.'.join(path)} stands", where=file,
+                f"cannot tell on which line the number {'.'.join(path)} stands",
+                where=file,
                 hint=f"write it as a table [{'.'.join(path)}], `value = ...` on a line of its own, without `where`",
-            )  # fmt: skip
+            )
         return shared | found | {"where": f"{file}:{line}"}
 
     return visit(raw, ())

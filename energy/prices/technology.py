@@ -100,10 +100,11 @@ class Price(BaseModel):
     def _number(self, number: Number) -> float:
         if number == UNKNOWN:
             raise ConfigError(
-                f"no number is known for this constant: {self.covers} ({self.source})", where=self.where,
+                f"no number is known for this constant: {self.covers} ({self.source})",
+                where=self.where,
                 hint="measure it (`spikefold energy calibrate` fits a Speck's from power readings), write it into a "
                 "profile of your own with its source, or price with another profile",
-            )  # fmt: skip
+            )
         return float(number)
 
 

@@ -70,8 +70,9 @@ def network_clips(counts: Counts, right: np.ndarray, price: Callable[[Counts], f
         tuple(layer.name for layer in counts.layers),
         np.stack([layer.by_step("events") for layer in counts.layers]),
         np.stack([layer.by_step("spikes") for layer in counts.layers]),
-        np.asarray(right, bool), energy,
-    )  # fmt: skip
+        np.asarray(right, bool),
+        energy,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +106,12 @@ def save_clips(run: RunClips, path: Path) -> None:
     arrays = {"frames": np.array(run.frames), "labels": np.array(run.labels)}
     arrays["networks"] = np.array(list(run.networks))
     for name, network in run.networks.items():
-        arrays |= {f"{name}/layers": np.array(network.layers), f"{name}/events": network.events,
-                   f"{name}/spikes": network.spikes, f"{name}/right": network.right}  # fmt: skip
+        arrays |= {
+            f"{name}/layers": np.array(network.layers),
+            f"{name}/events": network.events,
+            f"{name}/spikes": network.spikes,
+            f"{name}/right": network.right,
+        }
         if network.energy_pj is not None:
             arrays[f"{name}/energy_pj"] = network.energy_pj
     write_arrays(path, arrays)
@@ -122,12 +127,16 @@ def load_clips(path: Path) -> RunClips:
     try:
         networks = {
             str(name): NetworkClips(
-                tuple(str(layer) for layer in archive[f"{name}/layers"]), archive[f"{name}/events"],
-                archive[f"{name}/spikes"], archive[f"{name}/right"], archive.get(f"{name}/energy_pj"),
+                tuple(str(layer) for layer in archive[f"{name}/layers"]),
+                archive[f"{name}/events"],
+                archive[f"{name}/spikes"],
+                archive[f"{name}/right"],
+                archive.get(f"{name}/energy_pj"),
             )
             for name in archive["networks"]
-        }  # fmt: skip
+        }
         return RunClips(str(archive["frames"]), str(archive["labels"]), networks)
     except (KeyError, TypeError, IndexError) as error:
-        raise DataError(f"cannot read the clips of the run: {error}", where=str(path),
-                        hint="run `spikefold energy` on it again") from error  # fmt: skip
+        raise DataError(
+            f"cannot read the clips of the run: {error}", where=str(path), hint="run `spikefold energy` on it again"
+        ) from error

@@ -67,10 +67,16 @@ def difference(first: np.ndarray, second: np.ndarray, *, paired: bool, seed: int
                 (x, y), _mean_ratio, seed, paired=paired, singles=(y / x,) if paired else (x, y)
             )
     return Difference(
-        paired, (len(first), len(second)), means, means[1] - means[0], interval,
-        (means[1] - means[0]) / means[0] if means[0] else None, relative_interval,
-        int((second < first).sum()) if paired else None, int((second > first).sum()) if paired else None,
-    )  # fmt: skip
+        paired,
+        (len(first), len(second)),
+        means,
+        means[1] - means[0],
+        interval,
+        (means[1] - means[0]) / means[0] if means[0] else None,
+        relative_interval,
+        int((second < first).sum()) if paired else None,
+        int((second > first).sum()) if paired else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -124,9 +130,15 @@ def accuracy_difference(first: np.ndarray, second: np.ndarray, *, paired: bool) 
     down = _reach(two.share - low_2, high_1 - one.share, correlation)
     up = _reach(high_2 - two.share, one.share - low_1, correlation)
     return AccuracyDifference(
-        paired, (one.clips, two.clips), (one.right, two.right), found, (found - down, found + up),
-        gained, lost, p_value,
-    )  # fmt: skip
+        paired,
+        (one.clips, two.clips),
+        (one.right, two.right),
+        found,
+        (found - down, found + up),
+        gained,
+        lost,
+        p_value,
+    )
 
 
 def _reach(a: float, b: float, correlation: float) -> float:
@@ -143,7 +155,7 @@ def _correlation(both: int, first: int, second: int, none: int) -> float:
 
 
 def compare(first: NetworkClips, second: NetworkClips, *, paired: bool, seed: int = 0) -> dict[str, Any]:
-    """Everything that differs between two networks, the second minus the first: a network and its twin, or two runs.
+    """What differs between two networks, the second minus the first: a network and its baseline, or two runs.
 
     Returns:
         Plain values: ``accuracy``, ``spikes``, ``synops``, ``energy_pj`` (None where a run has none) and, where both

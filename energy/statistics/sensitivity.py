@@ -45,8 +45,11 @@ class Constant:
 
     def __post_init__(self) -> None:
         if not self.low <= self.value <= self.high:
-            raise ConfigError(f"the band of {self.name} is {self.low}, {self.value}, {self.high}: not ascending",
-                              where=self.where, hint="give low <= value <= high")  # fmt: skip
+            raise ConfigError(
+                f"the band of {self.name} is {self.low}, {self.value}, {self.high}: not ascending",
+                where=self.where,
+                hint="give low <= value <= high",
+            )
 
 
 def constants(prices: Mapping[str, Priced]) -> tuple[Constant, ...]:
@@ -121,10 +124,12 @@ def priced(operations: Operations, values: Mapping[str, float]) -> float:
     if missing := [name for name, number in operations.items() if number and name not in values]:
         raise ConfigError(
             "operations without a constant would cost nothing",
-            issues=[Issue("price", name, f"{operations[name]:,} a clip", "a constant", nearest(name, values))
-                    for name in missing],
+            issues=[
+                Issue("price", name, f"{operations[name]:,} a clip", "a constant", nearest(name, values))
+                for name in missing
+            ],
             hint="give the constant, or leave the operations out and say so",
-        )  # fmt: skip
+        )
     return sum(number * values[name] for name, number in operations.items() if number)
 
 
@@ -158,10 +163,16 @@ def tornado(
     values = {one.name: one.value for one in known}
     nominal = priced(by_rule[used], values)
     swings = [
-        Swing("constant", one.name, priced(by_rule[used], values | {one.name: one.low}),
-              priced(by_rule[used], values | {one.name: one.high}), one.where)
-        for one in known if by_rule[used].get(one.name)
-    ]  # fmt: skip
+        Swing(
+            "constant",
+            one.name,
+            priced(by_rule[used], values | {one.name: one.low}),
+            priced(by_rule[used], values | {one.name: one.high}),
+            one.where,
+        )
+        for one in known
+        if by_rule[used].get(one.name)
+    ]
     swings += [Swing("rule", rule, nominal, priced(by_rule[rule], values)) for rule in by_rule if rule != used]
     swings += [Swing("profile", name, nominal, energy) for name, energy in (other_profiles or {}).items()]
     swings.sort(key=lambda swing: (-swing.span_pj, swing.kind, swing.name))

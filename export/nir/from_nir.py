@@ -2,10 +2,10 @@
 """The door for networks trained elsewhere: a ``.nir`` file as a real `Network`, function for function, or a refusal.
 
 Supported: Input and Output (one each), Conv2d (padding in numbers, "same" or "valid"), Linear, Affine, Flatten of
-everything, SumPool2d and AvgPool2d (windows side by side, no padding), IF, LIF, CubaLIF without a lasting current,
-and graphs of these inside each other. Chains and graphs: a node with several edges in reads their sum. Everything
-else is refused, all at once, each node by name with its reason and what to do: other nodes and unknown fields,
-recurrence, ``v_leak`` and ``v_reset`` other than 0, nodes that read nothing or lead nowhere.
+everything, SumPool2d and AvgPool2d (windows side by side, no padding), IF, LIF, CubaLIF without a
+decaying current, and graphs of these inside each other. Chains and graphs: a node with several edges in reads their
+sum. Everything else is refused, all at once, each node by name with its reason and what to do: other nodes and
+unknown fields, recurrence, ``v_leak`` and ``v_reset`` other than 0, nodes that read nothing or lead nowhere.
 
 `nir/options.py` says what the file does not, `nir/file.py` how bytes become nodes, `nir/wiring.py` their order,
 `nir/neurons.py` how a neuron becomes one of ours, `nir/ops.py` the rest. What happens here: shapes, layers from

@@ -21,8 +21,13 @@ from spikefold.export.passes.norms_first import norms_first
 
 Pass = Callable[[Network], Network]
 FOLDS: tuple[Pass, ...] = (
-    fold_batchnorm_before, fold_spike_pooling, norms_first, fold_batchnorm, fold_pooling, fold_attention,
-)  # fmt: skip
+    fold_batchnorm_before,
+    fold_spike_pooling,
+    norms_first,
+    fold_batchnorm,
+    fold_pooling,
+    fold_attention,
+)
 
 
 def fold(network: Network) -> Network:

@@ -65,11 +65,25 @@ def _unsupported(network: Network, gate: Layer) -> list[Issue]:
         return [Issue(STEP, gate.name, got, "read by one spiking layer", "use a factor per channel")]
     neuron = readers[0]
     if neuron.inputs != (gate.name,):
-        return [Issue(STEP, gate.name, f"{neuron.name} reads {list(neuron.inputs)}", "the gate alone",
-                      "use a factor per channel")]  # fmt: skip
+        return [
+            Issue(
+                STEP,
+                gate.name,
+                f"{neuron.name} reads {list(neuron.inputs)}",
+                "the gate alone",
+                "use a factor per channel",
+            )
+        ]
     op = neuron.op
     if isinstance(op, Neuron) and (op.reset is Reset.VALUE or op.v_min is not None):
         got = f"reset {op.reset.value}, lower bound {op.v_min}"
-        return [Issue(STEP, neuron.name, got, "reset to zero or by subtraction, no bound",
-                      "a reset value and a bound do not scale; use a factor per channel")]  # fmt: skip
+        return [
+            Issue(
+                STEP,
+                neuron.name,
+                got,
+                "reset to zero or by subtraction, no bound",
+                "a reset value and a bound do not scale; use a factor per channel",
+            )
+        ]
     return []

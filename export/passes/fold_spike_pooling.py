@@ -57,14 +57,22 @@ def _gathered(layer: Layer, areas: list[np.ndarray | None]) -> np.ndarray | None
     known = [area for area in areas if area is not None]
     if len(known) < len(areas):
         if any((area != 1).any() for area in known):
-            raise _Refused(layer, f"{list(layer.inputs)}: means of spikes beside the output of weights", "one kind",
-                           "put a weight layer behind the pool")  # fmt: skip
+            raise _Refused(
+                layer,
+                f"{list(layer.inputs)}: means of spikes beside the output of weights",
+                "one kind",
+                "put a weight layer behind the pool",
+            )
         return None
     if isinstance(layer.op, Concat):
         return np.concatenate(known)
     if any((area != known[0]).any() for area in known):
-        raise _Refused(layer, f"the sum of {list(layer.inputs)}, pooled over different areas", "one area",
-                       "pool each of them alike")  # fmt: skip
+        raise _Refused(
+            layer,
+            f"the sum of {list(layer.inputs)}, pooled over different areas",
+            "one area",
+            "pool each of them alike",
+        )
     return known[0]
 
 
@@ -81,6 +89,10 @@ def _step(network: Network, layer: Layer, area: np.ndarray | None) -> tuple[Op, 
         return SumPool2d(op.kernel), area * (op.kernel[0] * op.kernel[1])
     if isinstance(op, Neuron | BatchNorm) and (area != 1).any():
         what = "a spiking layer" if isinstance(op, Neuron) else "a batch norm"
-        raise _Refused(layer, f"{what} that reads a mean of spikes", "a weight layer",
-                       "put a convolution between, or fold batch norm first")  # fmt: skip
+        raise _Refused(
+            layer,
+            f"{what} that reads a mean of spikes",
+            "a weight layer",
+            "put a convolution between, or fold batch norm first",
+        )
     return op, area

@@ -18,7 +18,7 @@ from spikefold.errors import Issue, UnsupportedError
 from spikefold.export.network import INPUT, Layer, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import Concat, Conv2d, MaxPool2d
-from spikefold.export.passes.write_out_kernels import full_kernel
+from spikefold.export.passes.expand_kernels import full_kernel
 
 STEP = "maxpool_to_or"
 

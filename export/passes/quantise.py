@@ -126,8 +126,10 @@ def _fit_sum(op: Conv2d | Dense, most: int, limit: int) -> float:
     largest = float((most * np.abs(op.weight).reshape(len(op.weight), -1).sum(axis=1) + bias).max())
     room = limit - (most * fan_in + 1) / 2
     if room <= 0:
-        raise UnsupportedError(f"{fan_in} inputs of up to {most} events each can exceed the largest sum {limit}",
-                               hint="shorter time steps, or a smaller kernel")  # fmt: skip
+        raise UnsupportedError(
+            f"{fan_in} inputs of up to {most} events each can exceed the largest sum {limit}",
+            hint="shorter time steps, or a smaller kernel",
+        )
     return room / largest if largest else float("inf")
 
 

@@ -7,7 +7,7 @@ reader over ``(C, H, W)`` loses the columns ``c H W ... (c + 1) H W - 1``.
 
 Precondition: neurons fed by weight layers that nothing else reads, directly; readers are weight layers, pools and
 `Concat`, and what a layer adds up lost the same channels. Grouped convolutions that lose a channel are written out
-first (`write_out_kernels`). At least one channel stays in each layer, and all of the output.
+first (`expand_kernels`). At least one channel stays in each layer, and all of the output.
 
 Bound: every other spike is the same on every clip on which the removed channels are silent (float64 sums may round
 in another order). Where they are proven silent (`silence.proven_silent`), that is every clip; where they were only
@@ -25,8 +25,8 @@ from spikefold.errors import Issue, UnsupportedError, nearest
 from spikefold.export.network import INPUT, Layer, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import AvgPool2d, Concat, Conv2d, Dense, MaxPool2d, SumPool2d
+from spikefold.export.passes.expand_kernels import full_kernel
 from spikefold.export.passes.rewrite import weights_before
-from spikefold.export.passes.write_out_kernels import full_kernel
 
 STEP = "remove_silent_channels"
 
@@ -98,9 +98,13 @@ def _problems(network: Network, name: str, kept: np.ndarray) -> list[Issue]:
         (kept.shape == (channels,), f"{kept.shape} flags", f"({channels},)", "one for each channel"),
         (bool(kept.any()), "no channel that stays", "1", "a layer that never fires cuts the network: train it again"),
         (name != network.layers[-1].name, "channels of the output", "none", "each output neuron stands for a class"),
-        (_fed_by_weights(network, network[name]), f"reads {list(network[name].inputs)}", "weight layers of its own",
-         "fold what lies between"),
-    ]  # fmt: skip
+        (
+            _fed_by_weights(network, network[name]),
+            f"reads {list(network[name].inputs)}",
+            "weight layers of its own",
+            "fold what lies between",
+        ),
+    ]
     return [Issue(STEP, name, got, limit, hint) for holds, got, limit, hint in rules if not holds]
 
 

@@ -7,7 +7,7 @@ a `Concat` under the name of the neurons, ``sn1``, is what the readers see. Each
 have a scale of its own when it is quantised.
 
 Precondition: the weight layer is read by one spiking layer that reads nothing else and is not the last. A grouped
-convolution is written out first (`write_out_kernels`), for a part may cut through a group. Exact.
+convolution is written out first (`expand_kernels`), for a part may cut through a group. Exact.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from spikefold.errors import Issue, UnsupportedError, nearest
 from spikefold.export.network import Layer, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import Concat, Conv2d, Dense
-from spikefold.export.passes.write_out_kernels import full_kernel
+from spikefold.export.passes.expand_kernels import full_kernel
 
 STEP = "split_channels"
 

@@ -62,13 +62,21 @@ def _problems(network: Network, layer: Layer) -> Iterator[Issue]:
     if not isinstance(neuron, Neuron) or neuron.threshold.ndim == 0:
         return
     rules = [
-        ((neuron.threshold == neuron.threshold[:, :1, :1]).all(), f"thresholds {neuron.threshold.shape} that differ "
-         "within a channel", "one a channel", "a convolution shares its weights over a channel"),
+        (
+            (neuron.threshold == neuron.threshold[:, :1, :1]).all(),
+            f"thresholds {neuron.threshold.shape} that differ within a channel",
+            "one a channel",
+            "a convolution shares its weights over a channel",
+        ),
         (neuron.v_min is None, f"lower bound {neuron.v_min}", "none", "train without a lower bound"),
         (neuron.reset is not Reset.VALUE, f"reset to {neuron.reset_value}", "zero or subtract", "train without it"),
         (neuron.state_bits is None, f"a state of {neuron.state_bits} bits", "no width", "do it before quantising"),
         (not network.is_integer, "whole numbers", "a real network", "do it before quantising"),
-        (weights_before(network, layer) is not None, f"reads {list(layer.inputs)}", "weight layers of its own",
-         "fold batch norm, pools and gates first"),
-    ]  # fmt: skip
+        (
+            weights_before(network, layer) is not None,
+            f"reads {list(layer.inputs)}",
+            "weight layers of its own",
+            "fold batch norm, pools and gates first",
+        ),
+    ]
     yield from (Issue(STEP, layer.name, got, limit, hint) for holds, got, limit, hint in rules if not holds)

@@ -60,11 +60,16 @@ def a_core_holds_a_part(network: Network) -> list[Issue]:
     if not network.is_integer:  # how much memory a weight takes is not known yet
         return []
     return [
-        Issue("A layer can be cut until one core holds a part", name, f"{finest.used[limit]} {limit}",
-              str(loihi1_cores.LIMITS[limit]), "stride or pool before it, or use fewer channels")
+        Issue(
+            "A layer can be cut until one core holds a part",
+            name,
+            f"{finest.used[limit]} {limit}",
+            str(loihi1_cores.LIMITS[limit]),
+            "stride or pool before it, or use fewer channels",
+        )
         for name, _, finest in loihi1_cores.cuts(network)
         for limit in finest.over
-    ]  # fmt: skip
+    ]
 
 
 def loihi1_violations(network: Network) -> list[Issue]:

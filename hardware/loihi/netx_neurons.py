@@ -94,8 +94,15 @@ def neuron(driven: Driven) -> tuple[Neuron, int]:
     elif even and leak is None and current is None:
         theta, fire, unit = (theta + 1) // 2, Fire.GE, 2
     shift = FILE_SHIFT if unit == 1 else FILE_SHIFT + 1
-    made = Neuron(np.array(theta), fire=fire, leak=leak, current=current, state_shift=shift, state_bits=STATE_BITS,
-                  overflow=Overflow.SATURATE)  # fmt: skip
+    made = Neuron(
+        np.array(theta),
+        fire=fire,
+        leak=leak,
+        current=current,
+        state_shift=shift,
+        state_bits=STATE_BITS,
+        overflow=Overflow.SATURATE,
+    )
     return made, unit
 
 

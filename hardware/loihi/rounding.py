@@ -81,9 +81,12 @@ class CubaGap:
             for layer in self.layers
         ]
         return {
-            "clips": self.clips, "steps": self.steps, "local_share": self.local_share,
-            "end_to_end_share": self.end_to_end_share, "layers": layers,
-        }  # fmt: skip
+            "clips": self.clips,
+            "steps": self.steps,
+            "local_share": self.local_share,
+            "end_to_end_share": self.end_to_end_share,
+            "layers": layers,
+        }
 
 
 def measure(real: Network, integer: Network, frames: np.ndarray, *, batch: int = 25) -> CubaGap:
@@ -104,8 +107,10 @@ def measure(real: Network, integer: Network, frames: np.ndarray, *, batch: int =
     one, two = (clocked.run(network, frames, batch=batch) for network in (real, integer))
     silent = [name for name, layer in one.layers.items() if not layer.spikes]
     if silent:
-        raise MismatchError(f"{', '.join(silent)} never fires, so nothing was compared there",
-                            hint="use input that makes every layer fire")  # fmt: skip
+        raise MismatchError(
+            f"{', '.join(silent)} never fires, so nothing was compared there",
+            hint="use input that makes every layer fire",
+        )
     flips = {name: dict.fromkeys((*CAUSES, "local"), 0) for name in one.layers}
     for start in range(0, frames.shape[1], batch):
         chunk = frames[:, start : start + batch]
@@ -157,8 +162,9 @@ def _raster(pair: Pair, x: np.ndarray) -> np.ndarray:
 def _pair(network: Network, layer: Layer) -> Pair:
     source = network[layer.inputs[0]].op
     if not isinstance(source, Conv2d | Dense) or not isinstance(layer.op, Neuron) or len(layer.inputs) != 1:
-        raise UnsupportedError("a spiking layer does not follow one weight layer", where=layer.name,
-                               hint="fold the network first")  # fmt: skip
+        raise UnsupportedError(
+            "a spiking layer does not follow one weight layer", where=layer.name, hint="fold the network first"
+        )
     return source, layer.op
 
 

@@ -265,12 +265,12 @@ def leak_of_twelve_bits(site: Site) -> Iterator[Issue]:
             yield _issue(leak_of_twelve_bits, site, got, f"keep/2^{LEAK_SHIFT}", "quantise it for Loihi 2")
 
 
-def no_bias_in_a_lasting_current(site: Site) -> Iterator[Issue]:
+def no_bias_beside_a_decaying_current(site: Site) -> Iterator[Issue]:
     """A layer whose current lasts has no bias: Loihi adds a bias to the state, our neurons to the current."""
     op, current = site.weights, None if site.driven is None else site.driven.current
     if op is not None and op.bias is not None and op.bias.any() and current is not None and current.keep > 0:
         hint = "train without bias, or without a current that lasts"
-        yield _issue(no_bias_in_a_lasting_current, site, f"{np.count_nonzero(op.bias)} biases", "0", hint)
+        yield _issue(no_bias_beside_a_decaying_current, site, f"{np.count_nonzero(op.bias)} biases", "0", hint)
 
 
 def fires_above_its_threshold(site: Site) -> Iterator[Issue]:
@@ -295,13 +295,17 @@ def state_of_24_bits(site: Site) -> Iterator[Issue]:
 
 
 NETX_RULES: tuple[Rule, ...] = (
-    one_chain, convolutions_first, a_dense_weight_other_than_zero, no_lowest_power_of_two,
-)  # fmt: skip
+    one_chain,
+    convolutions_first,
+    a_dense_weight_other_than_zero,
+    no_lowest_power_of_two,
+)
 """What netx cannot read or changes, whatever the chip."""
 NUMBER_RULES: tuple[Rule, ...] = (
     operations, weights_and_neurons_alternate, weights_of_eight_bits, biases_of_twelve_bits, sum_of_weights,
     one_threshold_a_layer, threshold_of_sixteen_bits, reset_to_zero, one_spike_a_step, no_lower_bound,
-    leak_before_input, leak_of_twelve_bits, no_bias_in_a_lasting_current, fires_above_its_threshold, state_of_24_bits,
+    leak_before_input, leak_of_twelve_bits, no_bias_beside_a_decaying_current, fires_above_its_threshold,
+    state_of_24_bits,
 )  # fmt: skip
 """Loihi's neurons and numbers, equal in both generations."""
 RULES = (*NETX_RULES, *NUMBER_RULES, channels_of_a_core, inputs_of_a_dense_layer)

@@ -86,9 +86,10 @@ def compare(first: Trace, second: Trace, reruns: tuple[Rerun, Rerun] | None = No
             raise MismatchError(f"{names[0]} gives {one.raster.shape}, {names[1]} {other.raster.shape}", where=name)
         if not one.spikes and not other.spikes:
             raise MismatchError(
-                f"{name} never fires, so nothing was compared there", where=f"{names[0]} and {names[1]}",
+                f"{name} never fires, so nothing was compared there",
+                where=f"{names[0]} and {names[1]}",
                 hint="use input that makes every layer fire, or lower that layer's threshold",
-            )  # fmt: skip
+            )
         steps, clips = one.raster.shape[:2]
         neurons += int(np.prod(one.raster.shape[2:]))
         spikes += one.spikes
@@ -116,9 +117,14 @@ def _with_states(found: FirstMismatch, *traces: Trace) -> FirstMismatch:
         before.append(None if states is None else float(states[found.step - 1][spot]) if found.step else 0.0)
         after.append(None if states is None else float(states[found.step][spot]))
     return FirstMismatch(
-        found.layer, found.step, found.clip, found.neuron, found.spikes,
-        (before[0], before[1]), (after[0], after[1]),
-    )  # fmt: skip
+        found.layer,
+        found.step,
+        found.clip,
+        found.neuron,
+        found.spikes,
+        (before[0], before[1]),
+        (after[0], after[1]),
+    )
 
 
 def explain(comparison: Comparison) -> str:

@@ -130,22 +130,35 @@ def flips(before: Network, after: Network, frames: np.ndarray) -> FlipReport:
             judges[name].step(step, currents[name], (one, two), (spikes[name], others[name]), tainted)
     silent = tuple(name for name, judge in judges.items() if not judge.fires)
     if silent and not _carried(before, silent):
-        raise MismatchError(f"{', '.join(silent)} never fires, so nothing was compared there",
-                            hint="use input that makes every layer fire")  # fmt: skip
+        raise MismatchError(
+            f"{', '.join(silent)} never fires, so nothing was compared there",
+            hint="use input that makes every layer fire",
+        )
     if apart := [name for name in silent if judges[name].apart > 1]:
-        raise MismatchError(f"the states of {', '.join(apart)}, which never fires, differ beyond rounding",
-                            where=apart[0], hint="the pass changed the function: a bug")  # fmt: skip
+        raise MismatchError(
+            f"the states of {', '.join(apart)}, which never fires, differ beyond rounding",
+            where=apart[0],
+            hint="the pass changed the function: a bug",
+        )
     beyond = [flip for judge in judges.values() for flip in judge.roots if max(flip.distance) > flip.bound]
     if beyond:
-        raise MismatchError(f"{len(beyond)} spikes differ beyond rounding, first {beyond[0]}", where=beyond[0].layer,
-                            hint="the pass changed the function: a bug")  # fmt: skip
+        raise MismatchError(
+            f"{len(beyond)} spikes differ beyond rounding, first {beyond[0]}",
+            where=beyond[0].layer,
+            hint="the pass changed the function: a bug",
+        )
     return FlipReport(
-        len(names), frames.shape[0], frames.shape[1], sum(int(np.prod(before.shapes[name])) for name in names),
-        sum(judge.spikes for judge in judges.values()), sum(judge.ties for judge in judges.values()),
+        len(names),
+        frames.shape[0],
+        frames.shape[1],
+        sum(int(np.prod(before.shapes[name])) for name in names),
+        sum(judge.spikes for judge in judges.values()),
+        sum(judge.ties for judge in judges.values()),
         tuple(flip for judge in judges.values() for flip in judge.roots),
-        sum(judge.consequences for judge in judges.values()), {name: judge.bound for name, judge in judges.items()},
+        sum(judge.consequences for judge in judges.values()),
+        {name: judge.bound for name, judge in judges.items()},
         silent,
-    )  # fmt: skip
+    )
 
 
 def _carried(network: Network, silent: tuple[str, ...]) -> bool:
@@ -320,9 +333,13 @@ class _Judge:
         return np.asarray(self.flipped.any(axis=(1, 2, 3)))
 
     def step(
-        self, step: int, current: np.ndarray, runs: tuple[_Run, _Run], spikes: tuple[np.ndarray, np.ndarray],
+        self,
+        step: int,
+        current: np.ndarray,
+        runs: tuple[_Run, _Run],
+        spikes: tuple[np.ndarray, np.ndarray],
         tainted: np.ndarray,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """One step: ``current`` bounds it, ``tainted`` are the clips in which this layer read different spikes."""
         keep = 1.0 if self.neuron.leak is None else self.neuron.leak.keep / 2**self.neuron.leak.shift
         fresh = 2 * _gamma(self.terms) * current
@@ -346,11 +363,17 @@ class _Judge:
         self.consequences += int((differs & excused).sum())
         for clip, *neuron in np.argwhere(differs & ~excused).tolist():
             spot = (clip, *neuron)
-            self.roots.append(Flip(
-                self.name, step, clip, (neuron[0], neuron[1], neuron[2]),
-                (int(spikes[0][spot]), int(spikes[1][spot])),
-                (float(away[0][spot]), float(away[1][spot])), float(bound[spot]),
-            ))  # fmt: skip
+            self.roots.append(
+                Flip(
+                    self.name,
+                    step,
+                    clip,
+                    (neuron[0], neuron[1], neuron[2]),
+                    (int(spikes[0][spot]), int(spikes[1][spot])),
+                    (float(away[0][spot]), float(away[1][spot])),
+                    float(bound[spot]),
+                )
+            )
         self.flipped |= differs
         self._reset(spikes[0])
 

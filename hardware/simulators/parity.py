@@ -42,14 +42,18 @@ class Parity:
         """Plain values: totals over the comparisons, sizes of the largest, and each comparison."""
         largest = max(self.comparisons, key=lambda c: c.clips)
         return {
-            "runners": list(self.runners), "layers": largest.layers, "steps": largest.steps,
-            "neurons": largest.neurons, "clips": largest.clips, "spikes": largest.spikes,
+            "runners": list(self.runners),
+            "layers": largest.layers,
+            "steps": largest.steps,
+            "neurons": largest.neurons,
+            "clips": largest.clips,
+            "spikes": largest.spikes,
             "mismatches": sum(c.mismatches for c in self.comparisons),
             "comparisons": [c.to_json() for c in self.comparisons],
-        }  # fmt: skip
+        }
 
 
-def check(chip: str, network: Network, frames: np.ndarray, judge: Runner, judge_clips: int) -> Parity:
+def check(chip: str, network: Network, frames: np.ndarray, judge: Runner, vendor_clips: int) -> Parity:
     """Compare the reference with the PyTorch engine on all clips, and with the chip's own simulator on some.
 
     Args:
@@ -57,7 +61,7 @@ def check(chip: str, network: Network, frames: np.ndarray, judge: Runner, judge_
         network: its integer network.
         frames: ``(T, N, C, H, W)``.
         judge: the chip vendor's simulator.
-        judge_clips: how many of the clips it is given.
+        vendor_clips: how many of the clips it is given.
 
     Raises:
         MismatchError: a runner does not report every layer, or a layer never fires.
@@ -70,10 +74,10 @@ def check(chip: str, network: Network, frames: np.ndarray, judge: Runner, judge_
         return clocked.run(network, frames, potentials=potentials)
 
     expected = specification(frames)
-    few = frames[:, :judge_clips]
+    few = frames[:, :vendor_clips]
     pairs: list[tuple[Trace, Runner, np.ndarray]] = [
         (expected, engine, frames),
-        (expected if judge_clips >= frames.shape[1] else specification(few), judge, few),
+        (expected if vendor_clips >= frames.shape[1] else specification(few), judge, few),
     ]
     comparisons, judged = [], expected
     for trace, runner, clips in pairs:

@@ -122,8 +122,11 @@ def _rules(neuron: Neuron, outputs: Shape) -> Rules:
     bits = neuron.state_bits
     # a width above 32 bits is never left: `is_exact` holds
     bounded = bits is not None and bits <= 32
-    overflow = {Overflow.FORBID: clocked_loops.FORBID, Overflow.SATURATE: clocked_loops.SATURATE,
-                Overflow.WRAP: clocked_loops.WRAP}[neuron.overflow]  # fmt: skip
+    overflow = {
+        Overflow.FORBID: clocked_loops.FORBID,
+        Overflow.SATURATE: clocked_loops.SATURATE,
+        Overflow.WRAP: clocked_loops.WRAP,
+    }[neuron.overflow]
     return Rules(
         targets=targets.ravel(),
         theta=np.ascontiguousarray(theta, np.int32).ravel(),

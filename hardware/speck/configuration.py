@@ -62,18 +62,26 @@ def configuration(network: Network, placement: Mapping[str, int], device: str) -
 
 
 def write(
-    path: Path, configuration: Mapping[str, Any], placement: Mapping[str, int], input_shape: Shape,
-    notes: Sequence[str], device: str,
-) -> None:  # fmt: skip
+    path: Path,
+    configuration: Mapping[str, Any],
+    placement: Mapping[str, int],
+    input_shape: Shape,
+    notes: Sequence[str],
+    device: str,
+) -> None:
     """Write the JSON document ``{format, device, input_shape, layer2core, notes, configuration}`` in one step.
 
     It is made offline, its ``configuration`` under the names of samna's attributes. Where the real samna is
     installed, ``fill(samna.speck2f.configuration.SpeckConfiguration(), document["configuration"])`` loads it.
     """
     document = {
-        "format": FORMAT, "device": device, "input_shape": list(input_shape), "layer2core": dict(placement),
-        "notes": list(notes), "configuration": configuration,
-    }  # fmt: skip
+        "format": FORMAT,
+        "device": device,
+        "input_shape": list(input_shape),
+        "layer2core": dict(placement),
+        "notes": list(notes),
+        "configuration": configuration,
+    }
     with replacing(path) as scratch:
         scratch.write_text(json.dumps(document), encoding="utf-8")
 
@@ -98,9 +106,12 @@ def _write(core: CnnLayerConfig, layer: CoreLayer) -> None:
     features, height, width = layer.neuron_shape
     bias = np.zeros(features, np.int64) if layer.bias is None else layer.bias
     core.dimensions = {
-        "input_shape": _extent(layer.input_shape), "output_shape": _extent(layer.neuron_shape),
-        "padding": _pair(layer.padding), "stride": _pair(layer.stride), "kernel_size": layer.weight.shape[2],
-    }  # fmt: skip
+        "input_shape": _extent(layer.input_shape),
+        "output_shape": _extent(layer.neuron_shape),
+        "padding": _pair(layer.padding),
+        "stride": _pair(layer.stride),
+        "kernel_size": layer.weight.shape[2],
+    }
     core.weights = np.swapaxes(layer.weight, 2, 3).tolist()
     core.biases = bias.tolist()
     core.leak_enable = bias.any()

@@ -31,7 +31,7 @@ from spikefold.export.ops import Conv2d, Dense
 from spikefold.hardware.speck.cores import CORES, Memory, core_layers
 from spikefold.hardware.speck.rules import operations, plain_convolution
 from spikefold.hardware.speck.split_plan import Demand, demands, plan, shortage, whole
-from spikefold.hardware.speck.unplaceable import no_place
+from spikefold.hardware.speck.unplaceable import unplaceable
 
 RULE = "Each layer has a core of its own, whose memories hold it"
 KERNEL_BITS, NEURON_BITS, BIAS_BITS = 8, 16, 16
@@ -82,7 +82,7 @@ def place(
         raise UnsupportedError("layers that make no core cannot be placed", where="placement", issues=issues)
     wanted = demands(network, layers)
     if competing := shortage(whole(wanted), cores):
-        issue = no_place(RULE, competing, cores)
+        issue = unplaceable(RULE, competing, cores)
         divided = _divided(wanted, cores)
         raise UnsupportedError(
             "no placement on the cores exists",

@@ -18,7 +18,7 @@ from spikefold.export.neuron import Neuron, Reset
 from spikefold.export.ops import Concat, Conv2d, Dense, MaxPool2d, Pair, SumPool2d
 from spikefold.hardware.speck.cores import CORES, CoreLayer, Destination, core_layers, destinations_of
 from spikefold.hardware.speck.split_plan import Demand, demands, shortage
-from spikefold.hardware.speck.unplaceable import no_place
+from spikefold.hardware.speck.unplaceable import unplaceable
 
 INPUT_SIDE, NEURON_SIDE, FEATURES, KERNEL_SIDE, PADDING = 128, 64, 1024, 16, 7
 STRIDES, POOLS, DESTINATIONS = (1, 2, 4, 8), (1, 2, 4), 2
@@ -74,7 +74,7 @@ def placement(network: Network) -> list[Issue]:
     groups = [(one,) for one in wanted] if len(wanted) > len(CORES) else [wanted]
     found = [members for group in groups for members in _shortages(group)]
     found.sort(key=lambda members: wanted.index(members[0]))
-    return [no_place(_text(placement), members, CORES) for members in found]
+    return [unplaceable(_text(placement), members, CORES) for members in found]
 
 
 def _shortages(wanted: Sequence[Demand]) -> Iterator[tuple[Demand, ...]]:
@@ -162,7 +162,7 @@ def destinations(core: CoreLayer, integer: bool) -> list[Issue]:
 
 
 def neuron_kind(core: CoreLayer, integer: bool) -> list[Issue]:
-    """A neuron has no leak, no lasting current, one threshold a core, and resets to zero or by subtraction."""
+    """A neuron has no leak, no decaying current, one threshold a core, and resets to zero or by subtraction."""
     neuron, issues = core.neuron, []
     if neuron.leak is not None:
         issues.append((f"leak {neuron.leak.keep:g}", "none", "train integrate-and-fire neurons for this chip"))

@@ -17,9 +17,12 @@ from spikefold.hardware.speck.sinabs import SpeckModel
 
 RULE = "sinabs' configuration equals our quantised network"
 _WORDS = {
-    "return_to_zero": "reset to zero", "threshold_high": "threshold", "threshold_low": "lower bound",
-    "neurons_initial_value": "initial state", "monitor_enable": "monitored",
-}  # fmt: skip
+    "return_to_zero": "reset to zero",
+    "threshold_high": "threshold",
+    "threshold_low": "lower bound",
+    "neurons_initial_value": "initial state",
+    "monitor_enable": "monitored",
+}
 
 
 def differences(model: SpeckModel, network: Network) -> list[Issue]:

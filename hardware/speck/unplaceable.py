@@ -10,7 +10,7 @@ from spikefold.hardware.speck.cores import Memory
 from spikefold.hardware.speck.split_plan import Demand, most_channels, usable
 
 
-def no_place(rule: str, members: Sequence[Demand], cores: Sequence[Memory]) -> Issue:
+def unplaceable(rule: str, members: Sequence[Demand], cores: Sequence[Memory]) -> Issue:
     """The issue for a `split_plan.shortage`.
 
     Args:

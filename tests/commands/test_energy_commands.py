@@ -68,17 +68,41 @@ def test_a_gate_on_what_nobody_knows_fails_and_says_what_would_make_it_known(run
     found = read_energy(run / "7_energy" / "energy.json")["networks"]
     rest = found["speck2f"]["chip"]["numbers"]["static_uj"]
     assert rest > 1
-    code, _, err = _call("energy", str(run), "--gate", f"speck2f.static_uj<{rest * 1.001}",
-                         "--gate", "peak_core_synops_per_s>0", "--gate", "speck2f.events.sensor_uj>0")  # fmt: skip
+    code, _, err = _call(
+        "energy",
+        str(run),
+        "--gate",
+        f"speck2f.static_uj<{rest * 1.001}",
+        "--gate",
+        "peak_core_synops_per_s>0",
+        "--gate",
+        "speck2f.events.sensor_uj>0",
+    )
     assert code == 0, err
-    unknown = ("speck2f.chip_energy_uj<1e9", "break_even>0", "speck2f.smallest_dt_us<1e9", "loihi2.step_time_us<1e9",
-               "float.static_uj<1e9")  # fmt: skip
-    code, _, err = _call("energy", str(run), *(part for gate in unknown for part in ("--gate", gate)),
-                         "--gate", f"speck2f.static_uj<{rest * 0.999}")  # fmt: skip
+    unknown = (
+        "speck2f.chip_energy_uj<1e9",
+        "break_even>0",
+        "speck2f.smallest_dt_us<1e9",
+        "loihi2.step_time_us<1e9",
+        "float.static_uj<1e9",
+    )
+    code, _, err = _call(
+        "energy",
+        str(run),
+        *(part for gate in unknown for part in ("--gate", gate)),
+        "--gate",
+        f"speck2f.static_uj<{rest * 0.999}",
+    )
     assert code == 1
     assert "7 gates do not hold" in err  # break_even on both chips
-    for told in ("calibrate", "chips.power.speck2f=FILE.toml", "chips.core_limit", "Loihi 2",
-                 "chips.power.loihi2=loihi1-presilicon", "only a chip's network has it"):  # fmt: skip
+    for told in (
+        "calibrate",
+        "chips.power.speck2f=FILE.toml",
+        "chips.core_limit",
+        "Loihi 2",
+        "chips.power.loihi2=loihi1-presilicon",
+        "only a chip's network has it",
+    ):
         assert told in err, told
     # what the user then gives makes each of them known
     csv = tmp_path / "board.csv"
@@ -122,9 +146,12 @@ def test_parts_sum_to_totals_exactly(finished_run: Path) -> None:
     powers = []
     for network in results["networks"].values():
         budget, counts, mac_pj = network["budget"], network["counts"], results["profile"]["energy_pj"]["mac"]["value"]
-        assert sum(layer["energy_pj_per_clip"] for layer in budget["layers"]) + (
-            budget["attention_macs_per_clip"] * mac_pj
-        ) == budget["energy_pj_per_clip"] > 0  # fmt: skip
+        assert (
+            sum(layer["energy_pj_per_clip"] for layer in budget["layers"])
+            + (budget["attention_macs_per_clip"] * mac_pj)
+            == budget["energy_pj_per_clip"]
+            > 0
+        )
         assert sum(layer["ac"] for layer in budget["layers"]) == budget["ac"]
         if (chip := network.get("chip")) is None:
             continue
@@ -164,9 +191,14 @@ def test_every_constant_of_the_report_links_to_the_line_that_it_stands_on(finish
     assert sorted(anchors) == sorted(constants)
     # each link arrives, and each constant is linked from where it is used (of the profile: what is priced with)
     assert set(links) <= set(anchors)
-    used = {term["where"] for network in results["networks"].values() if network.get("chip")
-            for power in (network["chip"]["power"], (network["chip"]["beside"] or {}).get("power"))
-            for part in ("static", "dynamic", "sensor") for term in (power or {part: []})[part]}  # fmt: skip
+    used = {
+        term["where"]
+        for network in results["networks"].values()
+        if network.get("chip")
+        for power in (network["chip"]["power"], (network["chip"]["beside"] or {}).get("power"))
+        for part in ("static", "dynamic", "sensor")
+        for term in (power or {part: []})[part]
+    }
     used |= {swing["where"] for one in results["networks"].values() for swing in one["sensitivity"]["swings"]}
     used |= set(results["networks"]["loihi2"]["chip"]["beside"]["step_time"]["where"])
     assert len(used) > 15

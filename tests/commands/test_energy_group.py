@@ -71,10 +71,17 @@ def test_names_of_the_group_are_completed(typed: str) -> None:
     """As a shell asks: the words so far, and the place of the one that is being typed."""
     code = "from spikefold.pipeline import app; app(prog_name='spikefold')"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False,
-        env={"_SPIKEFOLD_COMPLETE": "complete_bash", "COMP_WORDS": f"spikefold energy {typed}", "COMP_CWORD": "2",
-             "PYTHONPATH": ":".join(path for path in sys.path if path)},
-    )  # fmt: skip
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            "_SPIKEFOLD_COMPLETE": "complete_bash",
+            "COMP_WORDS": f"spikefold energy {typed}",
+            "COMP_CWORD": "2",
+            "PYTHONPATH": ":".join(path for path in sys.path if path),
+        },
+    )
     offered = done.stdout.split()
     assert offered == [name for name in ("count", "calibrate", "table3", "profiles") if name.startswith(typed)]
 
@@ -116,9 +123,10 @@ def test_table_3_has_both_counts_and_says_which_is_which() -> None:
     assert code == 0, err
     macs = {(cells[0], cells[1], cells[2]) for cells in _table(out, "MACs that attention adds to a clip")}
     assert {
-        ("SA", "paper's rule", "14,292,480"), ("ASA-1", "paper's rule", "2,603,520"),
+        ("SA", "paper's rule", "14,292,480"),
+        ("ASA-1", "paper's rule", "2,603,520"),
         ("ASA-1", "as executed", "7,590,144"),
-    } <= macs  # fmt: skip
+    } <= macs
     parameters = {(cells[0], cells[1]): cells[2:5] for cells in _table(out, "Parameters")}
     assert parameters["vanilla", "paper's rule"] == ["2,323,531", "2,323,531", "yes"]
     assert parameters["ASA-1", "paper's rule"] == ["10,914", "10,914", "yes"]
@@ -148,8 +156,12 @@ def test_every_profile_is_listed_with_its_prices() -> None:
     listed = {cells[0]: cells[1:] for cells in _table(out, "Technology profiles")}
     assert list(listed) == profile_names()
     assert listed["horowitz45-fp32"] == [
-        "marginal", "45", "4.6", "0.9", "45 nm CMOS, 0.9 V, 32-bit floating point (Horowitz)"
-    ]  # fmt: skip
+        "marginal",
+        "45",
+        "4.6",
+        "0.9",
+        "45 nm CMOS, 0.9 V, 32-bit floating point (Horowitz)",
+    ]
     assert listed["speck"][:4] == ["marginal", "65", "unknown", "unknown"]
     assert listed["truenorth-all-in"][0] == "marginal and all-in"
 
@@ -168,8 +180,12 @@ def test_every_number_of_a_profile_has_its_line_and_source(name: str) -> None:
     for number, (value, band, unit, kind, evidence, _, covers, where, source) in body.items():
         price = constants[number]
         assert (unit, kind, evidence, covers, source) == (
-            price.unit, price.kind, price.evidence, price.covers, price.source
-        )  # fmt: skip
+            price.unit,
+            price.kind,
+            price.evidence,
+            price.covers,
+            price.source,
+        )
         assert (value == "unknown") or float(value.replace(",", "")) == price.amount
         assert (price.band in band) == (price.low != price.high)
         stands = lines[int(where.removeprefix(f"{name}.toml:")) - 1].removeprefix("value = ")

@@ -84,11 +84,14 @@ def test_a_net_file_is_asked_in_its_own_integers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ((), 2, "name one network"), (("x", "--arch", "a"), 2, "name one network"),
-        (("--arch", "aa"), 2, "no architecture"), (("--arch", "a", "--chip", "speck3"), 2, "unknown chip"),
-        (("nowhere",), 6, "no run there"), (("x.nir", "--apply"), 2, "no data to fine-tune"),
+        ((), 2, "name one network"),
+        (("x", "--arch", "a"), 2, "name one network"),
+        (("--arch", "aa"), 2, "no architecture"),
+        (("--arch", "a", "--chip", "speck3"), 2, "unknown chip"),
+        (("nowhere",), 6, "no run there"),
+        (("x.nir", "--apply"), 2, "no data to fine-tune"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_asked(arguments: Any, code: int, said: str) -> None:
     got, out, err = _fit(*arguments)
     assert (got, out) == (code, "")

@@ -15,10 +15,16 @@ from spikefold.train.models.architectures import architecture
 
 PUBLISHED = [
     # the paper's Table 3 and the published code, see ../shared/facts/asa_snn.md 1
-    ("a", "none", 11, 2_323_531), ("a", "none", 20, 2_325_844), ("a", "sa", 11, 2_323_531 + 294),
-    ("a", "tcsa", 11, 2_323_531 + 24_126), ("a", "asa1", 11, 2_323_531 + 10_914), ("a", "asa2", 11, 2_323_531 + 114),
-    ("b", "none", 11, 1_698_933), ("d", "none", 20, 548_980), ("sew18", "none", 300, 11_330_412),
-]  # fmt: skip
+    ("a", "none", 11, 2_323_531),
+    ("a", "none", 20, 2_325_844),
+    ("a", "sa", 11, 2_323_531 + 294),
+    ("a", "tcsa", 11, 2_323_531 + 24_126),
+    ("a", "asa1", 11, 2_323_531 + 10_914),
+    ("a", "asa2", 11, 2_323_531 + 114),
+    ("b", "none", 11, 1_698_933),
+    ("d", "none", 20, 548_980),
+    ("sew18", "none", 300, 11_330_412),
+]
 
 
 @pytest.mark.parametrize(("arch", "attention", "classes", "parameters"), PUBLISHED)
@@ -46,8 +52,11 @@ def test_layers_inside_blocks_are_named_by_their_branch_and_stand_in_the_order_i
     ]
     assert names[-4:] == ["mean", "flatten", "fc", "out"]
     assert by_name["block1a.main.asa1"] == {
-        "name": "block1a.main.asa1", "kind": "ASA", "shape": [64, 56, 56], "parameters": 2 + 8 * 8 + 36
-    }  # fmt: skip
+        "name": "block1a.main.asa1",
+        "kind": "ASA",
+        "shape": [64, 56, 56],
+        "parameters": 2 + 8 * 8 + 36,
+    }
     assert by_name["block4a.shortcut.conv"]["shape"] == [512, 7, 7]
     polarities = replace(architecture("sew18"), shape=(2, 128, 128))
     assert inspect(polarities)["parameters"] == 11_327_276

@@ -56,21 +56,21 @@ def test_energy_is_linear_in_each_constant() -> None:
 
 
 def test_equation_11_is_negative_when_attention_saves() -> None:
-    twin = budget(_counts(1000, 60_000), PROFILE)
+    baseline = budget(_counts(1000, 60_000), PROFILE)
     attended = budget(_counts(1000, 20_000), PROFILE, AttentionCost(gate_macs=4000))
-    found = equation_11(attended, twin, PROFILE)
+    found = equation_11(attended, baseline, PROFILE)
     assert (found.added_macs_per_clip, found.removed_acs_per_clip) == (1000, 10_000)
     assert found.energy_pj_per_clip == pytest.approx(4.6 * 1000 - 0.9 * 10_000, rel=1e-12)
     assert found.energy_pj_per_clip < 0
-    assert found.relative == pytest.approx(found.energy_pj_per_clip / twin.energy_pj_per_clip, rel=1e-12)
-    difference = attended.energy_pj_per_clip - twin.energy_pj_per_clip
+    assert found.relative == pytest.approx(found.energy_pj_per_clip / baseline.energy_pj_per_clip, rel=1e-12)
+    difference = attended.energy_pj_per_clip - baseline.energy_pj_per_clip
     assert found.energy_pj_per_clip == pytest.approx(difference, rel=1e-9)
 
 
 def test_equation_11_is_positive_below_the_break_even() -> None:
-    twin = budget(_counts(1000, 60_000), PROFILE)
+    baseline = budget(_counts(1000, 60_000), PROFILE)
     attended = budget(_counts(1000, 40_000), PROFILE, AttentionCost(gate_macs=4000))
-    found = equation_11(attended, twin, PROFILE)
+    found = equation_11(attended, baseline, PROFILE)
     assert found.removed_acs_per_clip / found.added_macs_per_clip < found.break_even
     assert found.energy_pj_per_clip > 0
     assert found.break_even == pytest.approx(5.11, abs=0.005)
@@ -124,8 +124,8 @@ def test_at_the_break_even_nothing_is_gained_and_one_accumulate_decides() -> Non
     def spending(mac: float, ac: float) -> Budget:
         return Budget("p", (), 0.0, mac, ac, 4.6 * mac + 0.9 * ac)
 
-    twin = spending(100, 1000)
-    even, saved, lost = (equation_11(spending(190, 1000 - removed), twin, PROFILE) for removed in (460, 461, 459))
+    baseline = spending(100, 1000)
+    even, saved, lost = (equation_11(spending(190, 1000 - removed), baseline, PROFILE) for removed in (460, 461, 459))
     assert even.break_even == pytest.approx(460 / 90, rel=1e-12)
     assert even.energy_pj_per_clip == pytest.approx(0, abs=1e-9)
     assert saved.energy_pj_per_clip < 0 < lost.energy_pj_per_clip
@@ -140,8 +140,13 @@ def test_every_rule_is_priced_beside_the_others_and_says_what_it_is() -> None:
     assert all(made.rule_name == name and len(made.rule) > 40 for name, made in found.items())
     # attention belongs to the network that was run, not to the dense one in its place
     assert {name: made.attention_macs_per_clip for name, made in found.items()} == {
-        "mixed": 100, "chip": 100, "paper": 100, "rate-flops": 100, "ann": 0, "qnn": 0
-    }  # fmt: skip
+        "mixed": 100,
+        "chip": 100,
+        "paper": 100,
+        "rate-flops": 100,
+        "ann": 0,
+        "qnn": 0,
+    }
     for made in found.values():
         assert made.mac == sum(la.mac for la in made.layers) + made.attention.macs
         assert made.ac == sum(la.ac for la in made.layers)

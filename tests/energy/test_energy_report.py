@@ -13,9 +13,10 @@ from spikefold.energy.statistics.clips import NetworkClips
 from spikefold.energy.statistics.sensitivity import Constant, tornado
 
 TORNADO = tornado(
-    {"chip": {"mac": 10, "ac": 100}, "ann": {"mac": 5000, "ac": 0}}, "chip",
+    {"chip": {"mac": 10, "ac": 100}, "ann": {"mac": 5000, "ac": 0}},
+    "chip",
     (Constant("mac", 3.0, 4.6, 8.0, "horowitz.toml:12"), Constant("ac", 0.9, 0.9, 0.9, "horowitz.toml:20")),
-)  # fmt: skip
+)
 
 
 def _clips(seed: int) -> NetworkClips:
@@ -24,15 +25,22 @@ def _clips(seed: int) -> NetworkClips:
 
 
 def _network(clips: NetworkClips) -> dict[str, Any]:
-    layers = [{"name": name, "mac_per_clip": 1000.0, "ac_per_clip": 5000.0, "energy_pj_per_clip": 9100.0}
-              for name in clips.layers]  # fmt: skip
+    layers = [
+        {"name": name, "mac_per_clip": 1000.0, "ac_per_clip": 5000.0, "energy_pj_per_clip": 9100.0}
+        for name in clips.layers
+    ]
     return {
         "counts": {"coverage": "without a rule: <Cube> in odd"},
-        "budget": {"layers": layers, "attention_macs_per_clip": 10.0, "mac_per_clip": 2010.0, "ac_per_clip": 10000.0,
-                   "energy_pj_per_clip": 18246.0},
+        "budget": {
+            "layers": layers,
+            "attention_macs_per_clip": 10.0,
+            "mac_per_clip": 2010.0,
+            "ac_per_clip": 10000.0,
+            "energy_pj_per_clip": 18246.0,
+        },
         "uncertainty": {name: d.to_json() for name, d in clips.distributions().items()},
         "sensitivity": TORNADO.to_json(),
-    }  # fmt: skip
+    }
 
 
 def _parsed(svg: str) -> ET.Element:

@@ -57,9 +57,10 @@ def test_a_chips_number_is_there_or_says_what_would_make_it_known() -> None:
     gates = parse(["step_time_us<9", "step_time_us>=0", "static_uj<2.6", "static_uj<2.5"])
     failed = evaluate(gates, {"speck2f": found})
     assert [(one.gate.text, one.got, one.why) for one in failed] == [
-        ("step_time_us<9", None, "it has no steps"), ("step_time_us>=0", None, "it has no steps"),
+        ("step_time_us<9", None, "it has no steps"),
+        ("step_time_us>=0", None, "it has no steps"),
         ("static_uj<2.5", 2.5, ""),
-    ]  # fmt: skip
+    ]
     assert str(failed[0].issue) == (
         "speck2f: step_time_us: got unknown, limit < 9. an unknown number passes no gate: it has no steps"
     )
@@ -117,10 +118,16 @@ def test_any_text_is_a_gate_or_a_taught_mistake(text: str) -> None:
     assert math.isfinite(gates[0].limit)
 
 
-@pytest.mark.parametrize(("op", "below", "equal", "above"), [
-    ("<", True, False, False), ("<=", True, True, False), ("==", False, True, False),
-    (">=", False, True, True), (">", False, False, True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("op", "below", "equal", "above"),
+    [
+        ("<", True, False, False),
+        ("<=", True, True, False),
+        ("==", False, True, False),
+        (">=", False, True, True),
+        (">", False, False, True),
+    ],
+)
 def test_each_operator_on_either_side_of_its_limit(op: str, below: bool, equal: bool, above: bool) -> None:
     gate = Gate("x", None, "synops", op, 5.0)
     assert [gate.holds(value) for value in (4.999, 5, 5.001)] == [below, equal, above]
@@ -142,8 +149,15 @@ def test_a_failure_says_what_it_got() -> None:
     known, unknown = evaluate(parse(["energy_uj<50"]), NETWORKS)
     assert str(known.issue) == "float: energy_uj: got 60, limit < 50. gate 'energy_uj<50'"
     assert "unknown" in str(unknown.issue)
-    assert unknown.to_json() == {"gate": "energy_uj<50", "network": "loihi2", "name": "energy_uj", "got": None,
-                                 "op": "<", "limit": 50.0, "why": ""}  # fmt: skip
+    assert unknown.to_json() == {
+        "gate": "energy_uj<50",
+        "network": "loihi2",
+        "name": "energy_uj",
+        "got": None,
+        "op": "<",
+        "limit": 50.0,
+        "why": "",
+    }
 
 
 def test_a_network_that_the_run_has_not_is_no_pass() -> None:

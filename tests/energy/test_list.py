@@ -86,11 +86,15 @@ def _network() -> nn.Sequential:
     """Convolutions, a pool, a reused neuron and a dense layer, all spiking."""
     torch.manual_seed(0)
     parts = nn.Sequential(
-        layer.Conv2d(2, 4, 3, padding=1, step_mode="m"), neuron.LIFNode(step_mode="m"),
-        layer.AvgPool2d(2, step_mode="m"), layer.Conv2d(4, 6, 3, groups=2, bias=False, step_mode="m"),
-        neuron.IFNode(step_mode="m"), layer.Flatten(step_mode="m"), layer.Linear(54, 5, step_mode="m"),
+        layer.Conv2d(2, 4, 3, padding=1, step_mode="m"),
+        neuron.LIFNode(step_mode="m"),
+        layer.AvgPool2d(2, step_mode="m"),
+        layer.Conv2d(4, 6, 3, groups=2, bias=False, step_mode="m"),
         neuron.IFNode(step_mode="m"),
-    )  # fmt: skip
+        layer.Flatten(step_mode="m"),
+        layer.Linear(54, 5, step_mode="m"),
+        neuron.IFNode(step_mode="m"),
+    )
     for part in parts:
         if hasattr(part, "weight"):
             nn.init.uniform_(part.weight, -0.1, 0.6)

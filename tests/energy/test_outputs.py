@@ -35,14 +35,23 @@ PROFILE = load_profile("horowitz45-fp32")
 def _counts() -> Counts:
     norm = BatchNorm(*(np.full(3, v) for v in (1.0, 0.0, 0.0, 1.0)), eps=1e-5)
     one = Neuron(np.array(1.0))
-    network = Network(InputSpec((2, 6, 6), 1000, 4), (
-        Layer("conv|1", Conv2d(np.ones((3, 2, 3, 3)), np.ones(3), (1, 1), (1, 1))), Layer("bn", norm),
-        Layer("sn", one), Layer("fc", Dense(np.ones((5, 108)))), Layer("out", one),
-    ), 5)  # fmt: skip
+    network = Network(
+        InputSpec((2, 6, 6), 1000, 4),
+        (
+            Layer("conv|1", Conv2d(np.ones((3, 2, 3, 3)), np.ones(3), (1, 1), (1, 1))),
+            Layer("bn", norm),
+            Layer("sn", one),
+            Layer("fc", Dense(np.ones((5, 108)))),
+            Layer("out", one),
+        ),
+        5,
+    )
     rng = np.random.default_rng(0)
     frames = rng.poisson(0.4, (4, 7, 2, 6, 6)).astype(np.uint16)
-    rasters = {name: (rng.random((4, 7, *shape)) < 0.3).astype(np.uint16)
-               for name, shape in (("sn", (3, 6, 6)), ("out", (5, 1, 1)))}  # fmt: skip
+    rasters = {
+        name: (rng.random((4, 7, *shape)) < 0.3).astype(np.uint16)
+        for name, shape in (("sn", (3, 6, 6)), ("out", (5, 1, 1)))
+    }
     return count(network, frames, Trace("x", {name: LayerTrace(raster) for name, raster in rasters.items()}))
 
 
@@ -54,20 +63,28 @@ def _results() -> dict[str, Any]:
     operations = {"chip": {"mac": priced.mac_per_clip, "ac": priced.ac_per_clip}}
     known = (Constant("mac", 3.0, 4.6, 5.0, "mine.toml:4"), Constant("ac", 0.9, 0.9, 0.9, "mine.toml:9"))
     network = {
-        "counts": COUNTS.to_json(), "budget": priced.to_json(),
+        "counts": COUNTS.to_json(),
+        "budget": priced.to_json(),
         "uncertainty": {"synops": distribution(COUNTS.by_clip("events")).to_json()},
-        "sensitivity": tornado(operations, "chip", known).to_json(), "something_new": {"a": 1},
-    }  # fmt: skip
+        "sensitivity": tornado(operations, "chip", known).to_json(),
+        "something_new": {"a": 1},
+    }
     return {"profile": PROFILE.model_dump(mode="json"), "networks": {"speck2f": network}, "eq11": {}}
 
 
 def _with_chip() -> dict[str, Any]:
     """The same counts as of a network on Loihi 1, whose every number is known."""
     one = Neuron(np.array(1))
-    network = Network(InputSpec((2, 6, 6), 1000, 4), (
-        Layer("conv|1", Conv2d(np.ones((3, 2, 3, 3), int), None, (1, 1), (1, 1))), Layer("sn", one),
-        Layer("fc", Dense(np.ones((5, 108), int))), Layer("out", one),
-    ), 5)  # fmt: skip
+    network = Network(
+        InputSpec((2, 6, 6), 1000, 4),
+        (
+            Layer("conv|1", Conv2d(np.ones((3, 2, 3, 3), int), None, (1, 1), (1, 1))),
+            Layer("sn", one),
+            Layer("fc", Dense(np.ones((5, 108), int))),
+            Layer("out", one),
+        ),
+        5,
+    )
     found = chip_budget(chip_named("loihi1"), network, COUNTS, numbers_of(["loihi1"], {})["loihi1"])
     results = _results()
     results["networks"]["speck2f"]["chip"] = found.to_json()
@@ -84,10 +101,12 @@ def test_a_chips_budget_is_read_back_and_held_to_its_form(tmp_path: Path) -> Non
     assert len(back["constants"]) == 9  # six of power, three of time
     assert "chip" not in back["networks"]["other"]
     for break_it in (
-        lambda chip: chip.update(surprise=1), lambda chip: chip.pop("numbers"),
+        lambda chip: chip.update(surprise=1),
+        lambda chip: chip.pop("numbers"),
         lambda chip: chip["power"]["static"][0].update(energy_uj="1"),
-        lambda chip: chip["step_time"].update(light="unknown"), lambda chip: chip["cores"][0].update(cores=-1),
-    ):  # fmt: skip
+        lambda chip: chip["step_time"].update(light="unknown"),
+        lambda chip: chip["cores"][0].update(cores=-1),
+    ):
         broken = _with_chip()
         break_it(broken["networks"]["speck2f"]["chip"])
         with pytest.raises(DataError, match=r"no energy\.json") as told:
@@ -149,10 +168,15 @@ def test_strings_only_where_float64_would_round() -> None:
 @pytest.mark.parametrize(
     ("place", "value"),
     [
-        (("events",), 3.5), (("events",), True), (("events",), -1), (("events",), "12a"), (("events",), "-5"),
-        (("input_kind",), "analog"), (("surprise",), 1),
+        (("events",), 3.5),
+        (("events",), True),
+        (("events",), -1),
+        (("events",), "12a"),
+        (("events",), "-5"),
+        (("input_kind",), "analog"),
+        (("surprise",), 1),
     ],
-)  # fmt: skip
+)
 def test_another_form_is_refused_by_place(place: tuple[str, ...], value: object) -> None:
     results = {"schema": "spikefold.energy/1", **_results()}
     results["networks"]["speck2f"]["counts"]["layers"][1][place[0]] = value

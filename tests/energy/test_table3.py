@@ -35,8 +35,9 @@ def test_the_dense_operations_are_those_of_arch_a() -> None:
         (Conv2d(np.ones((64, 2, 3, 3)), None, (1, 1), (1, 1)), (2, 32, 32)),
         (Conv2d(np.ones((128, 64, 3, 3)), None, (1, 1), (1, 1)), (64, 32, 32)),
         (Conv2d(np.ones((128, 128, 3, 3)), None, (1, 1), (1, 1)), (128, 16, 16)),
-        (Dense(np.ones((256, 8192))), (128, 8, 8)), (Dense(np.ones((11, 256))), (256, 1, 1)),
-    ]  # fmt: skip
+        (Dense(np.ones((256, 8192))), (128, 8, 8)),
+        (Dense(np.ones((11, 256))), (256, 1, 1)),
+    ]
     dense = [dense_padded(op, shape) for op, shape in layers]
     assert dense[0] == FIRST_LAYER
     assert sum(dense[1:]) == OTHER_LAYERS == 115_346_176
@@ -59,8 +60,9 @@ def test_the_parameters_are_those_of_the_modules_that_are_trained(module: str, a
 def test_where_the_printed_parameters_are_of_another_network() -> None:
     rows = {row.module: row for row in ROWS if row.unit == "parameters" and row.counted == "executed"}
     assert {name: (int(row.computed), row.agrees) for name, row in rows.items()} == {
-        "vanilla": (2_325_844, False), "ASA-1": (5_514, False)
-    }  # fmt: skip
+        "vanilla": (2_325_844, False),
+        "ASA-1": (5_514, False),
+    }
     assert parameters(architecture("a", 20, "none"))["parameters"] == 2_325_844
     assert all(row.note for row in rows.values())
 
@@ -69,12 +71,16 @@ def test_the_added_macs() -> None:
     found = [(row.module, row.counted, int(row.computed), row.agrees) for row in ROWS if row.unit == "MAC"]
     assert found == [
         ("SA", "paper", 14_292_480, True),
-        ("TCSA", "paper", 27_072_000, False), ("TCSA", "paper", 27_119_664, False),
+        ("TCSA", "paper", 27_072_000, False),
+        ("TCSA", "paper", 27_119_664, False),
         ("TCSA", "paper", 27_262_656, True),
-        ("ASA-1", "paper", 2_603_520, True), ("ASA-2", "paper", 1_451_520, False), ("ASA", "paper", 2_352_384, True),
-        ("ASA-1", "executed", 7_590_144, False), ("ASA-1", "executed", 13_979_904, False),
+        ("ASA-1", "paper", 2_603_520, True),
+        ("ASA-2", "paper", 1_451_520, False),
+        ("ASA", "paper", 2_352_384, True),
+        ("ASA-1", "executed", 7_590_144, False),
+        ("ASA-1", "executed", 13_979_904, False),
         ("ASA-2", "executed", 6_438_144, False),
-    ]  # fmt: skip
+    ]
     assert [row.computed for row in ROWS if (row.module, row.unit) == ("SA", "MAC")] == [
         sum(STEPS * (98 * h * w + c * h * w) for c, h, w in SHAPES.values())
     ]
@@ -84,13 +90,20 @@ def test_the_added_macs() -> None:
     ("rate", "nonzero", "added", "percent"),
     [
         # facts, asa_snn 4: computed there apart from this code
-        (RATE_GAIT, "0", TCSA, 69.5), (RATE_GAIT, "0", ASA, 78.0), (RATE_GAIT, "0", HONEST, 76.3),
-        (RATE_GAIT, "0.05", TCSA, 68.6), (RATE_GAIT, "0.05", ASA, 77.1),
-        (RATE_GAIT, "0.1", TCSA, 67.8), (RATE_GAIT, "0.1", ASA, 76.1),
-        (RATE_GAIT, "1", TCSA, 55.8), (RATE_GAIT, "1", ASA, 62.7),
-        (RATE_GESTURE, "0.075", ASA, 76.1), (RATE_GESTURE, "0.1", TCSA, 65.5), (RATE_GESTURE, "0.1", ASA, 75.6),
+        (RATE_GAIT, "0", TCSA, 69.5),
+        (RATE_GAIT, "0", ASA, 78.0),
+        (RATE_GAIT, "0", HONEST, 76.3),
+        (RATE_GAIT, "0.05", TCSA, 68.6),
+        (RATE_GAIT, "0.05", ASA, 77.1),
+        (RATE_GAIT, "0.1", TCSA, 67.8),
+        (RATE_GAIT, "0.1", ASA, 76.1),
+        (RATE_GAIT, "1", TCSA, 55.8),
+        (RATE_GAIT, "1", ASA, 62.7),
+        (RATE_GESTURE, "0.075", ASA, 76.1),
+        (RATE_GESTURE, "0.1", TCSA, 65.5),
+        (RATE_GESTURE, "0.1", ASA, 75.6),
     ],
-)  # fmt: skip
+)
 def test_the_saved_energy(rate: Fraction, nonzero: str, added: Fraction, percent: float) -> None:
     assert round(100 * float(energy_saved(rate, Fraction(nonzero), added)), 1) == percent
 

@@ -23,15 +23,22 @@ def real_network() -> Network:
         Layer("sn1", Neuron(rng.uniform(0.1, 0.5, (4, 1, 1)), leak=Leak(0.3), order=Order.INPUT_FIRST, v_min=-0.5)),
         Layer("fc", Dense(rng.normal(0.1, 0.4, (6, 4 * 4 * 3)))),
         Layer("out", Neuron(rng.uniform(0.2, 0.6, (6, 1, 1)), Fire.GT, Reset.VALUE, -0.25, max_spikes=3)),
-    )  # fmt: skip
+    )
     return Network(InputSpec((2, 8, 7), 33_333, 5, 9), layers, 3, ("from_torch", "imagined"))
 
 
 def integer_network() -> Network:
     """A graph: two branches from the input, an integer leak, a bounded and shifted state."""
     rng = np.random.default_rng(1)
-    bounded = Neuron(np.array(9), leak=Leak(3000, 12), v_min=-40, state_shift=6, state_bits=20,
-                     overflow=Overflow.SATURATE, fire=Fire.GT)  # fmt: skip
+    bounded = Neuron(
+        np.array(9),
+        leak=Leak(3000, 12),
+        v_min=-40,
+        state_shift=6,
+        state_bits=20,
+        overflow=Overflow.SATURATE,
+        fire=Fire.GT,
+    )
     layers = (
         Layer("a", Conv2d(rng.integers(-3, 6, (3, 2, 3, 3)), padding=(1, 1)), ("input",)),
         Layer("b", Conv2d(rng.integers(-3, 6, (3, 2, 1, 1)), np.array([1, 0, -1])), ("input",)),
@@ -39,7 +46,7 @@ def integer_network() -> Network:
         Layer("p", SumPool2d((2, 3)), ("n",)),
         Layer("d", Dense(rng.integers(-3, 6, (4, 3 * 4 * 2))), ("p",)),
         Layer("o", Neuron(np.array(20), reset=Reset.SUBTRACT, max_spikes=None, overflow=Overflow.WRAP, state_bits=9)),
-    )  # fmt: skip
+    )
     return Network(InputSpec((2, 8, 7), 1000, 5), layers, 2)
 
 

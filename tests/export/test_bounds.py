@@ -69,8 +69,13 @@ def test_without_a_bound_on_the_input_nothing_is_proven() -> None:
 
 def test_without_a_bound_on_the_spikes_of_a_layer_nothing_is_proven_behind_it() -> None:
     many = Neuron(np.array(0.5), reset=Reset.SUBTRACT, max_spikes=None)
-    layers = (Layer("a", Dense(np.ones((2, 2)))), Layer("an", many), Layer("p", SumPool2d((1, 1))),
-              Layer("b", Dense(np.ones((1, 2)))), Layer("n", Neuron(np.array(1.0))))  # fmt: skip
+    layers = (
+        Layer("a", Dense(np.ones((2, 2)))),
+        Layer("an", many),
+        Layer("p", SumPool2d((1, 1))),
+        Layer("b", Dense(np.ones((1, 2)))),
+        Layer("n", Neuron(np.array(1.0))),
+    )
     network = Network(InputSpec((2, 1, 1), 1000, 3, 2), layers, 1)
     first, second = quantise(network, speck.NUMBERS)[1]
     assert first.sum_bound is not None

@@ -35,10 +35,14 @@ pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
 @settings(max_examples=400, deadline=None, derandomize=True)
 @given(
-    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)), stride=pair, dilation=pair,
-    padding=st.tuples(st.integers(0, 3), st.integers(0, 3)), groups=st.integers(1, 3), per_group=st.integers(1, 2),
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    stride=pair,
+    dilation=pair,
+    padding=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    groups=st.integers(1, 3),
+    per_group=st.integers(1, 2),
     size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
-)  # fmt: skip
+)
 def test_every_synapse_is_counted_once(kernel, stride, dilation, padding, groups, per_group, size) -> None:  # type: ignore[no-untyped-def]
     op = Conv2d(np.ones((groups * per_group, 1, *kernel)), None, stride, padding, dilation, groups)
     shape = (groups, *size)
@@ -80,9 +84,14 @@ def test_what_has_no_synapses_is_refused() -> None:
 
 
 def _conv(
-    out: int, channels: int, kernel: tuple[int, int] = (3, 3), stride: tuple[int, int] = (1, 1),
-    padding: tuple[int, int] = (1, 1), dilation: tuple[int, int] = (1, 1), groups: int = 1,
-) -> Conv2d:  # fmt: skip
+    out: int,
+    channels: int,
+    kernel: tuple[int, int] = (3, 3),
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (1, 1),
+    dilation: tuple[int, int] = (1, 1),
+    groups: int = 1,
+) -> Conv2d:
     return Conv2d(np.ones((out, channels // groups, *kernel)), None, stride, padding, dilation, groups)
 
 
@@ -137,12 +146,22 @@ def test_rows_and_columns_keep_their_places() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"stride": (1,)}, {"groups": 2}, {"padding_mode": "mirror"}, {"transposed": True},
-     {"transposed": True, "output_padding": (0, 0), "padding_mode": "circular"}],
-)  # fmt: skip
+    [
+        {"stride": (1,)},
+        {"groups": 2},
+        {"padding_mode": "mirror"},
+        {"transposed": True},
+        {"transposed": True, "output_padding": (0, 0), "padding_mode": "circular"},
+    ],
+)
 def test_connections_that_make_no_layer_are_refused(wrong: dict[str, object]) -> None:
-    right: dict[str, object] = {"channels": (3, 4), "kernel": (3, 3), "stride": (1, 1), "padding": ((1, 1), (1, 1)),
-                                "dilation": (1, 1)}  # fmt: skip
+    right: dict[str, object] = {
+        "channels": (3, 4),
+        "kernel": (3, 3),
+        "stride": (1, 1),
+        "padding": ((1, 1), (1, 1)),
+        "dilation": (1, 1),
+    }
     assert Connections(**right).outputs((5, 5)) == (5, 5)  # type: ignore[arg-type]
     with pytest.raises(NetworkError):
         Connections(**right | wrong)  # type: ignore[arg-type]

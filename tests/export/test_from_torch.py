@@ -72,8 +72,11 @@ def _assert_same(layers: nn.Sequential, network: Network, frames: np.ndarray) ->
     return compared
 
 
-CASES = [(kind, reduction, "asa1") for kind in ("if", "lif", "lif_decay_input", "plif")
-         for reduction in ("pool", "stride", "spike_max", "spike_mean")]  # fmt: skip
+CASES = [
+    (kind, reduction, "asa1")
+    for kind in ("if", "lif", "lif_decay_input", "plif")
+    for reduction in ("pool", "stride", "spike_max", "spike_mean")
+]
 CASES += [("lif", "pool", attention) for attention in ("none", "asa2", "sa", "tcsa")]
 
 
@@ -132,10 +135,13 @@ NEURONS = {
 def test_each_spikingjelly_neuron_fires_the_same_spikes(kind: str) -> None:
     torch.manual_seed(3)
     layers = _chain(
-        conv=layer.Conv2d(2, 5, (3, 2), (2, 1), (1, 0), (1, 2), step_mode="m"), n=NEURONS[kind](),
-        flatten=nn.Flatten(2), drop=nn.Dropout(0.5), fc=layer.Linear(5 * 6 * 8, 6, step_mode="m"),
+        conv=layer.Conv2d(2, 5, (3, 2), (2, 1), (1, 0), (1, 2), step_mode="m"),
+        n=NEURONS[kind](),
+        flatten=nn.Flatten(2),
+        drop=nn.Dropout(0.5),
+        fc=layer.Linear(5 * 6 * 8, 6, step_mode="m"),
         out=NEURONS[kind](),
-    )  # fmt: skip
+    )
     _randomise(layers)
     network = from_torch(layers, SPEC, CLASSES)
     assert _assert_same(layers, network, _frames()) == 6 * 5 * (5 * 6 * 8 + 6)
@@ -184,9 +190,15 @@ def test_weights_geometry_and_groups_are_taken_as_they_are() -> None:
     norm = nn.BatchNorm2d(4, eps=0.01)
     bare = nn.BatchNorm2d(4, affine=False)
     layers = _chain(
-        c=conv, b=norm, b2=bare, p=nn.AvgPool2d((2, 1)), i=nn.Identity(), f=nn.Flatten(2),
-        d=nn.Linear(4 * 3 * 7, 3, bias=False), n=neuron.IFNode(),
-    )  # fmt: skip
+        c=conv,
+        b=norm,
+        b2=bare,
+        p=nn.AvgPool2d((2, 1)),
+        i=nn.Identity(),
+        f=nn.Flatten(2),
+        d=nn.Linear(4 * 3 * 7, 3, bias=False),
+        n=neuron.IFNode(),
+    )
     network = from_torch(layers, SPEC, 3)
     op = network["c"].op
     assert isinstance(op, Conv2d)
@@ -216,15 +228,23 @@ def _learned(w: torch.Tensor) -> nn.Module:
 
 def test_everything_unsupported_is_named_at_once() -> None:
     layers = _chain(
-        max=nn.MaxPool2d(3, 2), same=nn.Conv2d(2, 2, 3, padding="same"),
+        max=nn.MaxPool2d(3, 2),
+        same=nn.Conv2d(2, 2, 3, padding="same"),
         mirror=nn.Conv2d(2, 2, 3, padding_mode="reflect"),
-        overlapping=nn.AvgPool2d(3, 2), padded=nn.AvgPool2d(2, padding=1), up=nn.AvgPool2d(2, ceil_mode=True),
-        divisor=nn.AvgPool2d(2, divisor_override=3), loose=nn.BatchNorm2d(2, track_running_stats=False),
-        asa=ASA(6, 2), relu=nn.ReLU(), up_to=neuron.IFNode(v_reset=0.1),
-        frozen=_learned(torch.tensor(-1000.0)), lost=_learned(torch.tensor(float("nan"))),
+        overlapping=nn.AvgPool2d(3, 2),
+        padded=nn.AvgPool2d(2, padding=1),
+        up=nn.AvgPool2d(2, ceil_mode=True),
+        divisor=nn.AvgPool2d(2, divisor_override=3),
+        loose=nn.BatchNorm2d(2, track_running_stats=False),
+        asa=ASA(6, 2),
+        relu=nn.ReLU(),
+        up_to=neuron.IFNode(v_reset=0.1),
+        frozen=_learned(torch.tensor(-1000.0)),
+        lost=_learned(torch.tensor(float("nan"))),
         by_channel=_learned(torch.zeros(2)),
-        fine=nn.Conv2d(2, 2, 1), n=neuron.IFNode(),
-    )  # fmt: skip
+        fine=nn.Conv2d(2, 2, 1),
+        n=neuron.IFNode(),
+    )
     with pytest.raises(UnsupportedError, match="the model holds layers that cannot be exported") as caught:
         from_torch(layers, SPEC, 1)
     issues = {issue.where: issue for issue in caught.value.issues}
@@ -245,11 +265,13 @@ def test_everything_unsupported_is_named_at_once() -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        layer.WSConv2d(2, 2, 3), layer.WSLinear(4, 4), neuron.LIAFNode(act=torch.relu, threshold_related=False),
+        layer.WSConv2d(2, 2, 3),
+        layer.WSLinear(4, 4),
+        neuron.LIAFNode(act=torch.relu, threshold_related=False),
         neuron.OTTTLIFNode(),
     ],
     ids=lambda m: type(m).__name__,
-)  # fmt: skip
+)
 def test_a_subclass_that_computes_something_else_is_no_counterpart(module: nn.Module) -> None:
     # weight standardisation, analog output: described as its base class, it would silently be another function
     with pytest.raises(UnsupportedError) as caught:
@@ -298,11 +320,15 @@ def _spiking(channels: int, out: int, stride: int = 1) -> nn.Sequential:
 def _residual(*, pool_of_counts: bool) -> nn.Sequential:
     wide = layer.MaxPool2d((3, 2), (1, 1), padding=(1, 0), step_mode="m") if pool_of_counts else nn.Identity()
     return _chain(
-        stem=_spiking(2, 5), pool=layer.MaxPool2d(3, 2, padding=1, step_mode="m"),
-        one=_Block(_spiking(5, 5), nn.Sequential()), two=_Block(_spiking(5, 6, 2), _spiking(5, 6, 2)),
-        wide=wide, flatten=nn.Flatten(2), fc=layer.Linear(6 * 3 * 3, CLASSES, step_mode="m"),
+        stem=_spiking(2, 5),
+        pool=layer.MaxPool2d(3, 2, padding=1, step_mode="m"),
+        one=_Block(_spiking(5, 5), nn.Sequential()),
+        two=_Block(_spiking(5, 6, 2), _spiking(5, 6, 2)),
+        wide=wide,
+        flatten=nn.Flatten(2),
+        fc=layer.Linear(6 * 3 * 3, CLASSES, step_mode="m"),
         out=neuron.IFNode(v_threshold=0.5, step_mode="m"),
-    )  # fmt: skip
+    )
 
 
 def test_added_branches_and_overlapping_pools_of_spikes_are_exact() -> None:
@@ -364,12 +390,14 @@ class _Faster(FastLIF):
 @pytest.mark.parametrize(
     ("module", "rule"),
     [
-        (_Inherits(_spiking(2, 2), nn.Sequential()), "no counterpart"), (_Silent(), "no counterpart"),
-        (_Faster(), "no counterpart"), (_Block(nn.Identity(), nn.Sequential()), "the main of a residual block"),
+        (_Inherits(_spiking(2, 2), nn.Sequential()), "no counterpart"),
+        (_Silent(), "no counterpart"),
+        (_Faster(), "no counterpart"),
+        (_Block(nn.Identity(), nn.Sequential()), "the main of a residual block"),
         (_Block(nn.Sequential(), nn.Sequential()), "a residual block adds a layer to itself"),
     ],
     ids=["another sum", "no sum", "another neuron", "no sequence", "twice the same"],
-)  # fmt: skip
+)
 def test_blocks_that_may_be_something_else_are_refused(module: nn.Module, rule: str) -> None:
     layers = _chain(c=nn.Conv2d(2, 2, 1), n=neuron.IFNode(), odd=module, d=nn.Conv2d(2, 2, 1), out=neuron.IFNode())
     with pytest.raises(UnsupportedError, match=rule) as caught:

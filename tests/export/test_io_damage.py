@@ -239,9 +239,11 @@ def test_numbers_come_back_whatever_their_order_in_memory(tmp_path: Path) -> Non
     threshold = np.asfortranarray(rng.uniform(1, 2, (4, 2, 1)))
     spec = InputSpec((3, 4, 3), 1000, 2)
     layers = (
-        Layer("c", Conv2d(weight)), Layer("n", Neuron(threshold)), Layer("d", Dense(dense[:, :8])),
+        Layer("c", Conv2d(weight)),
+        Layer("n", Neuron(threshold)),
+        Layer("d", Dense(dense[:, :8])),
         Layer("o", Neuron(np.array(1.0))),
-    )  # fmt: skip
+    )
     save_network(Network(spec, layers, 2), tmp_path / "network")
     loaded = load_network(tmp_path / "network")
     np.testing.assert_array_equal(loaded["c"].op.weight, weight)  # type: ignore[union-attr]

@@ -280,9 +280,11 @@ def test_layers_without_inputs_read_from_the_layer_before() -> None:
 
 def test_a_layer_may_read_several_layers_and_the_input() -> None:
     network = _net(
-        Layer("a", _conv(2, padding=(1, 1))), Layer("n", ONE), Layer("b", _conv(2, padding=(1, 1)), ("input", "n")),
+        Layer("a", _conv(2, padding=(1, 1))),
+        Layer("n", ONE),
+        Layer("b", _conv(2, padding=(1, 1)), ("input", "n")),
         Layer("m", ONE, ("a", "b")),
-    )  # fmt: skip
+    )
     assert network["b"].inputs == ("input", "n")
     assert [layer.name for layer in network.consumers("a")] == ["n", "m"]
     assert [layer.name for layer in network.consumers("input")] == ["a", "b"]

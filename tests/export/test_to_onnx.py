@@ -33,11 +33,16 @@ def _network(neuron: Neuron, *, real: bool = False, seed: int = 0) -> Network:
     dtype = np.float64 if real else np.int64
     scaled = replace(neuron, threshold=(neuron.threshold * unit).astype(dtype))
     layers = (
-        Layer("c1", Conv2d(numbers(4, 1, 3, 2), numbers(4), (2, 1), (1, 0), (1, 2), 2)), Layer("n1", scaled),
-        Layer("pool", SumPool2d((1, 3))), Layer("c2", Conv2d(numbers(3, 4, 2, 1))), Layer("n2", scaled),
-        Layer("d1", Dense(numbers(6, 27, low=-1, high=2), numbers(6))), Layer("n3", scaled),
-        Layer("d2", Dense(numbers(4, 6))), Layer("out", scaled),
-    )  # fmt: skip
+        Layer("c1", Conv2d(numbers(4, 1, 3, 2), numbers(4), (2, 1), (1, 0), (1, 2), 2)),
+        Layer("n1", scaled),
+        Layer("pool", SumPool2d((1, 3))),
+        Layer("c2", Conv2d(numbers(3, 4, 2, 1))),
+        Layer("n2", scaled),
+        Layer("d1", Dense(numbers(6, 27, low=-1, high=2), numbers(6))),
+        Layer("n3", scaled),
+        Layer("d2", Dense(numbers(4, 6))),
+        Layer("out", scaled),
+    )
     return Network(InputSpec((2, 7, 11), 1000, STEPS), layers, 2)
 
 
@@ -138,9 +143,11 @@ def test_several_inputs_are_added() -> None:
     rng = np.random.default_rng(2)
     kind = Neuron(np.array(3))
     layers = (
-        Layer("a", Conv2d(rng.integers(-1, 3, (2, 2, 3, 3)), padding=(1, 1)), ("input",)), Layer("n", kind, ("a",)),
-        Layer("b", Conv2d(rng.integers(-1, 3, (2, 2, 1, 1))), ("input", "n")), Layer("m", kind, ("a", "b")),
-    )  # fmt: skip
+        Layer("a", Conv2d(rng.integers(-1, 3, (2, 2, 3, 3)), padding=(1, 1)), ("input",)),
+        Layer("n", kind, ("a",)),
+        Layer("b", Conv2d(rng.integers(-1, 3, (2, 2, 1, 1))), ("input", "n")),
+        Layer("m", kind, ("a", "b")),
+    )
     network = Network(InputSpec((2, 5, 4), 1000, STEPS), layers, 1)
     assert min(_assert_same(network, _frames(network)).values()) > 50
 

@@ -14,7 +14,7 @@ import pytest
 from spikefold.config import load_config, to_toml
 from spikefold.errors import ConfigError, DataError
 from spikefold.npz import read_arrays
-from spikefold.session import CONFIG, NETWORK, READ_BY, TRAIN, TWIN, Session, open_session
+from spikefold.session import BASELINE, CONFIG, NETWORK, READ_BY, TRAIN, Session, open_session
 from spikefold.stages.analyse import ANALYSE, PAGE, VALUES, analyse_stage
 from spikefold.train.analysis.features import Rules
 from spikefold.train.analysis.measure import analyse
@@ -53,7 +53,7 @@ def _make(tmp_path: Path) -> Path:
     folder = tmp_path / "run"
     names = tuple(str(i) for i in range(CLASSES))
     save(folder / TRAIN / NETWORK, Checkpoint(network(), binning, names))
-    save(folder / TRAIN / TWIN, Checkpoint(network(attention="none"), binning, names))
+    save(folder / TRAIN / BASELINE, Checkpoint(network(attention="none"), binning, names))
     config = load_config(None, (f'data.source="npz:{tmp_path / "data"}"', f"data.steps={STEPS}"))
     (folder / CONFIG).write_text(to_toml(config), encoding="utf-8")
     return folder
@@ -152,7 +152,7 @@ def test_a_failed_analysis_leaves_the_old_one(run: Path) -> None:
         analyse_stage(_session(run), Rules(ghost=2.0))
     session = _session(run)
     assert len(session.clips("test")) == CLIPS
-    (run / TRAIN / TWIN / "checkpoint.json").write_text("{", encoding="utf-8")
+    (run / TRAIN / BASELINE / "checkpoint.json").write_text("{", encoding="utf-8")
     with pytest.raises(DataError, match="checkpoint"):
         analyse_stage(session)
     assert _values(run) == {}

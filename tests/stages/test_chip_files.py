@@ -23,10 +23,12 @@ from spikefold.stages.chip_files import chip_network
 def _pooled() -> Network:
     rng, one = np.random.default_rng(5), Neuron(np.array(1.0))
     layers = (
-        Layer("c1", Conv2d(rng.normal(0.2, 0.3, (4, 2, 3, 3)), padding=(1, 1))), Layer("n1", one),
+        Layer("c1", Conv2d(rng.normal(0.2, 0.3, (4, 2, 3, 3)), padding=(1, 1))),
+        Layer("n1", one),
         Layer("pool", MaxPool2d((2, 2))),
-        Layer("fc", Dense(rng.normal(0.1, 0.3, (5, 4 * 4 * 4)))), Layer("out", one),
-    )  # fmt: skip
+        Layer("fc", Dense(rng.normal(0.1, 0.3, (5, 4 * 4 * 4)))),
+        Layer("out", one),
+    )
     return Network(InputSpec((2, 8, 8), 1000, 6, 1), layers, 5)
 
 

@@ -26,10 +26,16 @@ PROFILE = load_profile("horowitz45-fp32")
 RNG = np.random.default_rng(0)
 FRAMES = RNG.poisson(RNG.uniform(0.1, 1.5, (1, 24, 1, 1, 1)), (4, 24, 2, 6, 6)).astype(np.uint16)
 LABELS = RNG.integers(0, 5, 24)
-NETWORK = Network(InputSpec((2, 6, 6), 1000, 4), (
-    Layer("conv", Conv2d(np.ones((3, 2, 3, 3)), None, (1, 1), (1, 1))), Layer("sn", Neuron(np.array(1.0))),
-    Layer("fc", Dense(np.ones((5, 108)))), Layer("out", Neuron(np.array(1.0))),
-), 5)  # fmt: skip
+NETWORK = Network(
+    InputSpec((2, 6, 6), 1000, 4),
+    (
+        Layer("conv", Conv2d(np.ones((3, 2, 3, 3)), None, (1, 1), (1, 1))),
+        Layer("sn", Neuron(np.array(1.0))),
+        Layer("fc", Dense(np.ones((5, 108)))),
+        Layer("out", Neuron(np.array(1.0))),
+    ),
+    5,
+)
 
 
 def _counts(share: float, frames: np.ndarray = FRAMES) -> Counts:
@@ -42,9 +48,15 @@ def _counts(share: float, frames: np.ndarray = FRAMES) -> Counts:
 
 
 def _run(
-    folder: Path, shares: dict[str, float], frames: np.ndarray = FRAMES, labels: np.ndarray = LABELS,
-    config: Config | None = None, profile: dict[str, Any] | None = None, rule: str = "chip", priced: bool = True,
-) -> Path:  # fmt: skip
+    folder: Path,
+    shares: dict[str, float],
+    frames: np.ndarray = FRAMES,
+    labels: np.ndarray = LABELS,
+    config: Config | None = None,
+    profile: dict[str, Any] | None = None,
+    rule: str = "chip",
+    priced: bool = True,
+) -> Path:
     """The files of a finished run that are read here, as the stages write them."""
     clips: dict[str, NetworkClips] = {}
     networks = {}
@@ -139,9 +151,10 @@ def test_energy_is_compared_under_equal_constants_and_rules_only(tmp_path: Path)
     counted = _run(tmp_path / "counted", {"float": 0.4}, rule="paper")
     unknown = _run(tmp_path / "unknown", {"float": 0.4}, priced=False)
     for run, why in (
-        (dearer, "other constants: horowitz45-fp32 and loihi1"), (counted, "other counting rules: chip and paper"),
+        (dearer, "other constants: horowitz45-fp32 and loihi1"),
+        (counted, "other counting rules: chip and paper"),
         (unknown, "a constant of the profile is unknown"),
-    ):  # fmt: skip
+    ):
         network = diff_runs(a, run)["networks"]["float"]
         assert (network["energy_pj"], network["energy_why"]) == (None, why)
         assert network["synops"]["difference"] == 0
@@ -151,8 +164,10 @@ def test_what_the_configurations_differ_in_is_listed(tmp_path: Path) -> None:
     other = parse_config({"seed": 3, "model": {"attention": "none", "channels": [8, 8, 8]}})
     found = diff_runs(_run(tmp_path / "a", {"float": 0.4}), _run(tmp_path / "b", {"float": 0.4}, config=other))
     assert found["config"] == {
-        "model.attention": ["asa1", "none"], "model.channels": [[16, 32, 32], [8, 8, 8]], "seed": [0, 3],
-    }  # fmt: skip
+        "model.attention": ["asa1", "none"],
+        "model.channels": [[16, 32, 32], [8, 8, 8]],
+        "seed": [0, 3],
+    }
 
 
 def test_incomplete_runs_are_refused_with_every_missing_file_of_both(tmp_path: Path) -> None:
@@ -163,8 +178,10 @@ def test_incomplete_runs_are_refused_with_every_missing_file_of_both(tmp_path: P
     with pytest.raises(DataError, match="only finished runs") as told:
         diff_runs(a, b)
     assert [(issue.where, issue.got) for issue in told.value.issues] == [
-        (str(a), f"no 7_energy/{FILE}"), (str(b), "no 5_simulate/simulate.json"), (str(b), "no 7_energy/energy.json"),
-    ]  # fmt: skip
+        (str(a), f"no 7_energy/{FILE}"),
+        (str(b), "no 5_simulate/simulate.json"),
+        (str(b), "no 7_energy/energy.json"),
+    ]
     assert f"spikefold energy {a}" in told.value.issues[0].hint
     with pytest.raises(DataError) as told:
         diff_runs(tmp_path / "nothing", tmp_path)

@@ -54,9 +54,13 @@ def _sinabs(*, single: bool, pool: bool) -> nn.Sequential:
         [sl.SumPool2d(2), nn.Flatten(), nn.Linear(6 * 4 * 4, 10)] if pool else [nn.Flatten(), nn.Linear(6 * 64, 10)]
     )
     model = nn.Sequential(
-        nn.Conv2d(2, 4, 3, stride=2, bias=False), spiking(), nn.Conv2d(4, 6, 3, stride=2, padding=1), spiking(),
-        *tail, spiking(),
-    )  # fmt: skip
+        nn.Conv2d(2, 4, 3, stride=2, bias=False),
+        spiking(),
+        nn.Conv2d(4, 6, 3, stride=2, padding=1),
+        spiking(),
+        *tail,
+        spiking(),
+    )
     for layer in model:
         if isinstance(layer, nn.Conv2d | nn.Linear):
             layer.weight.data = _dyadic(layer.weight.shape, -12, 18)
@@ -202,10 +206,14 @@ def _mixed(path: Path) -> Path:
     nodes = {
         "in": nir.Input({"input": np.array([2, 8, 8])}),
         "c": nir.Conv2d(np.array([8, 8]), rng.normal(0.4, 0.6, (3, 2, 3, 3)), 1, "same", 1, 1, np.zeros(3)),
-        "p": pool, "n": nir.IF(np.ones((3, 4, 4)), theta), "p2": pool,
-        "f": nir.Flatten({"input": np.array([3, 2, 2])}, 0, -1), "d": nir.Linear(rng.normal(0.4, 0.6, (4, 12))),
-        "o": nir.IF(np.ones(4), np.ones(4)), "out": nir.Output({"output": np.array([4])}),
-    }  # fmt: skip
+        "p": pool,
+        "n": nir.IF(np.ones((3, 4, 4)), theta),
+        "p2": pool,
+        "f": nir.Flatten({"input": np.array([3, 2, 2])}, 0, -1),
+        "d": nir.Linear(rng.normal(0.4, 0.6, (4, 12))),
+        "o": nir.IF(np.ones(4), np.ones(4)),
+        "out": nir.Output({"output": np.array([4])}),
+    }
     nir.write(str(path), nir.NIRGraph(nodes, list(pairwise(nodes))))
     return path
 
@@ -240,8 +248,11 @@ def test_a_mismatch_is_written_down_and_then_fails(
     def wrong(chip: str, folded: Any, integer: Any) -> Any:
         last = integer.layers[-1]
         lower = replace(last, op=replace(last.op, threshold=last.op.threshold // 2))
-        return honest(chip, folded, integer) if chip != "speck2f" else _other(replace(
-            integer, layers=(*integer.layers[:-1], lower)))  # fmt: skip
+        return (
+            honest(chip, folded, integer)
+            if chip != "speck2f"
+            else _other(replace(integer, layers=(*integer.layers[:-1], lower)))
+        )
 
     def _other(network: Any) -> Any:
         return lambda frames, *, potentials=False: replace(
@@ -298,8 +309,11 @@ def test_the_folder_is_whole_or_not_there_and_never_somebody_elses(files: Any, t
     export_file(path, ("loihi2",), out, ZERO, Silent())
     export_file(path, ("speck2f",), out, ZERO, Silent())
     assert sorted(entry.name for entry in out.iterdir()) == [
-        "export.json", "folded.json", "folded.safetensors", "speck2f",
-    ]  # fmt: skip
+        "export.json",
+        "folded.json",
+        "folded.safetensors",
+        "speck2f",
+    ]
     with pytest.raises(ConfigError, match="no chip"):
         export_file(path, (), out, ZERO, Silent())
     with pytest.raises(ConfigError, match="Did you mean 'speck2f'"):

@@ -37,8 +37,16 @@ def _slayer_file(path: Path, threshold: int = 80) -> Path:
     with h5py.File(path, "w") as file:
         root = file.create_group("layer")
         layer(root.create_group("0"), "input", (2, 8, 8))
-        layer(root.create_group("1"), "conv", (4, 4, 4), weight=2 * rng.integers(-20, 40, (4, 2, 3, 3)),
-              stride=2, padding=1, dilation=1, groups=1)  # fmt: skip
+        layer(
+            root.create_group("1"),
+            "conv",
+            (4, 4, 4),
+            weight=2 * rng.integers(-20, 40, (4, 2, 3, 3)),
+            stride=2,
+            padding=1,
+            dilation=1,
+            groups=1,
+        )
         layer(root.create_group("2"), "flatten", (64,))
         layer(root.create_group("3"), "dense", (3,), weight=2 * rng.integers(-30, 40, (3, 64)))
     return path

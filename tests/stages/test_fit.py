@@ -31,10 +31,12 @@ def _run(folder: Path, stride: int, channels: int) -> Path:
     """A folded run of one convolution over 34x34 digits, and a dense layer of 40 neurons."""
     model = ModelConfig(channels=(channels,), strides=(stride,), attention="none", threshold=0.5)
     config = Config(
-        data=DataConfig(source="digits", train=30, test=10, steps=4), model=model,
-        train=TrainConfig(epochs=1, batch=10, twin=False), adapt=AdaptConfig(epochs=1),
-        chips=ChipsConfig(names=("speck2f",), parity_clips=2, judge_clips=1),
-    )  # fmt: skip
+        data=DataConfig(source="digits", train=30, test=10, steps=4),
+        model=model,
+        train=TrainConfig(epochs=1, batch=10, baseline=False),
+        adapt=AdaptConfig(epochs=1),
+        chips=ChipsConfig(names=("speck2f",), parity_clips=2, vendor_clips=1),
+    )
     session = new_session(config, folder, Silent())
     # as the train stage does, but in this process
     trained = train(config, session.clips("train"), 10, lambda epoch: None)

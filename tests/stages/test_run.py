@@ -47,26 +47,28 @@ def test_every_fold_was_proven_on_spikes(report: dict[str, Any]) -> None:
         assert all(max(root["distance"]) <= root["bound"] < 1e-9 for root in proof["roots"])
 
 
-def test_the_ladder_has_every_rung_and_says_what_each_changed(report: dict[str, Any]) -> None:
-    rungs = {rung["name"]: rung for rung in report["ladder"]}
+def test_the_ladder_has_every_variant_and_says_what_each_changed(report: dict[str, Any]) -> None:
+    variants = {variant["name"]: variant for variant in report["accuracy_ladder"]}
     for chip in CHIPS:
-        way = [name for name in rungs if name.startswith(chip)]
+        way = [name for name in variants if name.startswith(chip)]
         # Speck has no leak; Loihi has
         assert (f"{chip}.target" in way) == (chip == "speck2f") == bool(report["replaced_neurons"][chip])
         events = [f"{chip}.events"] if chip == "speck2f" else []
         assert way[-3 - len(events) :] == [f"{chip}.adapted", chip, f"{chip}.simulated", *events]
-        assert rungs[chip]["changed"]["since"] == f"{chip}.adapted"
-        assert rungs[f"{chip}.simulated"]["clips"] == 2
+        assert variants[chip]["changed"]["since"] == f"{chip}.adapted"
+        assert variants[f"{chip}.simulated"]["clips"] == 2
         assert report["adapted"][chip]["epochs"] == 2
-    assert list(rungs)[:4] == ["float", "vanilla", "static", "folded"]
-    assert rungs["static"]["changed"]["layers"]["sn1"]["flips"] > 0
+    assert list(variants)[:4] == ["float", "vanilla", "static", "folded"]
+    assert variants["static"]["changed"]["layers"]["sn1"]["flips"] > 0
     # folding is exact: what float32 and float64 round otherwise is all that may differ
-    folded = rungs["folded"]["changed"]
-    assert sum(layer["flips"] for layer in folded["layers"].values()) < 1e-3 * rungs["folded"]["spikes_per_clip"] * 30
-    for rung in report["ladder"]:
-        low, high = rung["interval"]
-        assert low <= rung["accuracy"] <= high
-        assert rung["spikes_per_clip"] > 0
+    folded = variants["folded"]["changed"]
+    assert (
+        sum(layer["flips"] for layer in folded["layers"].values()) < 1e-3 * variants["folded"]["spikes_per_clip"] * 30
+    )
+    for variant in report["accuracy_ladder"]:
+        low, high = variant["interval"]
+        assert low <= variant["accuracy"] <= high
+        assert variant["spikes_per_clip"] > 0
 
 
 def test_the_static_form_was_chosen_from_what_each_target_carries(report: dict[str, Any]) -> None:
@@ -89,8 +91,8 @@ def test_energy_parts_sum_to_their_totals_and_equation_11_follows(report: dict[s
         expected = 4.6 * eq11["added_macs_per_clip"] - 0.9 * eq11["removed_acs_per_clip"]
         assert eq11["energy_pj_per_clip"] == pytest.approx(expected, rel=1e-12)
         if attended is not None:
-            twin = networks["vanilla"]["budget"]
-            assert eq11["removed_acs_per_clip"] == twin["ac_per_clip"] - attended["ac_per_clip"]
+            baseline = networks["vanilla"]["budget"]
+            assert eq11["removed_acs_per_clip"] == baseline["ac_per_clip"] - attended["ac_per_clip"]
 
 
 def test_what_was_not_run_is_said(report: dict[str, Any]) -> None:

@@ -104,19 +104,19 @@ def test_the_folds_are_proven_the_global_mean_among_them(run: Path, report: dict
     assert report["choices"]["exchange"]["form"] in ("mask", "channel", "rank1", "neuron")
 
 
-def test_every_rung_has_every_layer_and_folding_changes_next_to_nothing(run: Path, report: dict[str, Any]) -> None:
-    rungs = {rung["name"]: rung for rung in report["ladder"]}
-    assert list(rungs) == ["float", "vanilla", "static", "folded"]
-    for name in rungs:
+def test_every_variant_has_every_layer_and_folding_changes_next_to_nothing(run: Path, report: dict[str, Any]) -> None:
+    variants = {variant["name"]: variant for variant in report["accuracy_ladder"]}
+    assert list(variants) == ["float", "vanilla", "static", "folded"]
+    for name in variants:
         trace = load_trace(run / "5_simulate" / f"trace.{name}.npz")
         assert list(trace.layers) == LAYERS
         assert trace.spikes > 2000
         assert sum(layer.spikes > 0 for layer in trace.layers.values()) >= len(LAYERS) - 2
-    assert sum(layer["flips"] for layer in rungs["static"]["changed"]["layers"].values()) > 0
+    assert sum(layer["flips"] for layer in variants["static"]["changed"]["layers"].values()) > 0
     # float32 against float64, one function: next to no spike may differ
-    changed = rungs["folded"]["changed"]["layers"]
+    changed = variants["folded"]["changed"]["layers"]
     assert list(changed) == LAYERS
-    assert sum(layer["flips"] for layer in changed.values()) <= 1e-3 * rungs["folded"]["spikes_per_clip"] * TEST
+    assert sum(layer["flips"] for layer in changed.values()) <= 1e-3 * variants["folded"]["spikes_per_clip"] * TEST
 
 
 def test_the_clocked_engine_adds_residual_spikes_as_the_reference_does(run: Path) -> None:
@@ -129,11 +129,11 @@ def test_the_clocked_engine_adds_residual_spikes_as_the_reference_does(run: Path
     assert sum(layer.spikes for layer in plain.values()) > 1000
 
 
-def test_rungs_on_frames_are_judged_by_the_vote_of_all_clips(run: Path, report: dict[str, Any]) -> None:
+def test_variants_on_frames_are_judged_by_the_vote_of_all_clips(run: Path, report: dict[str, Any]) -> None:
     session = open_session(run, Silent())
     windows = Windows(session.dataset.test, session.binning, EACH)
     trained = load(run / TRAIN / NETWORK).model
-    found = {rung["name"]: rung["voted"] for rung in report["ladder"]}
+    found = {variant["name"]: variant["voted"] for variant in report["accuracy_ladder"]}
     assert all(
         (vote["recordings"], vote["clips"], vote["vote"]) == (TEST, EACH, "majority") for vote in found.values()
     )
@@ -188,18 +188,20 @@ def test_energy_counts_the_attention_inside_the_blocks(run: Path, report: dict[s
     assert {"block1b.main.conv1", "block2a.shortcut.conv", "fc"} <= set(counted)
     # a convolution behind a sum gets every spike of both branches
     spikes = load_trace(run / "5_simulate" / "trace.folded.npz").layers
-    for name, sources in {"block1b.main.conv1": ("block1a.main.sn2", "pool1"),
-                          "fc": ("block2b.main.sn2", "block2a.main.sn2", "block2a.shortcut.sn")}.items():  # fmt: skip
+    for name, sources in {
+        "block1b.main.conv1": ("block1a.main.sn2", "pool1"),
+        "fc": ("block2b.main.sn2", "block2a.main.sn2", "block2a.shortcut.sn"),
+    }.items():
         assert counted[name]["input_events"] == sum(spikes[source].spikes for source in sources) > 50
 
 
 def test_the_analysis_looks_inside_the_blocks(run: Path) -> None:
     values = _json(run / "8_analyse" / "analysis.json")
     neurons = [name for name in LAYERS if name != "pool1"]
-    for network, rung in (("asa1", "float"), ("vanilla", "vanilla")):
+    for network, variant in (("asa1", "float"), ("vanilla", "vanilla")):
         found = values["networks"][network]
         assert list(found["layers"]) == neurons
-        trace = load_trace(run / "5_simulate" / f"trace.{rung}.npz").layers
+        trace = load_trace(run / "5_simulate" / f"trace.{variant}.npz").layers
         assert {name: layer["spikes"] for name, layer in found["layers"].items()} == {
             name: trace[name].spikes for name in neurons
         }

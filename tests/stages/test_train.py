@@ -16,7 +16,7 @@ from spikefold.config import Config, load_config
 from spikefold.errors import ConfigError, DataError
 from spikefold.session import CONFIG, Session, new_session
 from spikefold.stages.train import STATES, train_stage, unfinished
-from spikefold.train import twins
+from spikefold.train import baseline
 from spikefold.train.checkpoint import load
 from spikefold.train.data.clips import Windows
 from spikefold.train.data.events import EVENT_DTYPE, Recording, save_packed
@@ -26,9 +26,15 @@ from tests.killing import killed_at
 from tests.silent import Silent
 
 SETS = (
-    "data.steps=3", "data.dt_us=100", "data.downsample=1", "model.channels=[4]", "model.strides=[2]",
-    "model.voters=2", "train.batch=8", "train.lr=0.02",
-)  # fmt: skip
+    "data.steps=3",
+    "data.dt_us=100",
+    "data.downsample=1",
+    "model.channels=[4]",
+    "model.strides=[2]",
+    "model.voters=2",
+    "train.batch=8",
+    "train.lr=0.02",
+)
 EPOCHS = 12
 PROGRAM = """
 import sys
@@ -82,7 +88,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
             work(task, told)
         return history
 
-    monkeypatch.setattr(twins, "side_by_side", one_by_one)
+    monkeypatch.setattr(baseline, "side_by_side", one_by_one)
 
 
 @pytest.mark.usefixtures("here")
@@ -90,13 +96,22 @@ def test_what_was_mended_in_the_recordings_is_counted(tmp_path: Path) -> None:
     for split in ("train", "test"):
         events = {"x": [1, 2, 9, 1], "y": [0, 0, 0, 0], "p": [1, 0, 1, 1], "t": [5, 3, 1, 2]}
         np.savez(tmp_path / f"{split}.npz", **events, off=[0, 3, 4], label=[0, 1], sensor=[4, 6])
-    session = _session(tmp_path / "run", f"data.source=npz:{tmp_path}", "data.on_fault=repair", "train.epochs=1",
-                       "model.attention=none")  # fmt: skip
+    session = _session(
+        tmp_path / "run",
+        f"data.source=npz:{tmp_path}",
+        "data.on_fault=repair",
+        "train.epochs=1",
+        "model.attention=none",
+    )
     train_stage(session)
     assert _metrics(session.folder)["repairs"] == {
-        "truncated": 0, "lost_bytes": 0, "backwards": 2, "outside": 2, "empty": 0,
+        "truncated": 0,
+        "lost_bytes": 0,
+        "backwards": 2,
+        "outside": 2,
+        "empty": 0,
         "what": "2 events out of order, 2 events outside the sensor",
-    }  # fmt: skip
+    }
 
 
 def _session(folder: Path, data: str, *more: str) -> Session:
@@ -114,7 +129,7 @@ def _weights(folder: Path) -> bytes:
 
 @pytest.mark.usefixtures("here")
 def test_killed_it_is_taken_up_by_the_same_command_bit_for_bit(tmp_path: Path, data: str) -> None:
-    more = (f"train.epochs={EPOCHS}", "train.twin=false")
+    more = (f"train.epochs={EPOCHS}", "train.baseline=false")
     sets = [part for key in (*SETS, data, *more) for part in ("--set", key)]
     run = tmp_path / "run"
     command = [sys.executable, "-m", "spikefold.pipeline", "train", *sets, "--out", str(run)]
@@ -144,7 +159,7 @@ def test_a_stopped_training_is_not_mixed_with_another_configuration(
 
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(twins, "train", out_of_memory)
+        patch.setattr(baseline, "train", out_of_memory)
         with pytest.raises(MemoryError):
             train_stage(_session(run, data, "train.epochs=2"))
     assert not (run / "1_train").exists()
@@ -160,9 +175,17 @@ def test_a_stopped_training_is_not_mixed_with_another_configuration(
 @pytest.mark.usefixtures("here")
 def test_the_papers_protocol_and_the_vote_are_written_down(tmp_path: Path, data: str) -> None:
     session = _session(
-        tmp_path / "run", data, "train.epochs=3", "train.protocol=paper", "data.clips=4", "data.window=random",
-        "train.augment=eventdrop", "model.attention=none", "train.loss=rate_mse", "train.schedule=cosine",
-    )  # fmt: skip
+        tmp_path / "run",
+        data,
+        "train.epochs=3",
+        "train.protocol=paper",
+        "data.clips=4",
+        "data.window=random",
+        "train.augment=eventdrop",
+        "model.attention=none",
+        "train.loss=rate_mse",
+        "train.schedule=cosine",
+    )
     train_stage(session)
     found = _metrics(session.folder)
     assert found["protocol"]["name"] == "paper"  # type: ignore[index]
@@ -194,14 +217,24 @@ def test_by_default_the_last_epoch_is_kept_and_nothing_votes(tmp_path: Path, dat
 @pytest.mark.usefixtures("here")
 def test_two_processes_write_what_one_does(tmp_path: Path, data: str) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
-    sets = (*SETS, data, "train.epochs=3", "model.asa_mode=batch", "train.protocol=paper", "data.clips=2",
-            "train.test_batch=3")  # fmt: skip
+    sets = (
+        *SETS,
+        data,
+        "train.epochs=3",
+        "model.asa_mode=batch",
+        "train.protocol=paper",
+        "data.clips=2",
+        "train.test_batch=3",
+    )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     both = tmp_path / "both"
     done = subprocess.run(
-        [*command, str(tmp_path / "program.py"), str(both), *sets], capture_output=True, text=True, check=False,
+        [*command, str(tmp_path / "program.py"), str(both), *sets],
+        capture_output=True,
+        text=True,
+        check=False,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in both.iterdir()) == ["1_train", CONFIG]
     alone = _session(tmp_path / "alone", data, *sets)

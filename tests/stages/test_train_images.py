@@ -20,7 +20,7 @@ from spikefold.errors import ConfigError
 from spikefold.report import report_stage
 from spikefold.session import Session, new_session, open_session
 from spikefold.stages.train import STATES, train_stage
-from spikefold.train import twins
+from spikefold.train import baseline
 from spikefold.train.checkpoint import load
 from spikefold.train.data.clips import Windows
 from spikefold.train.data.frames import Bins
@@ -32,9 +32,17 @@ from tests.silent import Silent
 CONFIG = Path(__file__).parents[2] / "train" / "configs" / "har_dvs.toml"
 CLASSES, STEPS, EPOCHS = 3, 4, 6
 SETS = (
-    f"data.steps={STEPS}", "data.sensor=[16,16]", "data.held=5", "model.channels=[4,6]", "model.strides=[1,2]",
-    "train.batch=4", "train.lr=0.02", f"train.epochs={EPOCHS}", "train.device=cpu", "train.validation_share=0.25",
-)  # fmt: skip
+    f"data.steps={STEPS}",
+    "data.sensor=[16,16]",
+    "data.held=5",
+    "model.channels=[4,6]",
+    "model.strides=[1,2]",
+    "train.batch=4",
+    "train.lr=0.02",
+    f"train.epochs={EPOCHS}",
+    "train.device=cpu",
+    "train.validation_share=0.25",
+)
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +73,10 @@ def _one_by_one(work: Any, tasks: dict[str, Any], report: Any) -> dict[str, list
 
 @pytest.fixture(scope="module")
 def finished(data: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training of the residual network and its twin, in this process."""
+    """A training of the residual network and its baseline, in this process."""
     run = tmp_path_factory.mktemp("runs") / "whole"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(twins, "side_by_side", _one_by_one)
+        patch.setattr(baseline, "side_by_side", _one_by_one)
         train_stage(_session(run, data))
     return run
 
@@ -82,8 +90,10 @@ def test_the_papers_configuration_trains_and_says_what_it_judged_on(finished: Pa
     found, session = _metrics(finished), open_session(finished, Silent())
     assert found["classes"] == ["action_0", "action_1", "action_2"]
     assert found["protocol"] == {
-        "name": "validation", "what": "the best epoch on training recordings held out", "held_out": 6
-    }  # fmt: skip
+        "name": "validation",
+        "what": "the best epoch on training recordings held out",
+        "held_out": 6,
+    }
     assert found["repairs"]["what"] == "nothing"
     tests = Windows(session.dataset.test, session.binning)
     for name in ("network", "vanilla"):
@@ -122,7 +132,7 @@ def test_every_stage_goes_on_with_what_is_held(finished: Path, tmp_path: Path) -
     report = report_stage(session)
     assert report["clips"] == 5
     assert report["training"]["voted"]["network"]["recordings"] == 6
-    steps = {step["name"]: step for step in report["ladder"]}
+    steps = {step["name"]: step for step in report["accuracy_ladder"]}
     assert list(steps) == ["float", "vanilla", "static", "folded"]
     assert all(step["spikes_per_clip"] > 100 for step in steps.values())
     energy = report["energy"]["networks"]["folded"]["counts"]
@@ -135,7 +145,7 @@ def test_the_command_killed_and_taken_up_trains_the_same_bit_for_bit(
     finished: Path, data: str, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    sets = [part for key in (*SETS, data, "train.twin=false") for part in ("--set", key)]
+    sets = [part for key in (*SETS, data, "train.baseline=false") for part in ("--set", key)]
     command = [sys.executable, "-m", "spikefold.pipeline", "train", "--config", str(CONFIG), *sets, "--out", str(run)]
     killed_at(f"train network: 2/{EPOCHS}", command, tmp_path)
     assert (run / STATES).is_dir()

@@ -91,10 +91,17 @@ def test_a_damaged_file_is_refused(
 
 @pytest.mark.parametrize(
     "change",
-    [{"classes": ["one"]}, {"classes": ["a", "b", "c"]}, {"classes": []}, {"classes": 2},
-     {"model": {"channels": [3, 6], "strides": [1, 2]}},
-     {"model": {"unknown": 1}}, {"binning": {"sensor": [34, 20]}}, {"binning": "later"}],
-)  # fmt: skip
+    [
+        {"classes": ["one"]},
+        {"classes": ["a", "b", "c"]},
+        {"classes": []},
+        {"classes": 2},
+        {"model": {"channels": [3, 6], "strides": [1, 2]}},
+        {"model": {"unknown": 1}},
+        {"binning": {"sensor": [34, 20]}},
+        {"binning": "later"},
+    ],
+)
 def test_a_description_that_does_not_go_with_the_weights_is_refused(saved: Path, change: dict[str, object]) -> None:
     about = json.loads((saved / ABOUT).read_text(encoding="utf-8"))
     (saved / ABOUT).write_text(json.dumps(about | change), encoding="utf-8")

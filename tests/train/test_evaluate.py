@@ -21,7 +21,7 @@ from spikefold.train.data.events import EVENT_DTYPE, Recording
 from spikefold.train.data.frames import Binning
 from spikefold.train.deploy.gates import attention_layers, calibrate, static
 from spikefold.train.deploy.tracing import trace_model
-from spikefold.train.evaluate import class_logits, clips_at_once, judged, told_right
+from spikefold.train.evaluate import class_logits, clips_at_once, is_correct, judged
 from spikefold.train.models.spiking_net import SpikingNet
 from spikefold.train.processes.parallel import Ranks
 from tests.train.training_cases import CONFIG, halves
@@ -39,14 +39,14 @@ def test_a_majority_is_more_than_half_of_the_clips(counts: np.ndarray, seed: int
     for clips, label in zip(counts, labels, strict=True):
         right = sum(int(max(range(len(clip)), key=lambda c, clip=clip: clip[c])) == label for clip in clips)
         expected.append(right / len(clips) > 0.5)
-    assert told_right(counts, labels, "majority").tolist() == expected
+    assert is_correct(counts, labels, "majority").tolist() == expected
 
 
 def test_a_tie_is_wrong_and_rates_decide_by_the_sum() -> None:
     counts = np.array([[[9, 0], [0, 1]], [[0, 9], [1, 0]], [[2, 1], [2, 1]]])
     labels = np.zeros(3, np.int64)
-    assert told_right(counts, labels, "majority").tolist() == [False, False, True]
-    assert told_right(counts, labels, "rates").tolist() == [True, False, True]
+    assert is_correct(counts, labels, "majority").tolist() == [False, False, True]
+    assert is_correct(counts, labels, "rates").tolist() == [True, False, True]
 
 
 def _windows() -> Windows:
@@ -71,7 +71,7 @@ def test_the_share_of_recordings_is_counted_whatever_the_batch(vote: str, monkey
     windows, model = _windows(), _model()
     counts = evaluate.evaluate(model, windows.frames(range(10)))
     assert counts.any()
-    expected = told_right(counts.reshape(10, 3, 2), windows.labels, vote).mean()
+    expected = is_correct(counts.reshape(10, 3, 2), windows.labels, vote).mean()
     assert 0 < expected < 1
     for batch in (1, 7, 100):
         monkeypatch.setattr(evaluate, "_BATCH", batch)
@@ -138,7 +138,7 @@ def test_recordings_are_judged_in_batches_of_whole_recordings() -> None:
     assert seen == [12, 12, 6]
     counts = evaluate.evaluate(model, windows.frames(range(10)), 12).reshape(10, 3, 2)
     assert counts.any()
-    assert share == told_right(counts, windows.labels, "rates").mean()
+    assert share == is_correct(counts, windows.labels, "rates").mean()
 
 
 class _One(Ranks):
@@ -173,9 +173,14 @@ def test_ranks_share_batches_and_cut_them_only_where_that_changes_nothing(
 
 @pytest.mark.parametrize(
     ("model", "expected"),
-    [({}, 50), ({"asa_mode": "batch"}, 40), ({"asa_mode": "batch", "attention": "asa2"}, 40),
-     ({"asa_mode": "batch", "attention": "tcsa"}, 50), ({"asa_mode": "batch", "attention": "none"}, 50)],
-)  # fmt: skip
+    [
+        ({}, 50),
+        ({"asa_mode": "batch"}, 40),
+        ({"asa_mode": "batch", "attention": "asa2"}, 40),
+        ({"asa_mode": "batch", "attention": "tcsa"}, 50),
+        ({"asa_mode": "batch", "attention": "none"}, 50),
+    ],
+)
 def test_the_published_batch_is_four_recordings_of_ten_clips(model: dict[str, str], expected: int) -> None:
     config = Config(data=DataConfig(clips=10), model=ModelConfig(**model))  # type: ignore[arg-type]
     assert clips_at_once(config) == expected

@@ -13,7 +13,7 @@ from spikefold.train import loop
 from spikefold.train.data.clips import ClipSet, Windows
 from spikefold.train.data.frames import Binning
 from spikefold.train.evaluate import evaluate, judged, read_out
-from spikefold.train.loop import Umpire, train
+from spikefold.train.loop import CheckpointSelector, train
 from spikefold.train.models.spiking_net import SpikingNet
 from spikefold.train.processes.parallel import Ranks
 from spikefold.train.state import Epoch
@@ -140,7 +140,7 @@ def test_the_first_of_the_best_epochs_is_kept_and_nothing_else_changes(wrong_lab
     windows = Windows(recordings, Binning((6, 8), 1, 1000, 3))
     assert np.array_equal(windows.frames(range(40)), clips.frames)
     chosen: list[Epoch] = []
-    kept = train(config, halves(), 2, chosen.append, umpire=Umpire(windows, "majority"))
+    kept = train(config, halves(), 2, chosen.append, selector=CheckpointSelector(windows, "majority"))
     plain: list[Epoch] = []
     train(config, halves(), 2, plain.append)
     assert [(e.loss, e.accuracy) for e in chosen] == [(e.loss, e.accuracy) for e in plain]
@@ -152,10 +152,10 @@ def test_the_first_of_the_best_epochs_is_kept_and_nothing_else_changes(wrong_lab
     assert weights(kept) == _weights_after(best, config, tmp_path)
 
 
-def test_an_umpire_judges_in_the_batches_that_are_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_selector_judges_in_the_batches_that_are_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     clips = halves(12, seed=9)
     recordings = [recording(clips.frames[:, n], label) for n, label in enumerate(clips.labels)]
-    umpire = Umpire(Windows(recordings, Binning((6, 8), 1, 1000, 3)), "majority")
+    selector = CheckpointSelector(Windows(recordings, Binning((6, 8), 1, 1000, 3)), "majority")
     batches: list[int | None] = []
 
     def seen(model: SpikingNet, windows: Windows, vote: str, ranks: Ranks, batch: int | None) -> float:
@@ -165,7 +165,7 @@ def test_an_umpire_judges_in_the_batches_that_are_configured(monkeypatch: pytest
     monkeypatch.setattr(loop, "judged", seen)
     for model in ({}, WITH_ALL):
         config = changed(model=model, train={"epochs": 1, "test_batch": 5})
-        train(config, halves(), 2, lambda epoch: None, umpire=umpire)
+        train(config, halves(), 2, lambda epoch: None, selector=selector)
     assert batches == [50, 5]
 
 

@@ -48,16 +48,17 @@ def test_by_default_the_first_clips_are_learned_and_nothing_chooses() -> None:
     made, _ = _plan()
     assert isinstance(made.clips, ClipSet)
     assert np.array_equal(made.clips.frames, to_frames(DATASET.train, BINNING))
-    assert (made.umpire, made.held_out) == (None, 0)
+    assert (made.selector, made.held_out) == (None, 0)
 
 
 @pytest.mark.parametrize(
     ("overrides", "anywhere", "drop"),
     [
-        (["data.window=random"], True, False), (["train.augment=eventdrop"], False, True),
+        (["data.window=random"], True, False),
+        (["train.augment=eventdrop"], False, True),
         (["data.window=random", "train.augment=eventdrop", "seed=4"], True, True),
     ],
-)  # fmt: skip
+)
 def test_random_windows_and_dropped_events_are_cut_anew(overrides: list[str], anywhere: bool, drop: bool) -> None:
     made, config = _plan(*overrides)
     assert isinstance(made.clips, Slices)
@@ -72,9 +73,9 @@ def test_of_recordings_no_part_is_held() -> None:
 
 def test_the_papers_protocol_chooses_on_the_test_set_and_says_so() -> None:
     made, _ = _plan("train.protocol=paper", "data.clips=4", "data.vote=rates")
-    assert made.umpire is not None
-    assert list(made.umpire.windows.recordings) == list(DATASET.test)
-    assert (made.umpire.windows.each, made.umpire.vote, made.held_out) == (4, "rates", 0)
+    assert made.selector is not None
+    assert list(made.selector.windows.recordings) == list(DATASET.test)
+    assert (made.selector.windows.each, made.selector.vote, made.held_out) == (4, "rates", 0)
     assert len(made.clips) == 30
     assert "test set" in PROTOCOLS["paper"]
     assert "flatters" in PROTOCOLS["paper"]
@@ -83,10 +84,10 @@ def test_the_papers_protocol_chooses_on_the_test_set_and_says_so() -> None:
 @pytest.mark.parametrize("more", [[], ["data.window=random"]])
 def test_recordings_held_out_choose_and_are_not_learned(more: list[str]) -> None:
     made, _ = _plan("train.protocol=validation", "train.validation_share=0.2", *more)
-    assert made.umpire is not None
-    held = [r.name for r in made.umpire.windows.recordings]
+    assert made.selector is not None
+    held = [r.name for r in made.selector.windows.recordings]
     assert made.held_out == len(held) == 6
-    assert sorted(made.umpire.windows.labels.tolist()) == [0, 0, 1, 1, 2, 2]
+    assert sorted(made.selector.windows.labels.tolist()) == [0, 0, 1, 1, 2, 2]
     left = [r for r in DATASET.train if r.name not in held]
     assert made.clips.labels.tolist() == [r.label for r in left]
     if isinstance(made.clips, ClipSet):
@@ -120,20 +121,20 @@ class _Row:
     parameters: int | None = None
     sensor: tuple[int, int] = (128, 128)
     recipe: tuple[str, str, str] = ("paper", "rate_mse", "cosine")
-    twin: bool = False
+    baseline: bool = False
 
 
 ROWS = (
     # parameters of the modules: 2,323,531 (11 classes), 2,325,844 (20), and what each attention adds
-    _Row("gesture", "a", "asa1", 11, 2_323_531 + 10_914, twin=True),
-    _Row("gait_day", "a", "asa1", 20, 2_325_844 + 10_914, twin=True),
+    _Row("gesture", "a", "asa1", 11, 2_323_531 + 10_914, baseline=True),
+    _Row("gait_day", "a", "asa1", 20, 2_325_844 + 10_914, baseline=True),
     _Row("gait_day_vanilla", "a", "none", 20, 2_325_844),
     _Row("gait_day_sa", "a", "sa", 20, 2_325_844 + 294),
     _Row("gait_day_tcsa", "a", "tcsa", 20, 2_325_844 + 24_126),
     _Row("gait_day_asa2", "a", "asa2", 20, 2_325_844 + 114),
-    _Row("gait_night", "d", "asa1", 20, 548_980 + 10_914, twin=True),
-    _Row("gesture_five_layers", "b", "asa1", 11, 1_698_933 + 2_190, twin=True),
-    _Row("daily_action", "b", "asa1", 12, sensor=(260, 346), twin=True),
+    _Row("gait_night", "d", "asa1", 20, 548_980 + 10_914, baseline=True),
+    _Row("gesture_five_layers", "b", "asa1", 11, 1_698_933 + 2_190, baseline=True),
+    _Row("daily_action", "b", "asa1", 12, sensor=(260, 346), baseline=True),
     # 11,330,412, and ASA-1 of 8 steps before 16 layers: 64 + 36 + 2 each; the recipe is not published
     _Row("har_dvs", "sew18", "asa1", 300, 11_332_044, (224, 224), ("validation", "current", "cosine"), True),
 )
@@ -148,7 +149,7 @@ def test_a_configuration_of_the_paper_is_the_papers_network(row: _Row) -> None:
     config = load_config(CONFIGS / f"{row.name}.toml")
     assert config.model == architecture(row.arch, row.classes, row.attention).model
     assert (config.train.protocol, config.train.loss, config.train.schedule) == row.recipe
-    assert config.train.twin == row.twin
+    assert config.train.baseline == row.baseline
     # -ps 00111 of A and D; a probability for each layer with neurons
     held = {"a": 0.1, "d": 0.5}.get(row.arch)
     assert config.model.dropout == ((0, 0, held, held, held) if held else ())
@@ -175,5 +176,5 @@ def test_rows_of_table_3_differ_in_attention_alone(name: str) -> None:
     asa1, other = (load_config(CONFIGS / f"gait_day{suffix}.toml") for suffix in ("", f"_{name}"))
     attention = {"vanilla": "none"}.get(name, name)
     assert other.model == asa1.model.model_copy(update={"attention": attention})
-    assert other.train == asa1.train.model_copy(update={"twin": False})
+    assert other.train == asa1.train.model_copy(update={"baseline": False})
     assert (other.data, other.seed) == (asa1.data, asa1.seed)

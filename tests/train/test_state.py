@@ -23,7 +23,7 @@ from spikefold.errors import ConfigError, DataError
 from spikefold.train import loop
 from spikefold.train.data.clips import Windows
 from spikefold.train.data.frames import Binning
-from spikefold.train.loop import Umpire, train
+from spikefold.train.loop import CheckpointSelector, train
 from spikefold.train.models.spiking_net import SpikingNet
 from spikefold.train.state import Epoch
 from tests.train.training_cases import CONFIG, changed, halves, recording, weights, with_everything
@@ -115,15 +115,15 @@ def test_a_training_with_another_adam_is_not_gone_on_with(tmp_path: Path, monkey
 def test_the_best_epoch_before_the_stop_is_not_forgotten(tmp_path: Path) -> None:
     config, clips = changed(train={"lr": 0.003, "epochs": 4}), halves(40, seed=9)
     recordings = [recording(clips.frames[:, n], 1 - label) for n, label in enumerate(clips.labels)]
-    umpire = Umpire(Windows(recordings, Binning((6, 8), 1, 1000, 3)), "majority")
-    _stopped(config, tmp_path / "state", 3, umpire=umpire)
-    model, epochs = _train(config, tmp_path / "state", umpire=umpire)
-    whole, all_epochs = _train(config, None, umpire=umpire)
+    selector = CheckpointSelector(Windows(recordings, Binning((6, 8), 1, 1000, 3)), "majority")
+    _stopped(config, tmp_path / "state", 3, selector=selector)
+    model, epochs = _train(config, tmp_path / "state", selector=selector)
+    whole, all_epochs = _train(config, None, selector=selector)
     assert epochs == all_epochs
     assert max(epochs, key=lambda epoch: epoch.judged or 0).number < 3
     with pytest.raises(ConfigError) as caught:
-        _train(config, tmp_path / "state", umpire=Umpire(umpire.windows, "rates"))
-    assert [issue.where for issue in caught.value.issues] == ["umpire.vote"]
+        _train(config, tmp_path / "state", selector=CheckpointSelector(selector.windows, "rates"))
+    assert [issue.where for issue in caught.value.issues] == ["selector.vote"]
     assert weights(model) == weights(whole)
 
 
@@ -139,11 +139,13 @@ def test_a_finished_training_is_not_trained_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"seed": 1}, ["seed"]), ({"train": {"lr": 0.01}}, ["train.lr"]), ({"model": {"lam": 0.4}}, ["model.lam"]),
+        ({"seed": 1}, ["seed"]),
+        ({"train": {"lr": 0.01}}, ["train.lr"]),
+        ({"model": {"lam": 0.4}}, ["model.lam"]),
         ({"train": {"epochs": 7, "batch": 9}}, ["train.batch", "train.epochs"]),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_another_configuration_is_refused_with_every_difference(
     tmp_path: Path, change: dict[str, Any], named: list[str]
 ) -> None:

@@ -44,9 +44,11 @@ class Rules:
     def __post_init__(self) -> None:
         limits = {"background": "0 to 1", "null": "0 to below 1", "noise": "above 0 to 1", "ghost": "above 0 to 1"}
         held = {
-            "background": 0 <= self.background <= 1, "null": 0 <= self.null < 1, "noise": 0 < self.noise <= 1,
+            "background": 0 <= self.background <= 1,
+            "null": 0 <= self.null < 1,
+            "noise": 0 < self.noise <= 1,
             "ghost": 0 < self.ghost <= 1,
-        }  # fmt: skip
+        }
         issues = [
             Issue("a share", name, str(getattr(self, name)), limits[name], "choose one in between")
             for name, good in held.items()

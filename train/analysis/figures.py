@@ -60,8 +60,9 @@ def spike_features(analyses: Analyses, layer: str, step: int) -> str:
         kinds = patterns(found.firing, found.background, analysis.rules)[step]
         alike = ghosts(found.firing, analysis.rules)[step]
         for axes, channel in zip(row, shown, strict=True):
-            axes.imshow(found.firing.n_sfr[step, channel], cmap="magma", vmin=0, vmax=brightest or 1,
-                        interpolation="nearest")  # fmt: skip
+            axes.imshow(
+                found.firing.n_sfr[step, channel], cmap="magma", vmin=0, vmax=brightest or 1, interpolation="nearest"
+            )
             _framed(axes, _KIND_COLOURS[KINDS[kinds[channel]]])
             axes.set_title(f"{channel}{' g' if alike[channel] else ''}", fontsize=6)
         row[0].set_ylabel(run, fontsize=8)

@@ -65,9 +65,12 @@ class Analysis:
 
 @torch.no_grad()
 def analyse(
-    model: SpikingNet, frames: np.ndarray, rules: Rules | None = None, batch: int | None = None,
+    model: SpikingNet,
+    frames: np.ndarray,
+    rules: Rules | None = None,
+    batch: int | None = None,
     progress: Progress = lambda done, of: None,
-) -> Analysis:  # fmt: skip
+) -> Analysis:
     """Run a network over clips ``(T, N, C, H, W)``, each from zero state, in evaluation mode.
 
     Args:

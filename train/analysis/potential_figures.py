@@ -94,8 +94,14 @@ def _over_time(analyses: Analyses, names: list[str]) -> str:
             by_step = analysis.layers[name].potentials.potential.sum(axis=1)
             shares = by_step[:, 1:-1] / by_step.sum(axis=1, keepdims=True)
             # the square root shows what lies beside the one bin that most potentials share
-            axes.imshow(np.sqrt(shares.T), origin="lower", aspect="auto", cmap="magma", interpolation="nearest",
-                        extent=(-0.5, len(shares) - 0.5, -SPAN, SPAN))  # fmt: skip
+            axes.imshow(
+                np.sqrt(shares.T),
+                origin="lower",
+                aspect="auto",
+                cmap="magma",
+                interpolation="nearest",
+                extent=(-0.5, len(shares) - 0.5, -SPAN, SPAN),
+            )
             axes.axhline(1, color="white", linewidth=0.8)
             axes.set_title(f"{name}, {run}", fontsize=8)
         row[0].set_ylabel("U, thresholds")

@@ -20,9 +20,12 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
     """
     rates = analysis.rates
     return {
-        "neurons": rates.neurons, "spikes": rates.spikes, "nasfr": rates.nasfr, "t_sfr": rates.t_sfr.tolist(),
+        "neurons": rates.neurons,
+        "spikes": rates.spikes,
+        "nasfr": rates.nasfr,
+        "t_sfr": rates.t_sfr.tolist(),
         "layers": {name: _layer(layer, analysis.rules) for name, layer in analysis.layers.items()},
-    }  # fmt: skip
+    }
 
 
 def to_arrays(analysis: Analysis) -> dict[str, np.ndarray]:
@@ -40,13 +43,17 @@ def to_arrays(analysis: Analysis) -> dict[str, np.ndarray]:
 def _layer(layer: LayerAnalysis, rules: Rules) -> dict[str, Any]:
     firing, potentials = layer.firing, layer.potentials
     values = {
-        "shape": list(firing.fired.shape[1:]), "neurons": firing.neurons, "spikes": firing.spikes,
-        "rate": firing.rate, "c_sfr_by_step_and_channel": firing.c_sfr.tolist(), "threshold": potentials.threshold,
+        "shape": list(firing.fired.shape[1:]),
+        "neurons": firing.neurons,
+        "spikes": firing.spikes,
+        "rate": firing.rate,
+        "c_sfr_by_step_and_channel": firing.c_sfr.tolist(),
+        "threshold": potentials.threshold,
         "potential": _distribution(potentials.potential, potentials.threshold),
         "current": _distribution(potentials.current, potentials.threshold),
         "qe": potentials.qe(),
         "qe_by_step": [potentials.qe(rows) for rows in np.eye(len(firing.fired), dtype=bool)],
-    }  # fmt: skip
+    }
     if layer.background is not None:
         values["features"] = _features(firing, potentials, layer.background, rules)
     return values
@@ -56,12 +63,14 @@ def _distribution(histogram: np.ndarray, threshold: float) -> dict[str, Any]:
     """One quantity's histogram ``(T, C, BINS + 2)`` of the layer and of each step; PTD of these and each channel."""
     whole, by_step, by_channel = histogram.sum(axis=(0, 1)), histogram.sum(axis=1), histogram.sum(axis=0)
     return {
-        "below": int(whole[0]), "histogram": whole[1:-1].tolist(), "above": int(whole[-1]),
+        "below": int(whole[0]),
+        "histogram": whole[1:-1].tolist(),
+        "above": int(whole[-1]),
         "ptd": ptd(whole, threshold),
         "histogram_by_step": by_step[:, 1:-1].tolist(),
         "ptd_by_step": [ptd(row, threshold) for row in by_step],
         "ptd_by_channel": [ptd(row, threshold) for row in by_channel],
-    }  # fmt: skip
+    }
 
 
 def _features(
@@ -71,18 +80,28 @@ def _features(
     sites = firing.clips * firing.fired.shape[2] * firing.fired.shape[3]
     behind = int(background.spikes.sum())
     found: dict[str, Any] = {
-        "background_share": background.sites / sites, "background_spikes": behind,
+        "background_share": background.sites / sites,
+        "background_spikes": behind,
         "background_spike_share": behind / firing.spikes if firing.spikes else 0.0,
-        "channels_and_steps": kinds.size, "ghosts": int(alike.sum()), "ghost_share": float(alike.mean()),
-        "ghosts_by_step": alike.sum(axis=1).tolist(), "kind_by_step_and_channel": kinds.tolist(), "kinds": {},
-    }  # fmt: skip
+        "channels_and_steps": kinds.size,
+        "ghosts": int(alike.sum()),
+        "ghost_share": float(alike.mean()),
+        "ghosts_by_step": alike.sum(axis=1).tolist(),
+        "kind_by_step_and_channel": kinds.tolist(),
+        "kinds": {},
+    }
     for index, kind in enumerate(KINDS):
         chosen = kinds == index
         histogram = potentials.potential[chosen].sum(axis=0)
         found["kinds"][kind] = {
-            "count": int(chosen.sum()), "share": float(chosen.mean()),
-            "by_step": chosen.sum(axis=1).tolist(), "spikes": int(firing.fired.sum(axis=(2, 3))[chosen].sum()),
-            "ptd": ptd(histogram, potentials.threshold), "qe": potentials.qe(chosen),
-            "below": int(histogram[0]), "histogram": histogram[1:-1].tolist(), "above": int(histogram[-1]),
-        }  # fmt: skip
+            "count": int(chosen.sum()),
+            "share": float(chosen.mean()),
+            "by_step": chosen.sum(axis=1).tolist(),
+            "spikes": int(firing.fired.sum(axis=(2, 3))[chosen].sum()),
+            "ptd": ptd(histogram, potentials.threshold),
+            "qe": potentials.qe(chosen),
+            "below": int(histogram[0]),
+            "histogram": histogram[1:-1].tolist(),
+            "above": int(histogram[-1]),
+        }
     return found

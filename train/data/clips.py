@@ -115,8 +115,11 @@ class Slices:
         if empty := [r.name for r in self.recordings if not len(r.events)]:
             raise DataError(f"{len(empty)} recordings have no event", where=empty[0], hint="remove them")
         if self.anywhere and self.binning.bins is Bins.COUNT:
-            raise ConfigError("bins with equally many events span the whole recording; there is no window to draw",
-                              where="data.window", hint='data.window = "start", or data.bins = "time"')  # fmt: skip
+            raise ConfigError(
+                "bins with equally many events span the whole recording; there is no window to draw",
+                where="data.window",
+                hint='data.window = "start", or data.bins = "time"',
+            )
 
     def __len__(self) -> int:
         return len(self.recordings)
@@ -181,8 +184,11 @@ class Windows:
     def __post_init__(self) -> None:
         check_sensors([r for r in self.recordings if isinstance(r, Recording)], self.binning)
         if self.each > 1 and self.binning.bins is Bins.COUNT:
-            raise ConfigError("bins with equally many events span the whole recording, which is one clip",
-                              where="data.clips", hint='data.clips = 1, or data.bins = "time"')  # fmt: skip
+            raise ConfigError(
+                "bins with equally many events span the whole recording, which is one clip",
+                where="data.clips",
+                hint='data.clips = 1, or data.bins = "time"',
+            )
         if self.each > 1 and self.binning.bins is Bins.IMAGES:
             raise ConfigError("a sample of images is one clip", where="data.clips", hint="data.clips = 1")
 

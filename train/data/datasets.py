@@ -125,8 +125,11 @@ def _packed(place: Path, config: DataConfig, seed: int, reading: Reading, progre
     classes = max(r.label for r in chain(train, test)) + 1
     unseen = sorted(set(range(classes)) - {r.label for r in train})
     if unseen or min(r.label for r in chain(train, test)) < 0:
-        raise DataError(f"classes without training recordings: {unseen}", where=str(place / "train.npz"),
-                        hint="labels must run from 0 without a gap")  # fmt: skip
+        raise DataError(
+            f"classes without training recordings: {unseen}",
+            where=str(place / "train.npz"),
+            hint="labels must run from 0 without a gap",
+        )
     sensor = Dataset(tuple(train), tuple(test), ()).sensor
     same = [[replace(r, sensor=sensor) for r in split] for split in (train, test)]
     return Parts(same[0], same[1], tuple(str(i) for i in range(classes)))
@@ -174,8 +177,11 @@ def load_dataset(config: DataConfig, seed: int, progress: Progress, reading: Rea
         train, test, classes = SOURCES[kind](Path(place), config, seed, chosen, progress)
         return Dataset(tuple(train), tuple(test), classes)
     if kind == FRAME_SOURCE and place:
-        raise ConfigError(f"{kind} holds images, not events", where="data.source",
-                          hint="`spikefold train` reads them; here are recordings wanted")  # fmt: skip
+        raise ConfigError(
+            f"{kind} holds images, not events",
+            where="data.source",
+            hint="`spikefold train` reads them; here are recordings wanted",
+        )
     known = ("gestures", "digits", *(f"{name}:DIR" for name in (*SOURCES, FRAME_SOURCE)))
     raise ConfigError(f"unknown data source {config.source!r}", where="data.source", hint=nearest(kind, known))
 

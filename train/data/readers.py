@@ -120,8 +120,11 @@ def format_of(path: Path, formats: tuple[Format, ...] = FORMATS) -> Format:
     suffix = path.suffix.lower()
     candidates = [known for known in formats if suffix in known.suffixes]
     if not candidates:
-        raise DataError(f"no reader for {suffix or 'files without extension'}", where=str(path),
-                        hint=nearest(suffix, suffixes(formats)))  # fmt: skip
+        raise DataError(
+            f"no reader for {suffix or 'files without extension'}",
+            where=str(path),
+            hint=nearest(suffix, suffixes(formats)),
+        )
     try:
         with path.open("rb") as file:
             start = file.read(_LONGEST_MAGIC)

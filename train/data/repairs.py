@@ -39,8 +39,13 @@ class Repairs:
         return any(getattr(self, f.name) for f in fields(self))
 
     def __str__(self) -> str:
-        words = {"truncated": "files cut short", "lost_bytes": "bytes lost", "backwards": "events out of order",
-                 "outside": "events outside the sensor", "empty": "empty clips"}  # fmt: skip
+        words = {
+            "truncated": "files cut short",
+            "lost_bytes": "bytes lost",
+            "backwards": "events out of order",
+            "outside": "events outside the sensor",
+            "empty": "empty clips",
+        }
         counts = [f"{getattr(self, key)} {text}" for key, text in words.items() if getattr(self, key)]
         return ", ".join(counts) or "nothing"
 

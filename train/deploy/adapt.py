@@ -62,9 +62,11 @@ class Adapted:
         """Plain values for a report."""
         last = self.epochs[-1] if self.epochs else None
         return {
-            "epochs": len(self.epochs), "loss": last.loss if last else None, "synops_before": self.synops_before,
+            "epochs": len(self.epochs),
+            "loss": last.loss if last else None,
+            "synops_before": self.synops_before,
             "channels": {name: list(kept) for name, kept in self.channels.items()},
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,6 +202,7 @@ def _within_budget(
     keep = choose_channels(weights, layers, channels, budget)
     smaller = remove_silent_channels(net.network, keep)
     return (
-        IntegerNet(smaller, net.chip), operations(layers, {}, channels),
+        IntegerNet(smaller, net.chip),
+        operations(layers, {}, channels),
         {name: (int(kept.sum()), len(kept)) for name, kept in keep.items()},
-    )  # fmt: skip
+    )

@@ -28,15 +28,17 @@ from spikefold.export.network import InputSpec
 from spikefold.hardware.chip import Chip
 from spikefold.hardware.fit import FitReport, broken_rules, fit_report
 from spikefold.train.deploy.skeleton import Skeletons
-from spikefold.train.deploy.smallest_change import Knob, Setting, halvings, smallest_change
+from spikefold.train.deploy.smallest_change import SearchAxis, Setting, halvings, smallest_change
 from spikefold.train.models.architectures import Architecture, network
 
 INPUT = "input summed over squares of side"
 _INPUT, _STRIDE, _WIDTH, _POOL, _VOTERS, _KIND = 2.0, 2.0, 1.0, 1.0, 0.5, 0.25
 _REDUCTIONS = {
-    "pool": (("spike_mean",), _POOL), "stride": (("spike_mean",), _POOL),
-    "spike_max": (("spike_mean", "stride"), _KIND), "spike_mean": (("stride",), _POOL),
-}  # fmt: skip
+    "pool": (("spike_mean",), _POOL),
+    "stride": (("spike_mean",), _POOL),
+    "spike_max": (("spike_mean", "stride"), _KIND),
+    "spike_mean": (("stride",), _POOL),
+}
 """By way of reduction: which others are tried, one after the other, and the price of the first."""
 _LARGEST_STRIDE, _SMALLEST_INPUT = 8, 4
 _SENSOR = 128
@@ -89,9 +91,11 @@ class Proposal:
     def to_json(self) -> dict[str, object]:
         """Plain values for a report."""
         return {
-            "changes": [change.to_json() for change in self.changes], "input": list(self.architecture.shape),
-            "model": self.architecture.model.model_dump(mode="json"), "fit": self.report.to_json(),
-        }  # fmt: skip
+            "changes": [change.to_json() for change in self.changes],
+            "input": list(self.architecture.shape),
+            "model": self.architecture.model.model_dump(mode="json"),
+            "fit": self.report.to_json(),
+        }
 
 
 def base_config(architecture: Architecture) -> Config:
@@ -108,34 +112,40 @@ def propose(architecture: Architecture, chip: Chip) -> Proposal:
         UnsupportedError: no change of the kinds above fits.
     """
     if architecture.model.family != "chain":
-        raise UnsupportedError(f"{architecture.name} has residual blocks, and changes are known for chains only",
-                               where=architecture.name, hint="name a chain: `spikefold inspect --help`")  # fmt: skip
-    knobs = _knobs(architecture)
+        raise UnsupportedError(
+            f"{architecture.name} has residual blocks, and changes are known for chains only",
+            where=architecture.name,
+            hint="name a chain: `spikefold inspect --help`",
+        )
+    axes = _knobs(architecture)
     skeletons = Skeletons(InputSpec(architecture.shape, architecture.dt_us, architecture.steps), architecture.classes)
 
     def check(setting: Setting) -> list[Issue] | None:
-        changed = _with(architecture, knobs, setting)
+        changed = _with(architecture, axes, setting)
         try:
             return broken_rules(skeletons.network(changed.model, changed.shape), chip)
         except ConfigError:
             return None  # the strides leave nothing of the input
 
-    setting = smallest_change(knobs, check)
-    changed = _with(architecture, knobs, setting)
+    setting = smallest_change(axes, check)
+    changed = _with(architecture, axes, setting)
     report = fit_report(network(changed), chip, f"{architecture.name}, changed,")
     if not report.fits:
-        raise UnsupportedError("the proposal fits by its shapes, but its network does not",
-                               where=architecture.name, issues=report.violations)  # fmt: skip
+        raise UnsupportedError(
+            "the proposal fits by its shapes, but its network does not",
+            where=architecture.name,
+            issues=report.violations,
+        )
     changes = []
-    for index, knob in enumerate(knobs):
-        before, after = knob.values[0], setting[index]
+    for index, axis in enumerate(axes):
+        before, after = axis.values[0], setting[index]
         if after != before:
             without = check((*setting[:index], before, *setting[index + 1 :])) or ()
-            changes.append(Change(knob.what, before, after, tuple(f"{la.where}: {la.got}" for la in without)))
+            changes.append(Change(axis.what, before, after, tuple(f"{la.where}: {la.got}" for la in without)))
     return Proposal(tuple(changes), changed, report)
 
 
-def _knobs(architecture: Architecture) -> list[Knob]:
+def _knobs(architecture: Architecture) -> list[SearchAxis]:
     """The input's factor first; then the model's fields.
 
     Rules are reported at weight layers, where they depend on shapes; at spiking layers, where they depend on the kind
@@ -147,24 +157,24 @@ def _knobs(architecture: Architecture) -> list[Knob]:
     weights = [f"conv{n}" if n <= convs else f"fc{n}" for n in numbers] + ["fc"]
     spiking, pools = [f"sn{n}" for n in numbers] + ["out"], [f"pool{n}" for n in numbers[:convs]]
     factors = tuple(2**n for n in range(8) if n == 0 or min(sides) >= _SMALLEST_INPUT * 2**n)
-    knobs = [Knob(INPUT, factors, _INPUT, frozenset(weights))]
+    axes = [SearchAxis(INPUT, factors, _INPUT, frozenset(weights))]
     for index, count in enumerate((*model.channels, *model.hidden)):
         what = f"channels[{index}]" if index < convs else f"hidden[{index - convs}]"
-        knobs.append(Knob(what, halvings(count), _WIDTH, frozenset(weights[index : index + 2]), counts=True))
+        axes.append(SearchAxis(what, halvings(count), _WIDTH, frozenset(weights[index : index + 2]), counts=True))
     for index, stride in enumerate(model.strides):
         doubled = tuple(stride * 2**n for n in range(4) if n == 0 or stride * 2**n <= _LARGEST_STRIDE)
-        knobs.append(Knob(f"strides[{index}]", doubled, _STRIDE, frozenset([*weights[index:], spiking[index]])))
-    knobs.append(Knob("voters", halvings(model.voters), _VOTERS, frozenset(weights[-1:])))
+        axes.append(SearchAxis(f"strides[{index}]", doubled, _STRIDE, frozenset([*weights[index:], spiking[index]])))
+    axes.append(SearchAxis("voters", halvings(model.voters), _VOTERS, frozenset(weights[-1:])))
     reductions, price = _REDUCTIONS[model.reduction]
     touched = frozenset([*weights[:convs], *spiking[:convs], *pools])
-    knobs.append(Knob("reduction", (model.reduction, *reductions), price, touched))
+    axes.append(SearchAxis("reduction", (model.reduction, *reductions), price, touched))
     if model.neuron != "if":
-        knobs.append(Knob("neuron", (model.neuron, "if"), _KIND, frozenset(spiking)))
-    return knobs
+        axes.append(SearchAxis("neuron", (model.neuron, "if"), _KIND, frozenset(spiking)))
+    return axes
 
 
-def _with(architecture: Architecture, knobs: Sequence[Knob], setting: Setting) -> Architecture:
-    values = {knob.what: value for knob, value in zip(knobs, setting, strict=True)}
+def _with(architecture: Architecture, axes: Sequence[SearchAxis], setting: Setting) -> Architecture:
+    values = {axis.what: value for axis, value in zip(axes, setting, strict=True)}
     fields: dict[str, object] = {key: values[key] for key in ("voters", "reduction", "neuron") if key in values}
     for key in ("channels", "hidden", "strides"):
         own = getattr(architecture.model, key)

@@ -65,10 +65,14 @@ class GateStatistics:
     def to_json(self) -> dict[str, object]:
         """Plain values for a report."""
         return {
-            "mean": self.mean, "std": self.std, "shares": dict(self.shares), "mask_agreement": self.mask_agreement,
-            "channel": self.form("channel").tolist(), "by_step": self.by_step.tolist(),
+            "mean": self.mean,
+            "std": self.std,
+            "shares": dict(self.shares),
+            "mask_agreement": self.mask_agreement,
+            "channel": self.form("channel").tolist(),
+            "by_step": self.by_step.tolist(),
             "shape": list(self.mean_map.shape),
-        }  # fmt: skip
+        }
 
 
 def _form(mean_map: np.ndarray, name: str) -> np.ndarray:

@@ -24,7 +24,7 @@ from spikefold.hardware.fit import broken_rules
 from spikefold.train.data.clips import ClipSet
 from spikefold.train.deploy.integer_net import Activity, IntegerNet
 from spikefold.train.deploy.pruning import importance
-from spikefold.train.deploy.smallest_change import Knob, Setting, halvings, smallest_change
+from spikefold.train.deploy.smallest_change import SearchAxis, Setting, halvings, smallest_change
 
 _RANKING_BATCHES = 8
 
@@ -66,8 +66,8 @@ def kept_counts(network: Network, chip: Chip) -> dict[str, int]:
     """
     hidden = network.neurons[:-1]
     counts = [network.shapes[layer.name][0] for layer in hidden]
-    knobs = [
-        Knob(layer.name, halvings(count), 1.0, _touched(network, layer), counts=True)
+    axes = [
+        SearchAxis(layer.name, halvings(count), 1.0, _touched(network, layer), counts=True)
         for layer, count in zip(hidden, counts, strict=True)
     ]
 
@@ -84,7 +84,7 @@ def kept_counts(network: Network, chip: Chip) -> dict[str, int]:
     # is what the network breaks
     if beyond := check(tuple(1 for _ in hidden)):
         raise UnsupportedError(f"fewer channels alone do not make it fit {chip.title}", issues=beyond)
-    return dict(zip((layer.name for layer in hidden), smallest_change(knobs, check), strict=True))
+    return dict(zip((layer.name for layer in hidden), smallest_change(axes, check), strict=True))
 
 
 def narrow(network: Network, chip: Chip, ranking: Mapping[str, np.ndarray]) -> Narrowed:

@@ -124,9 +124,10 @@ def choose_channels(
         if best is None:
             raise ConfigError(
                 f"a budget of {budget:,.0f} synaptic operations a clip cannot be met: {left:,.0f} would remain of "
-                f"{total:,.0f} with a quarter of the channels", where="adapt.synops_budget",
+                f"{total:,.0f} with a quarter of the channels",
+                where="adapt.synops_budget",
                 hint="a larger budget, or fewer channels or a larger stride in the first convolution",
-            )  # fmt: skip
+            )
         keep[best[1]][best[2]] = False
         left = operations(layers, keep, channels)
     return keep

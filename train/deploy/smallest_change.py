@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The smallest change that makes something fit: an exact search over a few knobs, each turned down in steps.
+"""The smallest change that makes something fit: an exact search over a few axes, each turned down in steps.
 
-Uniform-cost search (Dijkstra on the lattice of all settings). The n-th step of one knob costs n times its price, so
-that what has to go is spread over the layers. From a setting that does not fit, only knobs that touch a layer of one
+Uniform-cost search (Dijkstra on the lattice of all settings). The n-th step of one axis costs n times its price, so
+that what has to go is spread over the layers. From a setting that does not fit, only axes that touch a layer of one
 broken rule are turned: whatever fits further down must have turned one of them, for a rule's answer depends on
 nothing else. So the first setting taken from the queue that fits is a cheapest one, and most of the lattice is never
-looked at. For the same reason a broken rule is remembered for every setting that has these knobs alike.
+looked at. For the same reason a broken rule is remembered for every setting that has these axes alike.
 
-Steps halve. Afterwards each count is grown back, one knob after the other, to the largest whole number that still
+Steps halve. Afterwards each count is grown back, one axis after the other, to the largest whole number that still
 fits.
 """
 
@@ -23,13 +23,13 @@ from spikefold.errors import Issue, UnsupportedError
 MOST_TRIED = 3_000
 """Settings that are checked before the search gives up."""
 Setting = tuple[Any, ...]
-"""One value a knob."""
+"""One value a axis."""
 Check = Callable[[Setting], Sequence[Issue] | None]
 """Which rules a setting breaks; None where neither it nor anything further down makes a network at all."""
 
 
 @dataclass(frozen=True)
-class Knob:
+class SearchAxis:
     """One thing that can be changed.
 
     Attributes:
@@ -55,32 +55,32 @@ def halvings(count: int, least: int = 1) -> tuple[int, ...]:
     return tuple(values)
 
 
-def smallest_change(knobs: Sequence[Knob], check: Check) -> Setting:
+def smallest_change(axes: Sequence[SearchAxis], check: Check) -> Setting:
     """The cheapest setting without a broken rule, its counts grown back; the first values where those fit.
 
     Args:
-        knobs: what may change.
-        check: called with one value a knob.
+        axes: what may change.
+        check: called with one value a axis.
 
     Raises:
         UnsupportedError: no setting fits, with the rules that the first one breaks.
     """
-    found = _cheapest(knobs, check)
-    for index, knob in enumerate(knobs):
-        if knob.counts and found[index] != knob.values[0]:
-            found = _grown(knobs, check, found, index)
+    found = _cheapest(axes, check)
+    for index, axis in enumerate(axes):
+        if axis.counts and found[index] != axis.values[0]:
+            found = _grown(axes, check, found, index)
     return found
 
 
-def _cheapest(knobs: Sequence[Knob], check: Check) -> Setting:
-    start = (0,) * len(knobs)
+def _cheapest(axes: Sequence[SearchAxis], check: Check) -> Setting:
+    start = (0,) * len(axes)
     queue, seen, tried = [(0.0, 0, start)], {start}, 0
-    broken = _Broken(knobs)
+    broken = _Broken(axes)
     while queue and tried < MOST_TRIED:
         cost, _, levels = heapq.heappop(queue)
         turns = broken.turns(levels)
         if turns is None:
-            setting = _values(knobs, levels)
+            setting = _values(axes, levels)
             issues, tried = check(setting), tried + 1
             if issues is None:
                 continue
@@ -91,29 +91,29 @@ def _cheapest(knobs: Sequence[Knob], check: Check) -> Setting:
             turned = (*levels[:index], levels[index] + 1, *levels[index + 1 :])
             if turned not in seen:
                 seen.add(turned)
-                heapq.heappush(queue, (round(cost + knobs[index].price * turned[index], 9), len(seen), turned))
+                heapq.heappush(queue, (round(cost + axes[index].price * turned[index], 9), len(seen), turned))
     why = "none of them" if not queue else f"none of the {tried} smallest ones"
     raise UnsupportedError(
-        f"no change of {', '.join(knob.what for knob in knobs)} makes it fit: {why} does",
-        issues=check(_values(knobs, start)) or (),
+        f"no change of {', '.join(axis.what for axis in axes)} makes it fit: {why} does",
+        issues=check(_values(axes, start)) or (),
     )
 
 
 class _Broken:
-    """Which rules are known to be broken where: a rule's answer is the same wherever the knobs that touch it are."""
+    """Which rules are known to be broken where: a rule's answer is the same wherever the axes that touch it are."""
 
-    def __init__(self, knobs: Sequence[Knob]) -> None:
-        self._knobs = knobs
-        self._known = frozenset[str]().union(*(knob.touches for knob in knobs))
-        # by the knobs that touch a rule's layers: the levels of these knobs at which it is broken
+    def __init__(self, axes: Sequence[SearchAxis]) -> None:
+        self._knobs = axes
+        self._known = frozenset[str]().union(*(axis.touches for axis in axes))
+        # by the axes that touch a rule's layers: the levels of these axes at which it is broken
         self._at: dict[tuple[int, ...], set[tuple[int, ...]]] = {}
 
     def learn(self, levels: tuple[int, ...], issues: Sequence[Issue]) -> list[int]:
-        """Remember what is broken at these levels; the knobs to turn: any fit further down has turned one of them."""
+        """Remember what is broken at these levels; the axes to turn: any fit further down has turned one of them."""
         for issue in issues:
             where = frozenset(issue.where.split(", "))
             everything = not where & self._known  # a rule about the network as a whole
-            scope = tuple(i for i, knob in enumerate(self._knobs) if everything or knob.touches & where)
+            scope = tuple(i for i, axis in enumerate(self._knobs) if everything or axis.touches & where)
             self._at.setdefault(scope, set()).add(tuple(levels[i] for i in scope))
         return self.turns(levels) or []
 
@@ -124,17 +124,17 @@ class _Broken:
         return min(left, key=len) if left else None
 
 
-def _values(knobs: Sequence[Knob], levels: tuple[int, ...]) -> Setting:
-    return tuple(knob.values[level] for knob, level in zip(knobs, levels, strict=True))
+def _values(axes: Sequence[SearchAxis], levels: tuple[int, ...]) -> Setting:
+    return tuple(axis.values[level] for axis, level in zip(axes, levels, strict=True))
 
 
-def _grown(knobs: Sequence[Knob], check: Check, setting: Setting, index: int) -> Setting:
-    """The setting with the largest count of one knob that bisection finds to fit."""
+def _grown(axes: Sequence[SearchAxis], check: Check, setting: Setting, index: int) -> Setting:
+    """The setting with the largest count of one axis that bisection finds to fit."""
 
     def with_count(count: int) -> Setting:
         return (*setting[:index], count, *setting[index + 1 :])
 
-    values = knobs[index].values
+    values = axes[index].values
     low, high = setting[index], values[values.index(setting[index]) - 1]  # low fits
     while high - low > 1:
         middle = (low + high) // 2

@@ -98,9 +98,14 @@ def choose(measured: Measured, allowed: tuple[str, ...]) -> Choice:
 
 
 def refuse_poor(
-    choice: Choice, model: SpikingNet, statistics: Mapping[str, GateStatistics], clips: ClipSet, tolerance: float,
-    accepted: tuple[str, ...], batch: int | None = None,
-) -> None:  # fmt: skip
+    choice: Choice,
+    model: SpikingNet,
+    statistics: Mapping[str, GateStatistics],
+    clips: ClipSet,
+    tolerance: float,
+    accepted: tuple[str, ...],
+    batch: int | None = None,
+) -> None:
     """Refuse a form that loses more accuracy than ``tolerance``, unless all its layers are accepted by name.
 
     Raises:
@@ -132,9 +137,14 @@ def _candidate(
 
 
 def _alone(
-    model: SpikingNet, statistics: Mapping[str, GateStatistics], form: str, clips: ClipSet, before: float,
-    names: set[str], batch: int | None,
-) -> list[Issue]:  # fmt: skip
+    model: SpikingNet,
+    statistics: Mapping[str, GateStatistics],
+    form: str,
+    clips: ClipSet,
+    before: float,
+    names: set[str],
+    batch: int | None,
+) -> list[Issue]:
     """What each layer loses when it alone is static."""
     issues = []
     for name in sorted(names):

@@ -85,9 +85,16 @@ def _for_speck(channels: tuple[int, ...], strides: tuple[int, ...], voters: int)
 
 def _residual() -> ModelConfig:
     return ModelConfig(
-        family="sew", channels=(64, 128, 256, 512), strides=(1, 2, 2, 2), reduction="stride", dense_bias=True,
-        attention="none", static_share=0.0, neuron="if", voters=1,
-    )  # fmt: skip
+        family="sew",
+        channels=(64, 128, 256, 512),
+        strides=(1, 2, 2, 2),
+        reduction="stride",
+        dense_bias=True,
+        attention="none",
+        static_share=0.0,
+        neuron="if",
+        voters=1,
+    )
 
 
 _PAPER = "BICLab/ASA-SNN (c68b2d0), the published code of the paper, -arch"

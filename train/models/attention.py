@@ -99,9 +99,16 @@ class ASA(Attention):
     """
 
     def __init__(
-        self, steps: int, channels: int, *, temporal_mlp: bool = True, lam: float = 0.5,
-        mode: Literal["clip", "batch"] = "clip", learn_importance: bool = False, static_share: float = 0.0,
-    ) -> None:  # fmt: skip
+        self,
+        steps: int,
+        channels: int,
+        *,
+        temporal_mlp: bool = True,
+        lam: float = 0.5,
+        mode: Literal["clip", "batch"] = "clip",
+        learn_importance: bool = False,
+        static_share: float = 0.0,
+    ) -> None:
         super().__init__(steps, channels, static_share)
         self.lam, self.mode, self.learn_importance = lam, mode, learn_importance
         self.alpha = nn.Parameter(torch.tensor(0.5))

@@ -93,9 +93,17 @@ def _forward(x: np.ndarray, v: np.ndarray, spikes: np.ndarray, tau: Any, theta: 
 
 @_compiled  # type: ignore[untyped-decorator, unused-ignore]
 def _backward(
-    x: np.ndarray, v: np.ndarray, grad: np.ndarray, carry: np.ndarray, out: np.ndarray, tau: Any, theta: Any,
-    height: Any, half: Any, reset: Any,
-) -> None:  # fmt: skip
+    x: np.ndarray,
+    v: np.ndarray,
+    grad: np.ndarray,
+    carry: np.ndarray,
+    out: np.ndarray,
+    tau: Any,
+    theta: Any,
+    height: Any,
+    half: Any,
+    reset: Any,
+) -> None:
     """Gradients ``(T, M)`` of the currents; ``carry`` ``(M,)``, that of the last state, becomes the first's."""
     potentials, scratch = np.empty((x.shape[0], _AT_ONCE), x.dtype), np.empty(_AT_ONCE, x.dtype)
     for first in range(0, x.shape[1], _AT_ONCE):

@@ -33,9 +33,12 @@ def make_neuron(
         detach_reset: no gradient through the reset.
     """
     options = {
-        "v_threshold": threshold, "v_reset": 0.0, "detach_reset": detach_reset, "step_mode": "m",
+        "v_threshold": threshold,
+        "v_reset": 0.0,
+        "detach_reset": detach_reset,
+        "step_mode": "m",
         "surrogate_function": surrogate.Rect(alpha=2.0) if spike == "rectangle" else surrogate.ATan(),
-    }  # fmt: skip
+    }
     tau = 1 / (1 - keep)
     match kind:
         case "lif" if spike == "rectangle":  # the paper's; SpikingJelly has no loop of its own for this surrogate

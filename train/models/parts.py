@@ -26,17 +26,25 @@ def _attention(config: ModelConfig, steps: int, channels: int) -> Attention:
         case "tcsa":
             return TCSA(steps, channels, static_share=config.static_share)
     return ASA(
-        steps, channels, temporal_mlp=config.attention == "asa1", lam=config.lam, mode=config.asa_mode,
-        learn_importance=config.learn_importance, static_share=config.static_share,
-    )  # fmt: skip
+        steps,
+        channels,
+        temporal_mlp=config.attention == "asa1",
+        lam=config.lam,
+        mode=config.asa_mode,
+        learn_importance=config.learn_importance,
+        static_share=config.static_share,
+    )
 
 
 def neurons(config: ModelConfig) -> nn.Module:
     """A layer of neurons."""
     return make_neuron(
-        config.neuron, threshold=config.threshold, keep=config.keep, spike=config.surrogate,
+        config.neuron,
+        threshold=config.threshold,
+        keep=config.keep,
+        spike=config.surrogate,
         detach_reset=config.detach_reset,
-    )  # fmt: skip
+    )
 
 
 def with_dropout(config: ModelConfig, number: int, layers: dict[str, nn.Module], suffix: str) -> dict[str, nn.Module]:

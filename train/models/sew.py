@@ -73,13 +73,18 @@ def sew_layers(
     """
     chains = {"hidden": (), "reduction": "stride", "conv_bias": False}
     if wrong := [key for key, only in chains.items() if getattr(config, key) != only]:
-        raise ConfigError(f"model.family sew has no {', '.join(wrong)}", where="model",
-                          hint=", ".join(f"model.{key} = {chains[key]!r}" for key in wrong))  # fmt: skip
+        raise ConfigError(
+            f"model.family sew has no {', '.join(wrong)}",
+            where="model",
+            hint=", ".join(f"model.{key} = {chains[key]!r}" for key in wrong),
+        )
     channels = config.channels[0]
     layers: OrderedDict[str, nn.Module] = OrderedDict(
-        conv1=_conv(shape[0], channels, 7, 2), bn1=layer.BatchNorm2d(channels, step_mode="m"), sn1=neurons(config),
+        conv1=_conv(shape[0], channels, 7, 2),
+        bn1=layer.BatchNorm2d(channels, step_mode="m"),
+        sn1=neurons(config),
         pool1=layer.MaxPool2d(3, 2, padding=1, step_mode="m"),
-    )  # fmt: skip
+    )
     sides = [_halved(_halved(side)) for side in shape[1:]]
     for stage, (out, stride) in enumerate(zip(config.channels, config.strides, strict=True), 1):
         for which in _BLOCKS:

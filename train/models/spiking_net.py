@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ASA-SNNs and their vanilla twins, as one `torch.nn.Sequential` of SpikingJelly layers.
+"""The ASA-SNNs and their vanilla baselines, as one `torch.nn.Sequential` of SpikingJelly layers.
 
 Each convolution is followed by batch norm, (average pool,) (attention,) a neuron (and a pool on spikes); then come
 dense layers with neurons, the last one of ``classes * voters`` output neurons. Sequences are ``(T, N, C, H, W)``.
@@ -96,8 +96,11 @@ def final_map(config: ModelConfig, sides: tuple[int, int]) -> tuple[int, int]:
         # a k x k pool after a padded 3x3 convolution and the strided convolution that equals both drop the rest
         height, width = height // stride, width // stride
     if min(height, width) < 1:
-        raise ConfigError(f"strides {config.strides} leave nothing of an input of {sides[0]}x{sides[1]}",
-                          where="model.strides", hint="smaller strides, or a smaller data.downsample")  # fmt: skip
+        raise ConfigError(
+            f"strides {config.strides} leave nothing of an input of {sides[0]}x{sides[1]}",
+            where="model.strides",
+            hint="smaller strides, or a smaller data.downsample",
+        )
     return height, width
 
 

@@ -28,12 +28,18 @@ def device_for(config: TrainConfig, ranks: Ranks = ALONE) -> torch.device:
     """
     has_gpu = torch.cuda.is_available()
     if config.device == "cuda" and not has_gpu:
-        raise EnvironmentLacksError("PyTorch sees no CUDA device", where="train.device",
-                                    hint='train.device = "cpu", or "auto" for CUDA where there is a GPU')  # fmt: skip
+        raise EnvironmentLacksError(
+            "PyTorch sees no CUDA device",
+            where="train.device",
+            hint='train.device = "cpu", or "auto" for CUDA where there is a GPU',
+        )
     if config.device == "cpu" or not has_gpu:
         if config.precision != "float32":
-            raise ConfigError(f"{config.precision} is for CUDA: on a CPU it is slower than float32 and less exact",
-                              where="train.precision", hint='train.precision = "float32"')  # fmt: skip
+            raise ConfigError(
+                f"{config.precision} is for CUDA: on a CPU it is slower than float32 and less exact",
+                where="train.precision",
+                hint='train.precision = "float32"',
+            )
         return torch.device("cpu")
     return torch.device("cuda", local_rank() if ranks.count > 1 else torch.cuda.current_device())
 

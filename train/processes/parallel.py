@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import distributed
 
-from spikefold.train.processes.leader import world
+from spikefold.train.processes.main_process import world
 
 
 @dataclass(frozen=True)

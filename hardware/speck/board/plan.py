@@ -80,9 +80,11 @@ def planned(
         raise ConfigError("configuration, network and placement do not belong together", issues=issues)
     if not clips:
         raise DataError("no clips to run", where="clips", hint="give at least one")
-    issues = [] if spec.shape[0] <= 2 else [
-        Issue("events have a polarity", "input", f"{spec.shape[0]} channels", "1 or 2", "merge the channels")
-    ]  # fmt: skip
+    issues = (
+        []
+        if spec.shape[0] <= 2
+        else [Issue("events have a polarity", "input", f"{spec.shape[0]} channels", "1 or 2", "merge the channels")]
+    )
     issues += [issue for number, clip in enumerate(clips) for issue in clip_issues(clip, number, spec)]
     if issues:
         raise DataError("clips that cannot be sent", where="clips", issues=issues)
@@ -120,16 +122,19 @@ def simulated(plan: Plan, *, lose_first: bool) -> Trace:
     layer, options = DvsLayer(spec.shape[1:], merge=spec.shape[0] == 1), Options(lose_first=lose_first)
     # in the bins before the clip only the slow clock does something
     steps = plan.lead + spec.steps
-    trace = concatenate([
-        event_driven.simulate_events(
-            plan.network, clip, layer, dt_us=spec.dt_us, steps=steps, options=options
-        ).trace
-        for clip in plan.clips
-    ])  # fmt: skip
+    trace = concatenate(
+        [
+            event_driven.simulate_events(
+                plan.network, clip, layer, dt_us=spec.dt_us, steps=steps, options=options
+            ).trace
+            for clip in plan.clips
+        ]
+    )
     found = {name: trace.layers[name] for name in plan.layers}
-    return Trace(trace.runner, {
-        name: LayerTrace(one.raster[plan.lead :], one.v_range, one.overflow) for name, one in found.items()
-    })  # fmt: skip
+    return Trace(
+        trace.runner,
+        {name: LayerTrace(one.raster[plan.lead :], one.v_range, one.overflow) for name, one in found.items()},
+    )
 
 
 def notes(plan: Plan, simulation: Trace, *, power: bool) -> list[str]:

@@ -112,7 +112,7 @@ def run_on_device(
 
 
 @dataclass(frozen=True, eq=False)
-class _Heard:
+class ClipResponse:
     """What came back of one clip: spikes, whether they never ended, and power samples while it was replayed.
 
     Before it, spikes of the clip before may have come after the silence that ended that one: so many were dropped.
@@ -128,25 +128,30 @@ class _Heard:
 class _Repeat:
     """All clips once: what came back, and each monitored layer's share of it."""
 
-    heard: list[_Heard]
+    heard: list[ClipResponse]
     readings: list[dict[str, Reading]]
 
     @classmethod
-    def of(cls, plan: Plan, heard: list[_Heard]) -> _Repeat:
+    def of(cls, plan: Plan, heard: list[ClipResponse]) -> _Repeat:
         spec, shapes = plan.network.input, plan.network.shapes
-        return cls(heard, [
-            {
-                name: reading(one.spikes, plan.cores[name], shapes[name], spec.steps, spec.dt_us, plan.lead_us)
-                for name in plan.layers
-            }
-            for one in heard
-        ])  # fmt: skip
+        return cls(
+            heard,
+            [
+                {
+                    name: reading(one.spikes, plan.cores[name], shapes[name], spec.steps, spec.dt_us, plan.lead_us)
+                    for name in plan.layers
+                }
+                for one in heard
+            ],
+        )
 
     def trace(self, runner: str) -> Trace:
-        return concatenate([
-            Trace(runner, {name: LayerTrace(found.raster[:, None]) for name, found in clip.items()})
-            for clip in self.readings
-        ])  # fmt: skip
+        return concatenate(
+            [
+                Trace(runner, {name: LayerTrace(found.raster[:, None]) for name, found in clip.items()})
+                for clip in self.readings
+            ]
+        )
 
     def problems(self, plan: Plan) -> Iterator[str]:
         """What went wrong, one sentence each."""
@@ -180,7 +185,7 @@ def _reset(board: Board, plan: Plan, clock: Clock) -> None:
     clock.sleep(plan.options.settle_s)
 
 
-def _one_clip(board: Board, plan: Plan, clip: np.ndarray, clock: Clock) -> _Heard:
+def _one_clip(board: Board, plan: Plan, clip: np.ndarray, clock: Clock) -> ClipResponse:
     poll_s = plan.options.poll_s
     _reset(board, plan, clock)
     dropped = board.start(plan.slow_clock_hz)
@@ -194,7 +199,7 @@ def _one_clip(board: Board, plan: Plan, clip: np.ndarray, clock: Clock) -> _Hear
     power = board.power()
     tail, timed_out = _until_quiet(board, plan.options, clock)
     board.stop(plan.slow_clock_hz)
-    return _Heard(dropped, np.concatenate(parts + tail), timed_out, power)
+    return ClipResponse(dropped, np.concatenate(parts + tail), timed_out, power)
 
 
 def _poll_until(board: Board, clock: Clock, moment: float, poll_s: float) -> list[np.ndarray]:

@@ -120,9 +120,12 @@ class Dimensions(Struct):
     """Geometry of one core."""
 
     fields: ClassVar = {
-        "input_shape": _made(Extent), "output_shape": _made(Extent), "padding": _made(Vec2),
-        "stride": _made(Vec2Ones), "kernel_size": _INT,
-    }  # fmt: skip
+        "input_shape": _made(Extent),
+        "output_shape": _made(Extent),
+        "padding": _made(Vec2),
+        "stride": _made(Vec2Ones),
+        "kernel_size": _INT,
+    }
 
 
 class Destination(Struct):
@@ -153,11 +156,19 @@ class DvsLayerConfig(Struct):
     """The event pre-processing layer."""
 
     fields: ClassVar = {
-        "destinations": _row(Destination, 2), "pass_sensor_events": (bool, lambda: True), "merge": _FLAG,
-        "mirror": _made(Flags2), "mirror_diagonal": _FLAG, "cut": _made(Vec2), "origin": _made(Vec2),
-        "pooling": _made(Vec2Ones), "on_channel": (bool, lambda: True), "off_channel": (bool, lambda: True),
-        "monitor_enable": _FLAG, "raw_monitor_enable": _FLAG,
-    }  # fmt: skip
+        "destinations": _row(Destination, 2),
+        "pass_sensor_events": (bool, lambda: True),
+        "merge": _FLAG,
+        "mirror": _made(Flags2),
+        "mirror_diagonal": _FLAG,
+        "cut": _made(Vec2),
+        "origin": _made(Vec2),
+        "pooling": _made(Vec2Ones),
+        "on_channel": (bool, lambda: True),
+        "off_channel": (bool, lambda: True),
+        "monitor_enable": _FLAG,
+        "raw_monitor_enable": _FLAG,
+    }
 
 
 class SpeckConfiguration(Struct):

@@ -135,12 +135,15 @@ def _checked(layer: DvsLayer, events: np.ndarray) -> list[np.ndarray]:
     if events.ndim != 1 or any(
         name not in names or not np.issubdtype(events.dtype[name], np.integer) for name in _FIELDS
     ):
-        raise DataError(f"events are {events.dtype} {events.shape}",
-                        hint="give a structured array of whole numbers t, x, y, p")  # fmt: skip
+        raise DataError(
+            f"events are {events.dtype} {events.shape}", hint="give a structured array of whole numbers t, x, y, p"
+        )
     t, x, y, p = (events[name].astype(np.int64) for name in _FIELDS)
     for name, values, most in (("t", t, None), ("x", x, layer.sensor[1]), ("y", y, layer.sensor[0]), ("p", p, 2)):
         if len(values) and (values.min() < 0 or (most is not None and values.max() >= most)):
             limit = "0 or more" if most is None else f"0 to {most - 1}"
-            raise DataError(f"{name} runs from {values.min()} to {values.max()}, allowed is {limit}",
-                            hint="check the sensor size, the polarities, and where time starts")  # fmt: skip
+            raise DataError(
+                f"{name} runs from {values.min()} to {values.max()}, allowed is {limit}",
+                hint="check the sensor size, the polarities, and where time starts",
+            )
     return [t, x, y, p]

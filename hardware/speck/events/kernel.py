@@ -64,9 +64,14 @@ def taps_of(layer: CoreLayer) -> Taps:
     left, width, k_x = _reached(layer.input_shape[2], layer.neuron_shape[2], k_width, across, layer.padding[1])
     first = k_x % across * most + (k_width - 1 - k_x % across) // across - k_x // across
     return Taps(
-        weights.ravel(), across * most * features, k_height, down, layer.neuron_shape[2] * features,
-        np.stack([top, height, k_y], axis=1), np.stack([left, first, width], axis=1) * features,
-    )  # fmt: skip
+        weights.ravel(),
+        across * most * features,
+        k_height,
+        down,
+        layer.neuron_shape[2] * features,
+        np.stack([top, height, k_y], axis=1),
+        np.stack([left, first, width], axis=1) * features,
+    )
 
 
 def _reached(size: int, outputs: int, kernel: int, stride: int, padding: int) -> tuple[np.ndarray, ...]:
@@ -132,9 +137,14 @@ def _quiet(low: int, high: int, theta: int, v_min: int, least: int, most: int) -
 
 @njit(cache=False)
 def _add(
-    v: np.ndarray, start: np.uint64, weights: np.ndarray, taps: np.uint64, width: int, floor: np.int32,
+    v: np.ndarray,
+    start: np.uint64,
+    weights: np.ndarray,
+    taps: np.uint64,
+    width: int,
+    floor: np.int32,
     farthest: np.uint32,
-) -> np.uint32:  # fmt: skip
+) -> np.uint32:
     """Add one row; unsigned indices, for numba counts negative ones from the end, and that does not vectorise."""
     for i in range(width):
         value = np.int32(v[start + _U64(i)] + weights[taps + _U64(i)])
@@ -156,9 +166,16 @@ def _range(v: np.ndarray, start: np.uint64, width: int, least: int, most: int) -
 
 @njit(cache=False)
 def _fire(
-    v: np.ndarray, start: int, width: int, theta: int, to_zero: bool, spikes: np.ndarray, whence: np.ndarray,
-    sent: int, index: int,
-) -> int:  # fmt: skip
+    v: np.ndarray,
+    start: int,
+    width: int,
+    theta: int,
+    to_zero: bool,
+    spikes: np.ndarray,
+    whence: np.ndarray,
+    sent: int,
+    index: int,
+) -> int:
     """One spike of each neuron of a row that is at the threshold, and its reset; how many have been sent then."""
     for neuron in range(start, start + width):
         # written in any case, and overwritten by the next one unless it counts: no branch to be guessed wrong

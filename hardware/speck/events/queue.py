@@ -129,8 +129,11 @@ class Queue:
     def _record(self, here: tuple[int, int], spikes: np.ndarray) -> None:
         counts = np.bincount(spikes, minlength=self._neurons)
         if counts.max() > MOST_COUNT:
-            raise UnsupportedError(f"{counts.max()} spikes of one neuron in one bin, {MOST_COUNT} can be recorded",
-                                   where=self.core.layer.neuron_name, hint="use shorter time steps")  # fmt: skip
+            raise UnsupportedError(
+                f"{counts.max()} spikes of one neuron in one bin, {MOST_COUNT} can be recorded",
+                where=self.core.layer.neuron_name,
+                hint="use shorter time steps",
+            )
         self._raster[here] = counts
         if self._states is not None:
             self._states[here] = self.core.v

@@ -102,9 +102,15 @@ def simulate(
 
 
 def simulate_events(
-    network: Network, events: np.ndarray, layer: DvsLayer, *, dt_us: int, steps: int | None = None,
-    options: Options | None = None, potentials: bool = False,
-) -> EventRun:  # fmt: skip
+    network: Network,
+    events: np.ndarray,
+    layer: DvsLayer,
+    *,
+    dt_us: int,
+    steps: int | None = None,
+    options: Options | None = None,
+    potentials: bool = False,
+) -> EventRun:
     """Simulate one recording from zero state, event by event as the sensor sent them.
 
     Args:
@@ -173,10 +179,13 @@ def _queues(network: Network, clips: tuple[int, int], options: Options, potentia
     return [
         Queue(
             Core(layer, _rank(layer, number, options), options.decimators.get(layer.name, 1)),
-            sources_of(network, layer.name), clips, lose_first=options.lose_first, potentials=potentials,
+            sources_of(network, layer.name),
+            clips,
+            lose_first=options.lose_first,
+            potentials=potentials,
         )
         for number, layer in enumerate(layers)
-    ]  # fmt: skip
+    ]
 
 
 def refuse_unsupported(network: Network) -> None:

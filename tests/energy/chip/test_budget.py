@@ -29,12 +29,16 @@ def _network(channels: int = 3, side: int = 6) -> Network:
     """Integers: a 3x3 convolution and ten dense neurons."""
     rng = np.random.default_rng(0)
     low = {"v_min": -100}
-    return Network(InputSpec((2, side, side), DT_US, T), (
-        Layer("conv", Conv2d(rng.integers(-3, 9, (channels, 2, 3, 3)), None, (1, 1), (1, 1))),
-        Layer("sn", Neuron(np.array(12), **low)),  # type: ignore[arg-type]
-        Layer("fc", Dense(rng.integers(-3, 9, (10, channels * side * side)))),
-        Layer("out", Neuron(np.array(40), **low)),  # type: ignore[arg-type]
-    ), 10)  # fmt: skip
+    return Network(
+        InputSpec((2, side, side), DT_US, T),
+        (
+            Layer("conv", Conv2d(rng.integers(-3, 9, (channels, 2, 3, 3)), None, (1, 1), (1, 1))),
+            Layer("sn", Neuron(np.array(12), **low)),  # type: ignore[arg-type]
+            Layer("fc", Dense(rng.integers(-3, 9, (10, channels * side * side)))),
+            Layer("out", Neuron(np.array(40), **low)),  # type: ignore[arg-type]
+        ),
+        10,
+    )
 
 
 def _counted(network: Network) -> Counts:
@@ -57,8 +61,13 @@ def test_speck_at_rest_is_known_and_its_events_are_not() -> None:
     assert numbers["static_uj"] == pytest.approx(0.42 * window_us * 1e-3)
     assert numbers["sensor_uj"] == pytest.approx((0.0789 + 0.6109) * window_us * 1e-3)
     assert set(found.unknown) == {
-        "event_energy_uj", "chip_energy_uj", "power_mw", "break_even", "step_time_us", "smallest_dt_us"
-    }  # fmt: skip
+        "event_energy_uj",
+        "chip_energy_uj",
+        "power_mw",
+        "break_even",
+        "step_time_us",
+        "smallest_dt_us",
+    }
     for name in ("event_energy_uj", "chip_energy_uj", "power_mw", "break_even"):
         assert "calibrate" in found.unknown[name]
         assert "chips.power.speck2f=FILE.toml" in found.unknown[name]
@@ -79,8 +88,13 @@ def test_a_limit_gives_lights_and_the_smallest_step() -> None:
     smallest = found.numbers["smallest_dt_us"]
     assert smallest == max(rate.smallest_dt_us or 0 for rate in found.rates) == 2500
     for dt_us, fits in ((2500, True), (2499, False)):
-        other = chip_budget(chip_named("speck2f"), _network(), replace(counts, dt_us=dt_us),
-                            numbers_of(["speck2f"], {})["speck2f"], limit_per_s=limit)  # fmt: skip
+        other = chip_budget(
+            chip_named("speck2f"),
+            _network(),
+            replace(counts, dt_us=dt_us),
+            numbers_of(["speck2f"], {})["speck2f"],
+            limit_per_s=limit,
+        )
         assert (other.rates[0].light == "green") == fits
     # a chip with steps is not held against it: a busy core makes its steps longer
     assert _budget("loihi2", limit_per_s=limit)[0].rates[0].limit_per_s is None
@@ -136,12 +150,16 @@ def test_a_chip_of_which_nothing_is_published_has_cores_and_no_power() -> None:
 def test_a_split_layer_has_the_share_of_its_larger_part() -> None:
     # 17 channels of 64 x 64 neurons: more than the 2^16 words of the largest core
     rng, low = np.random.default_rng(0), {"v_min": -100}
-    network = Network(InputSpec((2, 64, 64), DT_US, T), (
-        Layer("conv", Conv2d(rng.integers(-3, 9, (17, 2, 3, 3)), None, (1, 1), (1, 1))),
-        Layer("sn", Neuron(np.array(12), **low)),  # type: ignore[arg-type]
-        Layer("last", Conv2d(rng.integers(-3, 9, (2, 17, 3, 3)), None, (4, 4), (1, 1))),
-        Layer("out", Neuron(np.array(40), **low)),  # type: ignore[arg-type]
-    ), 2)  # fmt: skip
+    network = Network(
+        InputSpec((2, 64, 64), DT_US, T),
+        (
+            Layer("conv", Conv2d(rng.integers(-3, 9, (17, 2, 3, 3)), None, (1, 1), (1, 1))),
+            Layer("sn", Neuron(np.array(12), **low)),  # type: ignore[arg-type]
+            Layer("last", Conv2d(rng.integers(-3, 9, (2, 17, 3, 3)), None, (4, 4), (1, 1))),
+            Layer("out", Neuron(np.array(40), **low)),  # type: ignore[arg-type]
+        ),
+        2,
+    )
     chip = chip_named("speck2f")
     assert chip.resources is not None
     assert chip.laid_out is not None

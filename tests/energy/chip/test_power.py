@@ -77,13 +77,16 @@ def test_loihi_pays_for_idle_neurons_and_two_chips_rest_twice() -> None:
     found = chip_power(_counts(), profile, chips=2)
     updates = (64 + 16) * 54
     expected = {
-        "synaptic operations": 4500 * 23.6e-6, "active neuron updates": 3000 * 81e-6,
-        "idle neuron updates": (updates - 3000) * 52e-6, "spikes": 140 * 1.7e-6,
-    }  # fmt: skip
+        "synaptic operations": 4500 * 23.6e-6,
+        "active neuron updates": 3000 * 81e-6,
+        "idle neuron updates": (updates - 3000) * 52e-6,
+        "spikes": 140 * 1.7e-6,
+    }
     assert {term.name: term.energy_uj for term in found.dynamic} == pytest.approx(expected, rel=1e-12)
     assert [(term.name, term.energy_uj) for term in found.static] == [
-        ("at rest", pytest.approx(104e3 * 0.54 * 2)), ("host processors", pytest.approx(65e3 * 0.54 * 2))
-    ]  # fmt: skip
+        ("at rest", pytest.approx(104e3 * 0.54 * 2)),
+        ("host processors", pytest.approx(65e3 * 0.54 * 2)),
+    ]
     assert any("hops" in text for text in found.not_priced)
 
 

@@ -15,8 +15,13 @@ from spikefold.hardware.registry import CHIPS
 def test_every_chip_has_an_entry_and_no_profile_of_another_is_its_own() -> None:
     assert set(SOURCES) == set(CHIPS)
     own = {name: None if one.own is None else one.own.name for name, one in numbers_of(list(CHIPS), {}).items()}
-    assert own == {"speck2f": "speck", "speck2e": "speck", "dynapcnndevkit": None, "loihi1": "loihi1-presilicon",
-                   "loihi2": "loihi2"}  # fmt: skip
+    assert own == {
+        "speck2f": "speck",
+        "speck2e": "speck",
+        "dynapcnndevkit": None,
+        "loihi1": "loihi1-presilicon",
+        "loihi2": "loihi2",
+    }
     loihi2 = numbers_of(["loihi2"], {})["loihi2"]
     assert loihi2.other is not None
     assert loihi2.other.name == "loihi1-presilicon"
@@ -38,8 +43,10 @@ def test_every_wrong_choice_is_told_at_once() -> None:
     with pytest.raises(ConfigError, match="no chip's power") as told:
         numbers_of(["speck2f", "loihi2"], chosen)
     assert [issue.where for issue in told.value.issues] == [
-        "chips.power.speck", "chips.power.speck2f", "chips.power.loihi2"
-    ]  # fmt: skip
+        "chips.power.speck",
+        "chips.power.speck2f",
+        "chips.power.loihi2",
+    ]
     text = str(told.value)
     assert "Did you mean 'speck2f'?" in text
     assert "nothing in horowitz45-fp32" in text

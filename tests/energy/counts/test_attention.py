@@ -20,10 +20,13 @@ KINDS = ("none", "sa", "tcsa", "asa1", "asa2")
 @pytest.mark.parametrize(
     ("kind", "paper", "executed"),
     [
-        ("none", 0, 0), ("sa", 14_292_480, 14_292_480), ("tcsa", 27_262_656, 27_119_664),
-        ("asa1", 2_603_520, 7_590_144), ("asa2", 1_451_520, 6_438_144),
+        ("none", 0, 0),
+        ("sa", 14_292_480, 14_292_480),
+        ("tcsa", 27_262_656, 27_119_664),
+        ("asa1", 2_603_520, 7_590_144),
+        ("asa2", 1_451_520, 6_438_144),
     ],
-)  # fmt: skip
+)
 def test_arch_a_by_both_rules(kind: str, paper: int, executed: int) -> None:
     found = labelled_macs(kind, SHAPES, STEPS)
     assert (found["kind"], set(found)) == (kind, {"kind", "paper", "executed", "what"})

@@ -151,9 +151,11 @@ def _line() -> tuple[Network, np.ndarray, Trace]:
     """Three pixels in a row, a 1x3 convolution with padding (fan-out 2, 3, 2), three neurons, two outputs."""
     network = _made_of(
         (1, 1, 3),
-        Layer("conv", Conv2d(np.ones((1, 1, 1, 3)), None, padding=(0, 1))), Layer("sn", ONE),
-        Layer("fc", Dense(np.ones((2, 3)))), Layer("out", ONE),
-    )  # fmt: skip
+        Layer("conv", Conv2d(np.ones((1, 1, 1, 3)), None, padding=(0, 1))),
+        Layer("sn", ONE),
+        Layer("fc", Dense(np.ones((2, 3)))),
+        Layer("out", ONE),
+    )
     frames = np.array([[1, 0, 2], [0, 3, 0]], np.uint16).reshape(2, 1, 1, 1, 3)
     sn = np.array([[1, 0, 1], [0, 1, 0]], np.uint16).reshape(2, 1, 1, 1, 3)
     out = np.array([[0, 1], [0, 0]], np.uint16).reshape(2, 1, 2, 1, 1)
@@ -200,12 +202,18 @@ def _variant_a() -> Network:
     """The test network of the fact sheet, with pools that sum."""
     return _made_of(
         (2, 32, 32),
-        Layer("conv1", _conv(16, 2)), Layer("sn1", ONE), Layer("pool1", SumPool2d((2, 2))),
-        Layer("conv2", _conv(32, 16)), Layer("sn2", ONE), Layer("pool2", SumPool2d((2, 2))),
-        Layer("conv3", _conv(32, 32, stride=2, groups=4)), Layer("sn3", ONE),
-        Layer("fc", Dense(np.ones((10, 512)))), Layer("out", ONE),
+        Layer("conv1", _conv(16, 2)),
+        Layer("sn1", ONE),
+        Layer("pool1", SumPool2d((2, 2))),
+        Layer("conv2", _conv(32, 16)),
+        Layer("sn2", ONE),
+        Layer("pool2", SumPool2d((2, 2))),
+        Layer("conv3", _conv(32, 32, stride=2, groups=4)),
+        Layer("sn3", ONE),
+        Layer("fc", Dense(np.ones((10, 512)))),
+        Layer("out", ONE),
         classes=10,
-    )  # fmt: skip
+    )
 
 
 def test_the_fact_sheets_network_agrees_with_a_convolution_of_ones() -> None:
@@ -215,9 +223,11 @@ def test_the_fact_sheets_network_agrees_with_a_convolution_of_ones() -> None:
     counts = count(network, frames, trace)
     layers = {layer.name: layer for layer in counts.layers}
     assert {name: (la.dense_padded, la.dense) for name, la in layers.items()} == {
-        "conv1": (9_437_184, 9_048_064), "conv2": (37_748_736, 34_668_544),
-        "conv3": (1_179_648, 991_232), "fc": (163_840, 163_840),
-    }  # fmt: skip
+        "conv1": (9_437_184, 9_048_064),
+        "conv2": (37_748_736, 34_668_544),
+        "conv3": (1_179_648, 991_232),
+        "fc": (163_840, 163_840),
+    }
     kinds = {name: layer.input_kind for name, layer in layers.items()}
     assert kinds == {"conv1": "binary", "conv2": "sum-pooled", "conv3": "sum-pooled", "fc": "binary"}
     inputs = {"conv1": frames, "fc": trace.layers["sn3"].raster}
@@ -253,9 +263,13 @@ def test_batch_norm_gate_and_average_pool_before_the_neurons_cost_nothing() -> N
 
 def test_a_sum_pool_drops_the_remainder_and_keeps_every_other_spike() -> None:
     network = _made_of(
-        (1, 2, 5), Layer("conv", _conv(1, 1)), Layer("sn", ONE), Layer("pool", SumPool2d((2, 2))),
-        Layer("fc", Dense(np.ones((3, 2)))), Layer("out", ONE),
-    )  # fmt: skip
+        (1, 2, 5),
+        Layer("conv", _conv(1, 1)),
+        Layer("sn", ONE),
+        Layer("pool", SumPool2d((2, 2))),
+        Layer("fc", Dense(np.ones((3, 2)))),
+        Layer("out", ONE),
+    )
     frames = np.ones((1, 1, 1, 2, 5), np.uint16)
     full = Trace("x", {"sn": LayerTrace(frames), "out": LayerTrace(np.zeros((1, 1, 3, 1, 1), np.uint16))})
     fc = count(network, frames, full).layers[1]
@@ -264,9 +278,14 @@ def test_a_sum_pool_drops_the_remainder_and_keeps_every_other_spike() -> None:
 
 def test_several_inputs_of_a_layer_are_added_up() -> None:
     network = _made_of(
-        (1, 2, 2), Layer("conv1", _conv(1, 1)), Layer("sn1", ONE), Layer("conv2", _conv(1, 1)), Layer("sn2", ONE),
-        Layer("fc", Dense(np.ones((5, 4))), ("sn1", "sn2")), Layer("out", ONE),
-    )  # fmt: skip
+        (1, 2, 2),
+        Layer("conv1", _conv(1, 1)),
+        Layer("sn1", ONE),
+        Layer("conv2", _conv(1, 1)),
+        Layer("sn2", ONE),
+        Layer("fc", Dense(np.ones((5, 4))), ("sn1", "sn2")),
+        Layer("out", ONE),
+    )
     frames = np.zeros((1, 1, 1, 2, 2), np.uint16)
     first = np.array([1, 1, 0, 0], np.uint16).reshape(frames.shape)
     second = np.array([0, 1, 1, 0], np.uint16).reshape(frames.shape)

@@ -21,16 +21,22 @@ from spikefold.hardware.simulators.trace import Trace
 
 # the test network of the energy facts, section 1, variant A: 4 clips of 8 steps. Behind the average pool every spike
 # of a window is an event, as on a chip
-GROUND_TRUTH = Counts(4, 8, (
-    LayerCounts("conv1", "binary", 9_437_184, 9_048_064, 442_368, 442_368, 3193, 48_050, 16_384),
-    LayerCounts("conv2", "sum-pooled", 37_748_736, 34_668_544, 10_669_536, 12_925_024, 48_050, 20_171, 8192),
-    LayerCounts("conv3", "binary", 1_179_648, 991_232, 263_696, 263_696, 17_318, 1574, 512),
-    LayerCounts("fc", "binary", 163_840, 163_840, 15_740, 15_740, 1574, 5, 10),
-))  # fmt: skip
+GROUND_TRUTH = Counts(
+    4,
+    8,
+    (
+        LayerCounts("conv1", "binary", 9_437_184, 9_048_064, 442_368, 442_368, 3193, 48_050, 16_384),
+        LayerCounts("conv2", "sum-pooled", 37_748_736, 34_668_544, 10_669_536, 12_925_024, 48_050, 20_171, 8192),
+        LayerCounts("conv3", "binary", 1_179_648, 991_232, 263_696, 263_696, 17_318, 1574, 512),
+        LayerCounts("fc", "binary", 163_840, 163_840, 15_740, 15_740, 1574, 5, 10),
+    ),
+)
 RATES = {
-    "conv1": Fraction(3193, 65_536), "conv2": Fraction(48_050, 524_288),
-    "conv3": Fraction(17_318, 65_536), "fc": Fraction(1574, 16_384),
-}  # fmt: skip
+    "conv1": Fraction(3193, 65_536),
+    "conv2": Fraction(48_050, 524_288),
+    "conv3": Fraction(17_318, 65_536),
+    "fc": Fraction(1574, 16_384),
+}
 
 
 @pytest.mark.parametrize(
@@ -57,12 +63,18 @@ def test_only_graded_input_is_multiplied() -> None:
         LayerCounts("b", "spikes", 80, 70, 30, 66, 9, 3, 4),
     )
     counts = Counts(1, 5, layers)
-    found = {name: [(one.mac, one.ac) for one in rule.operations(counts, {"a": Fraction(1, 2), "b": Fraction(1, 4)})]
-             for name, rule in RULES.items()}  # fmt: skip
+    found = {
+        name: [(one.mac, one.ac) for one in rule.operations(counts, {"a": Fraction(1, 2), "b": Fraction(1, 4)})]
+        for name, rule in RULES.items()
+    }
     assert found == {
-        "mixed": [(40, 0), (0, 66)], "chip": [(0, 55), (0, 66)], "paper": [(50, 0), (0, 20)],
-        "rate-flops": [(0, 50), (0, 20)], "ann": [(18, 0), (14, 0)], "qnn": [(18, 0), (14, 0)],
-    }  # fmt: skip
+        "mixed": [(40, 0), (0, 66)],
+        "chip": [(0, 55), (0, 66)],
+        "paper": [(50, 0), (0, 20)],
+        "rate-flops": [(0, 50), (0, 20)],
+        "ann": [(18, 0), (14, 0)],
+        "qnn": [(18, 0), (14, 0)],
+    }
 
 
 def test_neurons_without_synapses_cost_no_operation_under_any_rule() -> None:
@@ -112,14 +124,20 @@ def test_rates_are_the_mean_of_what_a_layer_reads(pool: AvgPool2d | SumPool2d | 
     network = Network(
         InputSpec((2, 10, 9), 1000, 6),
         (
-            Layer("conv1", _conv(4, 2)), Layer("sn1", ONE),
-            Layer("pool", pool), Layer("conv2", _conv(5, 4)), Layer("sn2", ONE),
-            Layer("skip", _conv(4, 4), ("sn1",)), Layer("sn3", ONE), Layer("half", AvgPool2d((3, 2)), ("sn3",)),
-            Layer("both", Concat(), ("sn2", "half")), Layer("fc", Dense(RNG.normal(0.1, 0.3, (3, 9 * 3 * 4)))),
+            Layer("conv1", _conv(4, 2)),
+            Layer("sn1", ONE),
+            Layer("pool", pool),
+            Layer("conv2", _conv(5, 4)),
+            Layer("sn2", ONE),
+            Layer("skip", _conv(4, 4), ("sn1",)),
+            Layer("sn3", ONE),
+            Layer("half", AvgPool2d((3, 2)), ("sn3",)),
+            Layer("both", Concat(), ("sn2", "half")),
+            Layer("fc", Dense(RNG.normal(0.1, 0.3, (3, 9 * 3 * 4)))),
             Layer("out", ONE),
         ),
         3,
-    )  # fmt: skip
+    )
     frames = RNG.poisson(0.5, (6, 3, 2, 10, 9)).astype(np.uint16)
     trace = reference.run(network, frames)
     rasters = {name: layer.raster.astype(float) for name, layer in trace.layers.items()}
@@ -132,11 +150,15 @@ def test_rates_are_the_mean_of_what_a_layer_reads(pool: AvgPool2d | SumPool2d | 
 
     found = input_rates(network, frames, trace)
     joined = np.concatenate([rasters["sn2"], pooled(rasters["sn3"], largest=False)], axis=2)
-    assert {name: float(rate) for name, rate in found.items()} == pytest.approx({
-        "conv1": np.count_nonzero(frames) / frames.size,
-        "conv2": pooled(rasters["sn1"], isinstance(pool, MaxPool2d)).mean(),
-        "skip": rasters["sn1"].mean(), "fc": joined.mean(),
-    }, rel=1e-12)  # fmt: skip
+    assert {name: float(rate) for name, rate in found.items()} == pytest.approx(
+        {
+            "conv1": np.count_nonzero(frames) / frames.size,
+            "conv2": pooled(rasters["sn1"], isinstance(pool, MaxPool2d)).mean(),
+            "skip": rasters["sn1"].mean(),
+            "fc": joined.mean(),
+        },
+        rel=1e-12,
+    )
     assert found["conv1"] != Fraction(int(frames.sum()), frames.size)  # a share of positions, not a mean of counts
     assert found["skip"] == Fraction(int(rasters["sn1"].sum()), rasters["sn1"].size)
 

@@ -30,12 +30,19 @@ def _published(variant: str) -> nn.Sequential:
     torch.manual_seed(0)
     parts: dict[str, nn.Module] = {
         "conv1": layer.Conv2d(2, 16, 3, padding=1, bias=False, step_mode="m"),
-        "bn1": layer.BatchNorm2d(16, step_mode="m"), "lif1": _lif(), "pool1": layer.AvgPool2d(2, step_mode="m"),
+        "bn1": layer.BatchNorm2d(16, step_mode="m"),
+        "lif1": _lif(),
+        "pool1": layer.AvgPool2d(2, step_mode="m"),
         "conv2": layer.Conv2d(16, 32, 3, padding=1, bias=False, step_mode="m"),
-        "bn2": layer.BatchNorm2d(32, step_mode="m"), "lif2": _lif(), "pool2": layer.MaxPool2d(2, step_mode="m"),
-        "conv3": layer.Conv2d(32, 32, 3, padding=1, stride=2, groups=4, step_mode="m"), "lif3": _lif(),
-        "flatten": layer.Flatten(step_mode="m"), "fc": layer.Linear(512, 10, step_mode="m"), "lif4": _lif(),
-    }  # fmt: skip
+        "bn2": layer.BatchNorm2d(32, step_mode="m"),
+        "lif2": _lif(),
+        "pool2": layer.MaxPool2d(2, step_mode="m"),
+        "conv3": layer.Conv2d(32, 32, 3, padding=1, stride=2, groups=4, step_mode="m"),
+        "lif3": _lif(),
+        "flatten": layer.Flatten(step_mode="m"),
+        "fc": layer.Linear(512, 10, step_mode="m"),
+        "lif4": _lif(),
+    }
     if variant == "B":
         del parts["lif3"]
     network = nn.Sequential()
@@ -85,8 +92,12 @@ def _loops(part: layer.Conv2d, x: np.ndarray) -> tuple[float, float]:
 
 
 # columns of the published table that no random weight moves: dense with padding, dense without
-PUBLISHED = {"conv1": (9_437_184, 9_048_064), "conv2": (37_748_736, 34_668_544), "conv3": (1_179_648, 991_232),
-             "fc": (163_840, 163_840)}  # fmt: skip
+PUBLISHED = {
+    "conv1": (9_437_184, 9_048_064),
+    "conv2": (37_748_736, 34_668_544),
+    "conv3": (1_179_648, 991_232),
+    "fc": (163_840, 163_840),
+}
 
 
 @pytest.mark.parametrize("variant", ["A", "B"])
@@ -146,8 +157,10 @@ def test_two_runs_are_equal_and_so_are_one_batch_and_many() -> None:
 
 
 def _state(network: nn.Module) -> dict[str, object]:
-    hooks = {name: (len(one._forward_hooks), len(one._forward_pre_hooks), one.training)
-             for name, one in network.named_modules()}  # fmt: skip
+    hooks = {
+        name: (len(one._forward_hooks), len(one._forward_pre_hooks), one.training)
+        for name, one in network.named_modules()
+    }
     values = {name: one.clone() for name, one in network.state_dict().items()}
     return {"hooks": hooks, "values": values, "modes": len(_get_current_dispatch_mode_stack())}
 

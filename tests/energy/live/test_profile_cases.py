@@ -214,9 +214,11 @@ def test_functional_weights_and_explicit_padding() -> None:
 def test_functional_linear_and_einsum_with_a_weight(inference: bool) -> None:
     x, weight, bias = _spikes(6, 5, 8), torch.randn(7, 8), torch.randn(7)
     functions = {
-        "linear": lambda y, w, b: F.linear(y, w, b), "matmul": lambda y, w, b: y @ w.t(),
-        "einsum": lambda y, w, b: torch.einsum("abk,ok->abo", y, w), "left": lambda y, w, b: w @ y[0].t(),
-    }  # fmt: skip
+        "linear": lambda y, w, b: F.linear(y, w, b),
+        "matmul": lambda y, w, b: y @ w.t(),
+        "einsum": lambda y, w, b: torch.einsum("abk,ok->abo", y, w),
+        "left": lambda y, w, b: w @ y[0].t(),
+    }
     for name, function in functions.items():
         model = Run(torch.inference_mode(inference)(function), weight, bias)
         found = _count(model, x)
@@ -248,9 +250,11 @@ def test_scaled_dot_product_attention(mask: str) -> None:
     k, v = q.flip(0), q.flip(1)
     keep = (torch.arange(8)[:, None] - torch.arange(8)).abs() < 3
     options: dict[str, Any] = {
-        "none": {}, "causal": {"is_causal": True}, "bool": {"attn_mask": keep},
+        "none": {},
+        "causal": {"is_causal": True},
+        "bool": {"attn_mask": keep},
         "float": {"attn_mask": torch.zeros(8, 8).masked_fill(~keep, -torch.inf)},
-    }[mask]  # fmt: skip
+    }[mask]
     allowed = {"none": torch.ones(8, 8).bool(), "causal": torch.ones(8, 8).bool().tril()}.get(mask, keep)
     found = _count(Run(lambda y: F.scaled_dot_product_attention(y, y.flip(0), y.flip(1), **options)), q)
     qk, av = found["model.attention Q K"], found["model.attention V"]
@@ -295,8 +299,15 @@ def test_division_by_a_number_is_a_product_and_by_a_tensor_is_listed() -> None:
 
 
 def test_batch_norm_has_one_name_on_every_backend() -> None:
-    names = ("native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm", "_native_batch_norm_legit_no_training",
-             "_batch_norm_with_update", "_batch_norm_no_update", "batch_norm")  # fmt: skip
+    names = (
+        "native_batch_norm",
+        "cudnn_batch_norm",
+        "miopen_batch_norm",
+        "_native_batch_norm_legit_no_training",
+        "_batch_norm_with_update",
+        "_batch_norm_no_update",
+        "batch_norm",
+    )
     assert rule("native_batch_norm") is not None
     assert {rule(name) for name in names} == {rule("native_batch_norm")}
     norm, x = nn.BatchNorm2d(3).eval(), _spikes(2, 3, 8, 8)

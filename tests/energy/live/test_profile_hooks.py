@@ -167,10 +167,12 @@ def test_nothing_of_a_plain_network_goes_through_the_dispatch_mode(monkeypatch: 
     monkeypatch.setattr(Dispatch, "__torch_dispatch__", note)
     monkeypatch.setattr(Dispatch, "__enter__", note_enter)
     parts = [
-        layer.Conv2d(2, 4, 3, padding=1, bias=False, step_mode="m"), layer.BatchNorm2d(4, step_mode="m"),
-        neuron.IFNode(step_mode="m"), layer.AvgPool2d(2, step_mode="m"),
+        layer.Conv2d(2, 4, 3, padding=1, bias=False, step_mode="m"),
+        layer.BatchNorm2d(4, step_mode="m"),
+        neuron.IFNode(step_mode="m"),
+        layer.AvgPool2d(2, step_mode="m"),
         nn.Sequential(layer.Flatten(step_mode="m"), layer.Linear(64, 3, step_mode="m"), neuron.IFNode(step_mode="m")),
-    ]  # fmt: skip
+    ]
     network, x = nn.Sequential(*parts), _spikes(4, 2, 2, 8, 8)
     nn.init.constant_(network[0].weight, 1.0)
     nn.init.constant_(network[4][1].weight, 1.0)

@@ -146,8 +146,15 @@ def test_four_hundred_random_layers_equal_a_loop_over_every_synapse() -> None:
         assert found[0].bias_adds == (out.numel() if layer.bias is not None else 0)
         assert found[0].non_binary == int((~np.isin(values, (0, 1))).sum())
         pairs += expected["pairs"]
-        for what in ("layers", f"{x.dim() - 2}-D", f"transposed {layer.transposed}", layer.padding_mode, kind,
-                     f"same {layer.padding == 'same'}", f"groups {layer.groups > 1}"):  # fmt: skip
+        for what in (
+            "layers",
+            f"{x.dim() - 2}-D",
+            f"transposed {layer.transposed}",
+            layer.padding_mode,
+            kind,
+            f"same {layer.padding == 'same'}",
+            f"groups {layer.groups > 1}",
+        ):
             checked[what] = checked.get(what, 0) + 1
     assert pairs > 70_000
     assert min(checked.values()) > 15, checked
@@ -156,9 +163,14 @@ def test_four_hundred_random_layers_equal_a_loop_over_every_synapse() -> None:
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
 def test_functional_convolutions_are_counted_as_their_modules(dimensions: int) -> None:
     rng = np.random.default_rng(dimensions)
-    functions = {"conv": (nn.functional.conv1d, nn.functional.conv2d, nn.functional.conv3d)[dimensions - 1],
-                 "transposed": (nn.functional.conv_transpose1d, nn.functional.conv_transpose2d,
-                                nn.functional.conv_transpose3d)[dimensions - 1]}  # fmt: skip
+    functions = {
+        "conv": (nn.functional.conv1d, nn.functional.conv2d, nn.functional.conv3d)[dimensions - 1],
+        "transposed": (
+            nn.functional.conv_transpose1d,
+            nn.functional.conv_transpose2d,
+            nn.functional.conv_transpose3d,
+        )[dimensions - 1],
+    }
     checked = 0
     for _ in range(40):
         layer, size = _random_layer(rng, dimensions)
@@ -175,8 +187,9 @@ def test_functional_convolutions_are_counted_as_their_modules(dimensions: int) -
             def forward(self, y: torch.Tensor) -> torch.Tensor:
                 one = self.inner
                 if one.transposed:
-                    return functions["transposed"](y, one.weight, one.bias, one.stride, one.padding,
-                                                   one.output_padding, one.groups, one.dilation)  # fmt: skip
+                    return functions["transposed"](
+                        y, one.weight, one.bias, one.stride, one.padding, one.output_padding, one.groups, one.dilation
+                    )
                 return functions["conv"](y, one.weight, one.bias, one.stride, one.padding, one.dilation, one.groups)
 
         (as_module,) = spikefold.energy.profile(nn.Sequential(layer), x, layout="N").layers

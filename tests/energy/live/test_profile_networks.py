@@ -159,8 +159,13 @@ class _Stepwise(nn.Module):
 
 def test_steps_in_a_loop_and_steps_at_once_give_the_same_counts() -> None:
     stepwise, x = _Stepwise(lambda: neuron.LIFNode()), _spikes(5, 3, 2, 6, 6)
-    at_once = nn.Sequential(layer.SeqToANNContainer(stepwise.conv), neuron.LIFNode(step_mode="m"),
-                            nn.Flatten(2), stepwise.fc, neuron.LIFNode(step_mode="m"))  # fmt: skip
+    at_once = nn.Sequential(
+        layer.SeqToANNContainer(stepwise.conv),
+        neuron.LIFNode(step_mode="m"),
+        nn.Flatten(2),
+        stepwise.fc,
+        neuron.LIFNode(step_mode="m"),
+    )
     one, other = spikefold.energy.profile(stepwise, x), spikefold.energy.profile(at_once, x)
     for field in ("dense", "pairs", "events", "spikes", "neuron_updates", "bias_adds"):
         assert getattr(one.total, field) == getattr(other.total, field) > 0
@@ -172,9 +177,14 @@ def test_steps_in_a_loop_and_steps_at_once_give_the_same_counts() -> None:
 def test_a_network_of_sinabs() -> None:
     import sinabs.layers as sinabs
 
-    network = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1, bias=False), sinabs.IAFSqueeze(batch_size=2),
-                            sinabs.SumPool2d(2), nn.Flatten(), nn.Linear(36, 5, bias=False),
-                            sinabs.IAFSqueeze(batch_size=2))  # fmt: skip
+    network = nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1, bias=False),
+        sinabs.IAFSqueeze(batch_size=2),
+        sinabs.SumPool2d(2),
+        nn.Flatten(),
+        nn.Linear(36, 5, bias=False),
+        sinabs.IAFSqueeze(batch_size=2),
+    )
     nn.init.constant_(network[0].weight, 0.4)
     nn.init.constant_(network[4].weight, 0.1)
     x = _spikes(2, 5, 2, 6, 6)

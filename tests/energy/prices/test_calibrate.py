@@ -187,9 +187,15 @@ def _run(**changes: Any) -> dict[str, Any]:
     power = [vars(rail) for rail in rail_powers(idle, [])]
     clips = [[(0, 70e-6), (1, 90e-6), (2, 770e-6)], [(1, 70e-6), (2, 570e-6)]]
     assert {rail["rail"] for rail in power} < set(RAILS.values())
-    return {"target": "speck2fdevkit:0", "synops": [20_000_000, 5_000_000], "replayed_us": [2_000_000, 1_000_000],
-            "problems": [], "power_missing": None, "power": power,
-            "clip_power": [[vars(rail) for rail in rail_powers((), clip)] for clip in clips]} | changes  # fmt: skip
+    return {
+        "target": "speck2fdevkit:0",
+        "synops": [20_000_000, 5_000_000],
+        "replayed_us": [2_000_000, 1_000_000],
+        "problems": [],
+        "power_missing": None,
+        "power": power,
+        "clip_power": [[vars(rail) for rail in rail_powers((), clip)] for clip in clips],
+    } | changes
 
 
 def test_a_devkit_run_is_a_point_at_rest_and_one_for_each_clip() -> None:
@@ -215,14 +221,17 @@ def test_a_clip_without_a_sample_of_both_rails_is_left_out() -> None:
         ({"problems": ["clip 3: cut"]}, "no evidence: clip 3: cut"),
         ({"power_missing": "not asked for"}, "no power: not asked for"),
         ({"power": []}, "rails ram, logic"),
-        ({"clip_power": [[], []]}, "rails ram, logic"), ({"clip_power": [[]]}, "no result of a devkit run"),
-        ({"replayed_us": [0, 0]}, "no activity"), ({"synops": [5, 0]}, "no activity"),
+        ({"clip_power": [[], []]}, "rails ram, logic"),
+        ({"clip_power": [[]]}, "no result of a devkit run"),
+        ({"replayed_us": [0, 0]}, "no activity"),
+        ({"synops": [5, 0]}, "no activity"),
         ({"synops": [float("nan"), 1]}, "no activity"),
         ({"not_run": "samna is not installed"}, "NOT RUN on speck2fdevkit:0: samna is not installed"),
-        ({"power": None}, "no result of a devkit run"), ({"synops": None}, "no result of a devkit run"),
+        ({"power": None}, "no result of a devkit run"),
+        ({"synops": None}, "no result of a devkit run"),
         ({"replayed_us": ["long", 1]}, "no result of a devkit run"),
     ],
-)  # fmt: skip
+)
 def test_a_run_that_is_no_evidence_is_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(DataError, match=said) as caught:
         devkit_points(_run(**changes))

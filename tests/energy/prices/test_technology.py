@@ -56,8 +56,12 @@ def test_the_numbers_of_the_house() -> None:
                    "mcu": 900.0}  # fmt: skip
     assert {name: pairs[name][1] for name in accumulates} == accumulates
     assert {name for name, (_, ac) in pairs.items() if ac == "unknown"} == {
-        "speck", "loihi2", "xylo-audio2", "jetson-tx1", "movidius"
-    }  # fmt: skip
+        "speck",
+        "loihi2",
+        "xylo-audio2",
+        "jetson-tx1",
+        "movidius",
+    }
     assert {name for name in NAMES if values[name].ac.kind == "all-in"} >= {"truenorth-all-in", "odin-all-in", "gpu"}
 
 
@@ -82,8 +86,11 @@ def test_an_unknown_number_says_what_it_is_and_where_it_would_stand() -> None:
 
 
 def test_an_unknown_profile_is_refused_with_the_nearest() -> None:
-    for name, meant in (("horowitz45-fp23", "horowitz45-fp32"), ("horowitz45", "horowitz45-fp32"),
-                        ("true-north", "truenorth")):  # fmt: skip
+    for name, meant in (
+        ("horowitz45-fp23", "horowitz45-fp32"),
+        ("horowitz45", "horowitz45-fp32"),
+        ("true-north", "truenorth"),
+    ):
         with pytest.raises(ConfigError, match=f"Did you mean '{meant}'"):
             load_profile(name)
     with pytest.raises(ConfigError, match="'loihi1-fitted'"):  # and not its sibling loihi2
@@ -93,8 +100,14 @@ def test_an_unknown_profile_is_refused_with_the_nearest() -> None:
 
 
 def test_a_file_of_the_user_is_read_by_its_path(tmp_path: Path) -> None:
-    mine = load_profile(_own(tmp_path, SOUND.replace("value = 0.9", "value = 0.8").replace("low = 0.9", "low = 0.8")
-                             .replace("high = 0.9", 'high = 1.0\nband = "measured twice"')))  # fmt: skip
+    mine = load_profile(
+        _own(
+            tmp_path,
+            SOUND.replace("value = 0.9", "value = 0.8")
+            .replace("low = 0.9", "low = 0.8")
+            .replace("high = 0.9", 'high = 1.0\nband = "measured twice"'),
+        )
+    )
     assert mine.energy_pj.ac.amount == 0.8
     assert mine.energy_pj.ac.bounds == (0.8, 1.0)
     line = SOUND.split("\n").index("value = 0.9") + 1
@@ -171,6 +184,6 @@ def test_the_line_of_a_number_is_found_and_not_claimed(tmp_path: Path) -> None:
 
 
 def test_an_inline_number_is_refused_for_its_line(tmp_path: Path) -> None:
-    inline = '\n[published]\nx = {value = 5.0, low = 5.0, high = 5.0}\n'  # fmt: skip
+    inline = "\n[published]\nx = {value = 5.0, low = 5.0, high = 5.0}\n"
     with pytest.raises(ConfigError, match=r"cannot tell on which line the number published\.x stands"):
         load_profile(_own(tmp_path, SOUND + inline))

@@ -23,14 +23,22 @@ RIGHT = np.arange(6) != 2
 
 
 def _counts(seed: int = 0) -> Counts:
-    network = Network(InputSpec((2, 6, 6), 1000, 4), (
-        Layer("conv", Conv2d(np.ones((3, 2, 3, 3)), None, (2, 2), (1, 1))), Layer("sn", ONE),
-        Layer("fc", Dense(np.ones((5, 27)))), Layer("out", ONE),
-    ), 5)  # fmt: skip
+    network = Network(
+        InputSpec((2, 6, 6), 1000, 4),
+        (
+            Layer("conv", Conv2d(np.ones((3, 2, 3, 3)), None, (2, 2), (1, 1))),
+            Layer("sn", ONE),
+            Layer("fc", Dense(np.ones((5, 27)))),
+            Layer("out", ONE),
+        ),
+        5,
+    )
     rng = np.random.default_rng(seed)
     frames = rng.poisson(0.4, (4, 6, 2, 6, 6)).astype(np.uint16)
-    rasters = {name: (rng.random((4, 6, *shape)) < 0.3).astype(np.uint16)
-               for name, shape in (("sn", (3, 3, 3)), ("out", (5, 1, 1)))}  # fmt: skip
+    rasters = {
+        name: (rng.random((4, 6, *shape)) < 0.3).astype(np.uint16)
+        for name, shape in (("sn", (3, 3, 3)), ("out", (5, 1, 1)))
+    }
     return count(network, frames, Trace("x", {name: LayerTrace(raster) for name, raster in rasters.items()}))
 
 
@@ -96,10 +104,13 @@ def test_an_identity_is_of_values_and_shape_alone() -> None:
 def test_shapes_that_do_not_meet_are_refused() -> None:
     events = np.ones((2, 3, 6), np.int64)
     for wrong in (
-        (("a",), events, events, RIGHT, None), (("a", "b"), events, events[:, :2], RIGHT, None),
-        (("a", "b"), events, events, RIGHT[:5], None), (("a", "b"), events, events, RIGHT.astype(int), None),
-        (("a", "b"), events, events, RIGHT, np.ones(5)), (("a", "b"), events[0], events[0], RIGHT, None),
-    ):  # fmt: skip
+        (("a",), events, events, RIGHT, None),
+        (("a", "b"), events, events[:, :2], RIGHT, None),
+        (("a", "b"), events, events, RIGHT[:5], None),
+        (("a", "b"), events, events, RIGHT.astype(int), None),
+        (("a", "b"), events, events, RIGHT, np.ones(5)),
+        (("a", "b"), events[0], events[0], RIGHT, None),
+    ):
         with pytest.raises(DataError):
             NetworkClips(*wrong)
     fine = NetworkClips(("a", "b"), events, events, RIGHT)

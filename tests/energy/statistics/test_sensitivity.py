@@ -46,8 +46,9 @@ def test_swings_of_constants_add_up_to_the_band(operations: dict[str, int], band
     """Energy is linear in the constants, so what each adds alone is what all add together."""
     known = tuple(Constant(name, *ends) for name, ends in zip("abc", bands, strict=True))
     found = tornado({"chip": operations}, "chip", known)
-    assert found.band.value_pj == sum(number * dict(zip("abc", bands, strict=True))[name][1]
-                                      for name, number in operations.items())  # fmt: skip
+    assert found.band.value_pj == sum(
+        number * dict(zip("abc", bands, strict=True))[name][1] for name, number in operations.items()
+    )
     assert sum(s.to_pj - s.from_pj for s in found.swings) == found.band.high_pj - found.band.low_pj
     assert sum(found.band.value_pj - s.from_pj for s in found.swings) == found.band.value_pj - found.band.low_pj
     spans = [s.span_pj for s in found.swings]

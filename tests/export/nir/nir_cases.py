@@ -73,10 +73,12 @@ def our_network() -> Network:
     ge, rng = Neuron(np.array(0.5)), np.random.default_rng(5)
     conv = Conv2d(rng.normal(0.1, 0.4, (4, 1, 3, 2)), rng.normal(size=4), (2, 1), (1, 0), (1, 2), 2)
     layers = (
-        Layer("conv", conv), Layer("n", replace(ge, threshold=np.array([0.25, 0.5, 0.75, 1]).reshape(4, 1, 1))),
-        Layer("pool", SumPool2d((1, 2))), Layer("fc", Dense(rng.normal(0, 0.3, (6, 32)))),
+        Layer("conv", conv),
+        Layer("n", replace(ge, threshold=np.array([0.25, 0.5, 0.75, 1]).reshape(4, 1, 1))),
+        Layer("pool", SumPool2d((1, 2))),
+        Layer("fc", Dense(rng.normal(0, 0.3, (6, 32)))),
         Layer("m", replace(ge, leak=Leak(0.75), threshold=np.linspace(0.25, 0.75, 6).reshape(6, 1, 1))),
         Layer("last", Dense(rng.normal(0.3, 0.8, (4, 6)), rng.normal(size=4))),
         Layer("out", replace(ge, leak=Leak(0.0))),
-    )  # fmt: skip
+    )
     return Network(InputSpec((2, 7, 7), 2500, 5, 3), layers, 2)

@@ -100,14 +100,20 @@ def test_missing_and_senseless_fields_are_named(tmp_path: Path, good: Path) -> N
 @pytest.mark.parametrize(
     ("where", "value", "error"),
     [
-        ("n1/tau", np.zeros(0), DataError), ("n1/tau", np.ones(2), UnsupportedError),
-        ("n1/tau", np.full(3, 1e-320), UnsupportedError), ("n1/r", np.full(3, 1e-310), UnsupportedError),
-        ("n0/weight", np.ones((3, 0)), DataError), ("n0/bias", np.ones(2), UnsupportedError),
-        ("in/shape", np.array([2**30] * 3), UnsupportedError), ("in/shape", np.array([-3]), UnsupportedError),
-        ("in/shape", np.array([1.5]), DataError), ("out/shape", np.array([2**31, 2**31, 2**31, 3]), UnsupportedError),
-        ("n1/type", "Lif", UnsupportedError), ("n1/type", np.ones(2), DataError),
+        ("n1/tau", np.zeros(0), DataError),
+        ("n1/tau", np.ones(2), UnsupportedError),
+        ("n1/tau", np.full(3, 1e-320), UnsupportedError),
+        ("n1/r", np.full(3, 1e-310), UnsupportedError),
+        ("n0/weight", np.ones((3, 0)), DataError),
+        ("n0/bias", np.ones(2), UnsupportedError),
+        ("in/shape", np.array([2**30] * 3), UnsupportedError),
+        ("in/shape", np.array([-3]), UnsupportedError),
+        ("in/shape", np.array([1.5]), DataError),
+        ("out/shape", np.array([2**31, 2**31, 2**31, 3]), UnsupportedError),
+        ("n1/type", "Lif", UnsupportedError),
+        ("n1/type", np.ones(2), DataError),
     ],
-)  # fmt: skip
+)
 def test_values_that_make_no_sense_are_refused(good: Path, where: str, value: Any, error: type[Exception]) -> None:
     with h5py.File(good, "a") as file:
         del file[f"node/nodes/{where}"]

@@ -85,8 +85,11 @@ def test_float32_rounding_of_a_gain_of_one_is_one_and_a_real_gain_is_not(tmp_pat
 @pytest.mark.parametrize("flat", [False, True])
 def test_thresholds_take_the_smallest_form_that_says_the_same(tmp_path: Path, flat: bool) -> None:
     by_channel = np.broadcast_to(np.array([1.0, 2, 3]).reshape(3, 1, 1), (3, 2, 2))
-    for values, shape in ((np.full((3, 2, 2), 1.5), ()), (by_channel, (3, 1, 1)),
-                          (np.arange(1.0, 13).reshape(3, 2, 2), (3, 2, 2))):  # fmt: skip
+    for values, shape in (
+        (np.full((3, 2, 2), 1.5), ()),
+        (by_channel, (3, 1, 1)),
+        (np.arange(1.0, 13).reshape(3, 2, 2), (3, 2, 2)),
+    ):
         first, last = ends((2, 2, 2), (3, 2, 2))
         own = values.reshape(-1) if flat else values
         nodes = {"in": first, "c": conv_node((3, 2, 1, 1), (2, 2)), "n": nir.IF(np.ones(own.shape), own), "out": last}
@@ -134,11 +137,19 @@ def test_convolutions_are_those_of_torch(kernel: Any, dilation: Any, padding: An
 def test_pools_strides_and_zero_biases(tmp_path: Path) -> None:
     first, last = ends((2, 9, 9), (3, 2, 1))
     conv = conv_node((3, 2, 2, 2), (9, 9), stride=(2, 1), padding=(0, 1))
-    nodes = {"in": first, "sum": nir.SumPool2d(np.array([1, 1]), np.array([1, 1]), np.array([0, 0])), "c": conv,
-             "n": if_node(3, 4, 10), "avg": nir.AvgPool2d(np.array([2, 5]), np.array([2, 5]), np.array([0, 0])),
-             "c2": conv_node((3, 3, 1, 1), (2, 2)), "n2": if_node(3, 2, 2),
-             "s": nir.SumPool2d(np.array([1, 2]), np.array([1, 2]), np.array([0, 0])),
-             "c3": conv_node((3, 3, 1, 1), (2, 1)), "o": if_node(3, 2, 1), "out": last}  # fmt: skip
+    nodes = {
+        "in": first,
+        "sum": nir.SumPool2d(np.array([1, 1]), np.array([1, 1]), np.array([0, 0])),
+        "c": conv,
+        "n": if_node(3, 4, 10),
+        "avg": nir.AvgPool2d(np.array([2, 5]), np.array([2, 5]), np.array([0, 0])),
+        "c2": conv_node((3, 3, 1, 1), (2, 2)),
+        "n2": if_node(3, 2, 2),
+        "s": nir.SumPool2d(np.array([1, 2]), np.array([1, 2]), np.array([0, 0])),
+        "c3": conv_node((3, 3, 1, 1), (2, 1)),
+        "o": if_node(3, 2, 1),
+        "out": last,
+    }
     network = read(graph_file(tmp_path / "n.nir", nodes))
     ops = {layer.name: layer.op for layer in network}
     assert (ops["c"].stride, ops["c"].padding, ops["c"].bias) == ((2, 1), (0, 1), None)
@@ -149,10 +160,13 @@ def test_pools_strides_and_zero_biases(tmp_path: Path) -> None:
 
 def test_graphs_inside_graphs_are_flattened(tmp_path: Path) -> None:
     inner_in, inner_out = ends((2,), (2,))
-    block = nir.NIRGraph({"input": inner_in, "w": nir.Linear(2 * np.eye(2)), "s": if_node(2), "output": inner_out},
-                         [("input", "w"), ("w", "s"), ("s", "output")])  # fmt: skip
-    outer = nir.NIRGraph({"input": inner_in, "block": block, "output": inner_out},
-                         [("input", "block"), ("block", "output")])  # fmt: skip
+    block = nir.NIRGraph(
+        {"input": inner_in, "w": nir.Linear(2 * np.eye(2)), "s": if_node(2), "output": inner_out},
+        [("input", "w"), ("w", "s"), ("s", "output")],
+    )
+    outer = nir.NIRGraph(
+        {"input": inner_in, "block": block, "output": inner_out}, [("input", "block"), ("block", "output")]
+    )
     first, last = ends((2,), (2,))
     nodes = {"in": first, "a": outer, "b": block, "w": nir.Linear(np.eye(2)), "o": if_node(2), "out": last}
     edges = [("in", "a"), ("a", "b"), ("b.output", "w"), ("a", "w"), ("w", "o"), ("o", "out")]
@@ -160,9 +174,13 @@ def test_graphs_inside_graphs_are_flattened(tmp_path: Path) -> None:
         read(graph_file(tmp_path / "x.nir", nodes, [*edges, ("b.outputs", "w")]))
     network = read(graph_file(tmp_path / "n.nir", nodes, edges))
     assert {layer.name: layer.inputs for layer in network} == {
-        "a.block.w": ("input",), "a.block.s": ("a.block.w",), "b.w": ("a.block.s",), "b.s": ("b.w",),
-        "w": ("a.block.s", "b.s"), "o": ("w",),
-    }  # fmt: skip
+        "a.block.w": ("input",),
+        "a.block.s": ("a.block.w",),
+        "b.w": ("a.block.s",),
+        "b.s": ("b.w",),
+        "w": ("a.block.s", "b.s"),
+        "o": ("w",),
+    }
 
 
 def test_a_layer_called_like_our_input_keeps_its_place(tmp_path: Path) -> None:

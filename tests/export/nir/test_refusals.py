@@ -54,18 +54,33 @@ def test_everything_is_refused_at_once_and_by_name(tmp_path: Path) -> None:
 
 def test_recurrence_is_refused_by_the_names_of_its_nodes_only(tmp_path: Path) -> None:
     first, last = ends((2,), (2,))
-    nodes = {"in": first, "w": nir.Linear(np.eye(2)), "s": if_node(2), "back": nir.Linear(np.eye(2)),
-             "v": nir.Linear(np.eye(2)), "o": if_node(2), "out": last}  # fmt: skip
+    nodes = {
+        "in": first,
+        "w": nir.Linear(np.eye(2)),
+        "s": if_node(2),
+        "back": nir.Linear(np.eye(2)),
+        "v": nir.Linear(np.eye(2)),
+        "o": if_node(2),
+        "out": last,
+    }
     edges = [("in", "w"), ("w", "s"), ("s", "back"), ("back", "s"), ("s", "v"), ("v", "o"), ("o", "o"), ("o", "out")]
     assert set(issues_of(graph_file(tmp_path / "n.nir", nodes, edges))) == {
-        "s (IF): no recurrence", "back (Linear): no recurrence", "o (IF): no recurrence",
-    }  # fmt: skip
+        "s (IF): no recurrence",
+        "back (Linear): no recurrence",
+        "o (IF): no recurrence",
+    }
 
 
 def test_loose_nodes_several_ends_and_silent_outputs_are_refused(tmp_path: Path) -> None:
     first, last = ends((2,), (2,))
-    nodes = {"in": first, "w": nir.Linear(np.eye(2)), "o": if_node(2), "out": last, "loose": if_node(2),
-             "end": nir.Linear(np.eye(2))}  # fmt: skip
+    nodes = {
+        "in": first,
+        "w": nir.Linear(np.eye(2)),
+        "o": if_node(2),
+        "out": last,
+        "loose": if_node(2),
+        "end": nir.Linear(np.eye(2)),
+    }
     edges = [("in", "w"), ("w", "o"), ("o", "out"), ("loose", "w"), ("w", "end")]
     found = issues_of(graph_file(tmp_path / "a.nir", nodes, edges))
     assert set(found) == {"loose (IF): connected", "end (Linear): connected"}
@@ -83,13 +98,16 @@ def test_shapes_that_do_not_meet_are_refused(tmp_path: Path) -> None:
     for name, nodes, expected in (
         ("no flatten", {"d": dense, "o": if_node(3)}, "d (Linear): shape"),
         ("half a flatten", {"f": flat, "d": dense, "o": if_node(3)}, "f (Flatten): Flatten of everything"),
-        ("channels", {"c": conv_node((3, 3, 1, 1), (4, 4)), "o": if_node(3, 4, 4)},
-         "c (Conv2d): conv takes 3 channels, its input has 2"),
+        (
+            "channels",
+            {"c": conv_node((3, 3, 1, 1), (4, 4)), "o": if_node(3, 4, 4)},
+            "c (Conv2d): conv takes 3 channels, its input has 2",
+        ),
         ("size", {"c": conv_node((3, 2, 4, 4), (5, 4)), "o": if_node(3)}, "c (Conv2d): input shape"),
         ("parameters", {"c": conv_node((3, 2, 4, 4), (4, 4)), "o": if_node(2)}, "o (IF): parameters"),
         ("output", {"c": conv_node((2, 2, 4, 4), (4, 4)), "o": if_node(2)}, "out (Output): output shape"),
         ("input", {"c": conv_node((3, 2, 4, 4), (4, 4)), "o": if_node(3)}, "in (Input): input shape"),
-    ):  # fmt: skip
+    ):
         given = nir.Input({"input": np.array([5, 2, 4, 4])}) if name == "input" else first
         found = issues_of(graph_file(tmp_path / "n.nir", {"in": given, **nodes, "out": last}))
         assert expected in found, (name, found)

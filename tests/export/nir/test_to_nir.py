@@ -25,12 +25,14 @@ def _network(neuron: Neuron = ABOVE) -> Network:
     rng = np.random.default_rng(0)
     conv = Conv2d(rng.normal(0.1, 0.4, (4, 1, 3, 2)), rng.normal(size=4), (2, 1), (1, 0), (1, 2), 2)
     layers = (
-        Layer("conv", conv), Layer("n", replace(neuron, threshold=rng.uniform(0.3, 0.9, (4, 1, 1)))),
-        Layer("pool", SumPool2d((1, 2))), Layer("fc", Dense(rng.normal(0, 0.3, (6, 4 * 4 * 2)))),
+        Layer("conv", conv),
+        Layer("n", replace(neuron, threshold=rng.uniform(0.3, 0.9, (4, 1, 1)))),
+        Layer("pool", SumPool2d((1, 2))),
+        Layer("fc", Dense(rng.normal(0, 0.3, (6, 4 * 4 * 2)))),
         Layer("m", replace(neuron, leak=Leak(0.75))),
         Layer("last", Dense(rng.normal(0.3, 0.8, (3, 6)), rng.normal(size=3))),
         Layer("out", replace(neuron, leak=Leak(0.0))),
-    )  # fmt: skip
+    )
     return Network(InputSpec((2, 7, 7), 2500, 5), layers, 3)
 
 
@@ -44,9 +46,17 @@ def test_the_file_holds_every_node_number_and_edge(tmp_path: Path) -> None:
     network = _network()
     graph = _read(network, tmp_path)
     assert {name: type(node).__name__ for name, node in graph.nodes.items()} == {
-        "input": "Input", "conv": "Conv2d", "n": "IF", "pool": "SumPool2d", "fc_flatten": "Flatten", "fc": "Linear",
-        "m": "LIF", "last": "Affine", "out": "LIF", "output": "Output",
-    }  # fmt: skip
+        "input": "Input",
+        "conv": "Conv2d",
+        "n": "IF",
+        "pool": "SumPool2d",
+        "fc_flatten": "Flatten",
+        "fc": "Linear",
+        "m": "LIF",
+        "last": "Affine",
+        "out": "LIF",
+        "output": "Output",
+    }
     chain = ["input", "conv", "n", "pool", "fc_flatten", "fc", "m", "last", "out", "output"]
     assert sorted(graph.edges) == sorted(pairwise(chain))
 
@@ -114,9 +124,13 @@ def test_the_files_equations_fire_the_same_spikes(tmp_path: Path) -> None:
 def test_branches_and_a_dense_layer_on_two_sources_keep_their_edges(tmp_path: Path) -> None:
     conv = Conv2d(np.ones((2, 2, 1, 1)))
     layers = (
-        Layer("a", conv, ("input",)), Layer("na", ABOVE, ("a",)), Layer("b", conv, ("input",)),
-        Layer("nb", ABOVE, ("a", "b")), Layer("d", Dense(np.ones((2, 12))), ("na", "nb")), Layer("o", ABOVE),
-    )  # fmt: skip
+        Layer("a", conv, ("input",)),
+        Layer("na", ABOVE, ("a",)),
+        Layer("b", conv, ("input",)),
+        Layer("nb", ABOVE, ("a", "b")),
+        Layer("d", Dense(np.ones((2, 12))), ("na", "nb")),
+        Layer("o", ABOVE),
+    )
     graph = _read(Network(InputSpec((2, 2, 3), 1000, 5), layers, 1), tmp_path)
     assert sorted(graph.edges) == sorted([
         ("input", "a"), ("a", "na"), ("input", "b"), ("a", "nb"), ("b", "nb"), ("na", "d_flatten"),
@@ -161,21 +175,34 @@ def test_several_spikes_a_step_are_not_listed_as_at_most_one() -> None:
 def test_everything_that_nir_has_no_node_for_is_refused_at_once() -> None:
     ones, conv = np.ones(2), Conv2d(np.ones((2, 2, 1, 1)))
     layers = (
-        Layer("norm", BatchNorm(ones, ones, ones, ones, 1e-5)), Layer("gate", Gate(ones)),
+        Layer("norm", BatchNorm(ones, ones, ones, ones, 1e-5)),
+        Layer("gate", Gate(ones)),
         Layer("mean", AvgPool2d((1, 1))),
-        Layer("fine", conv), Layer("soft", replace(ABOVE, reset=Reset.SUBTRACT)),
-        Layer("c1", conv), Layer("value", replace(ABOVE, reset=Reset.VALUE, reset_value=0.1)),
-        Layer("c2", conv), Layer("bounded", replace(ABOVE, v_min=-1.0)),
-        Layer("c3", conv), Layer("late", replace(ABOVE, leak=Leak(0.5), order=Order.INPUT_FIRST)),
-        Layer("c4", conv), Layer("good", ABOVE), Layer("d", Dense(np.ones((1, 18)))), Layer("out", ABOVE),
-    )  # fmt: skip
+        Layer("fine", conv),
+        Layer("soft", replace(ABOVE, reset=Reset.SUBTRACT)),
+        Layer("c1", conv),
+        Layer("value", replace(ABOVE, reset=Reset.VALUE, reset_value=0.1)),
+        Layer("c2", conv),
+        Layer("bounded", replace(ABOVE, v_min=-1.0)),
+        Layer("c3", conv),
+        Layer("late", replace(ABOVE, leak=Leak(0.5), order=Order.INPUT_FIRST)),
+        Layer("c4", conv),
+        Layer("good", ABOVE),
+        Layer("d", Dense(np.ones((1, 18)))),
+        Layer("out", ABOVE),
+    )
     network = Network(InputSpec((2, 3, 3), 1000, 5), layers, 1)
     with pytest.raises(UnsupportedError, match=r"layers that NIR 1\.0 cannot express") as caught:
         to_graph(network)
     assert {issue.where: issue.got for issue in caught.value.issues} == {
-        "norm": "BatchNorm", "gate": "Gate", "mean": "AvgPool2d", "soft": "reset by subtract",
-        "value": "reset by value", "bounded": "a lower bound of the state", "late": "order input, leak, fire, reset",
-    }  # fmt: skip
+        "norm": "BatchNorm",
+        "gate": "Gate",
+        "mean": "AvgPool2d",
+        "soft": "reset by subtract",
+        "value": "reset by value",
+        "bounded": "a lower bound of the state",
+        "late": "order input, leak, fire, reset",
+    }
 
 
 def test_an_integer_leak_and_a_bounded_state_are_refused(tmp_path: Path) -> None:

@@ -56,9 +56,13 @@ def test_a_network_that_we_wrote_comes_back_as_it_was(tmp_path: Path) -> None:
 def test_a_branch_and_a_sum_come_back_as_they_were(tmp_path: Path, rng: np.random.Generator) -> None:
     conv, ge = Conv2d(rng.normal(0.2, 0.5, (2, 2, 1, 1))), Neuron(np.array(1.0))
     layers = (
-        Layer("a", conv, ("input",)), Layer("na", ge, ("a",)), Layer("b", conv, ("input",)),
-        Layer("nb", ge, ("a", "b")), Layer("d", Dense(rng.normal(0.3, 0.5, (2, 12))), ("na", "nb")), Layer("o", ge),
-    )  # fmt: skip
+        Layer("a", conv, ("input",)),
+        Layer("na", ge, ("a",)),
+        Layer("b", conv, ("input",)),
+        Layer("nb", ge, ("a", "b")),
+        Layer("d", Dense(rng.normal(0.3, 0.5, (2, 12))), ("na", "nb")),
+        Layer("o", ge),
+    )
     network = Network(InputSpec((2, 2, 3), 1000, 5), layers, 2)
     to_nir.write(network, tmp_path / "net.nir")
     back = read(tmp_path / "net.nir", NirOptions(steps=5, dt_us=1000))
@@ -94,9 +98,11 @@ def test_a_leaky_network_of_sinabs_fires_its_spikes(tmp_path: Path) -> None:
     """``LIFSqueeze`` as it is by default: exp(-1/tau), normalised input, many spikes, subtraction."""
     torch.manual_seed(0)
     model = nn.Sequential(
-        nn.Linear(6, 8, bias=False), sl.LIFSqueeze(tau_mem=4.0, spike_threshold=torch.tensor(0.25), batch_size=1),
-        nn.Linear(8, 3), sl.LIFSqueeze(tau_mem=7.0, spike_threshold=torch.tensor(0.125), batch_size=1),
-    )  # fmt: skip
+        nn.Linear(6, 8, bias=False),
+        sl.LIFSqueeze(tau_mem=4.0, spike_threshold=torch.tensor(0.25), batch_size=1),
+        nn.Linear(8, 3),
+        sl.LIFSqueeze(tau_mem=7.0, spike_threshold=torch.tensor(0.125), batch_size=1),
+    )
     model[0].weight.data.abs_().mul_(4)
     model[2].weight.data.abs_()
     frames = frames_of((6, 1, 1), steps=20, clips=1)

@@ -26,9 +26,11 @@ def test_the_measured_fall_in_operations_is_the_arithmetic(c_in: int, size: int,
     norm = BatchNorm(np.ones(128), rng.normal(0.1, 0.1, 128), np.zeros(128), np.ones(128), 1e-5)
     layers = (
         Layer("conv", Conv2d(rng.normal(0, 0.1, (128, c_in, 3, 3)), rng.normal(0, 0.1, 128), (1, 1), (1, 1))),
-        Layer("bn", norm), Layer("pool", AvgPool2d((2, 2))), Layer("asa", Gate(rng.uniform(0.6, 0.8, 128))),
+        Layer("bn", norm),
+        Layer("pool", AvgPool2d((2, 2))),
+        Layer("asa", Gate(rng.uniform(0.6, 0.8, 128))),
         Layer("lif", Neuron(np.array(0.3), leak=Leak(0.3))),
-    )  # fmt: skip
+    )
     unfolded = Network(InputSpec((c_in, size, size), 15_000, 2, 1), layers, 128)
     folded = fold(unfolded)
     # every input fires in the first step, half of them in the second

@@ -19,10 +19,10 @@ from spikefold.export.neuron import Leak, Neuron, Overflow
 from spikefold.export.nir.to_nir import to_graph
 from spikefold.export.ops import BatchNorm, Concat, Conv2d, Dense, MaxPool2d, SumPool2d
 from spikefold.export.passes.dense_to_conv import dense_to_conv
+from spikefold.export.passes.expand_kernels import expand_kernels
 from spikefold.export.passes.remove_silent_channels import remove_silent_channels
 from spikefold.export.passes.silence import alive_in, never_fired, proven_silent
 from spikefold.export.passes.split_channels import split_channels
-from spikefold.export.passes.write_out_kernels import write_out_kernels
 from spikefold.export.to_onnx import to_model
 from spikefold.hardware.loihi import chip as loihi
 from spikefold.hardware.simulators import clocked, reference
@@ -45,13 +45,16 @@ def _network(*, whole: bool = False, silent: tuple[int, ...] = (), seed: int = 0
     bias = np.array([0, -1, 1, 0, -2, 2])
     layers = (
         Layer("c1", Conv2d(first.astype(kind), bias.astype(kind), padding=(1, 1), dilation=(1, 2), groups=2)),
-        Layer("n1", _neuron(rng, 6, whole)), Layer("p1", SumPool2d((2, 1))), Layer("m1", MaxPool2d((1, 2))),
+        Layer("n1", _neuron(rng, 6, whole)),
+        Layer("p1", SumPool2d((2, 1))),
+        Layer("m1", MaxPool2d((1, 2))),
         Layer("c2", Conv2d(rng.integers(-1, 3, (6, 2, 2, 2)).astype(kind), groups=3)),
         Layer("n2", _neuron(rng, 6, whole, 8)),
-        Layer("d1", Dense(rng.integers(-1, 3, (5, 6 * 3 * 3)).astype(kind))), Layer("n3", _neuron(rng, 5, whole, 30)),
+        Layer("d1", Dense(rng.integers(-1, 3, (5, 6 * 3 * 3)).astype(kind))),
+        Layer("n3", _neuron(rng, 5, whole, 30)),
         Layer("d2", Dense(rng.integers(-1, 4, (4, 5)).astype(kind), np.array([0, 1, 0, 1], kind))),
         Layer("o", _neuron(rng, 4, whole)),
-    )  # fmt: skip
+    )
     return Network(SPEC, layers, 2)
 
 
@@ -84,10 +87,12 @@ BOTH = pytest.mark.parametrize("whole", [False, True])
 def test_inputs_lie_side_by_side_in_their_order(tmp_path: Path) -> None:
     ones = Conv2d(np.ones((3, 2, 1, 1), int))
     layers = (
-        Layer("a", ones, ("input",)), Layer("na", Neuron(np.array(2)), ("a",)),
+        Layer("a", ones, ("input",)),
+        Layer("na", Neuron(np.array(2)), ("a",)),
         Layer("both", Concat(), ("na", "input", "na")),
-        Layer("d", Dense(np.random.default_rng(0).integers(-1, 3, (2, 8 * 72)))), Layer("o", Neuron(np.array(90))),
-    )  # fmt: skip
+        Layer("d", Dense(np.random.default_rng(0).integers(-1, 3, (2, 8 * 72)))),
+        Layer("o", Neuron(np.array(90))),
+    )
     network = Network(SPEC, layers, 1)
     assert network.shapes["both"] == network.input_shape(network["both"]) == (8, 8, 9)
     spikes = reference.run(network, _frames()).layers["na"].raster
@@ -150,7 +155,7 @@ def test_the_parts_fire_what_the_whole_fired(whole: bool, layer: str, parts: int
 
 
 def test_the_counts_of_the_parts_add_up_and_their_readers_count_as_before() -> None:
-    network, frames = write_out_kernels(_network(whole=True)), _frames().astype(np.uint16)
+    network, frames = expand_kernels(_network(whole=True)), _frames().astype(np.uint16)
     split = split_channels(network, "c1", (1, 5))
     one, two = (
         {la.name: la for la in count(net, frames, reference.run(net, frames)).layers} for net in (network, split)
@@ -169,8 +174,13 @@ def test_splits_that_make_no_sense_are_refused() -> None:
     for parts in (0, 7, (6, 1), (0, 6), (), (-1, 7)):
         assert "parts" in _issues(lambda parts=parts: split_channels(network, "c1", parts))["c1"]  # type: ignore[misc]
     conv = Conv2d(np.ones((2, 2, 1, 1)))
-    layers = (Layer("c", conv), Layer("p", SumPool2d((1, 1))), Layer("n", Neuron(np.array(1.0))),
-              Layer("c2", conv), Layer("o", Neuron(np.array(1.0))))  # fmt: skip
+    layers = (
+        Layer("c", conv),
+        Layer("p", SumPool2d((1, 1))),
+        Layer("n", Neuron(np.array(1.0))),
+        Layer("c2", conv),
+        Layer("o", Neuron(np.array(1.0))),
+    )
     assert _issues(lambda: split_channels(Network(SPEC, layers, 1), "c", 2))["c"] == "['p'] behind it"
 
 
@@ -192,7 +202,7 @@ def test_dense_layers_are_convolutions_over_their_whole_map(whole: bool) -> None
 @BOTH
 def test_groups_and_dilation_are_written_out_with_zeros(whole: bool) -> None:
     network = _network(whole=whole)
-    plain = write_out_kernels(network)
+    plain = expand_kernels(network)
     assert {(la.op.groups, la.op.dilation) for la in plain if isinstance(la.op, Conv2d)} == {(1, (1, 1))}
     assert plain["c1"].op.weight.shape == (6, 2, 3, 3)  # type: ignore[union-attr]
     assert plain["c2"].op.weight.shape == (6, 6, 2, 2)  # type: ignore[union-attr]
@@ -200,7 +210,7 @@ def test_groups_and_dilation_are_written_out_with_zeros(whole: bool) -> None:
         one, two = network[name].op, plain[name].op
         assert np.abs(one.weight).sum() == np.abs(two.weight).sum()  # type: ignore[union-attr]
     _same(network, plain)
-    assert write_out_kernels(plain) is plain
+    assert expand_kernels(plain) is plain
 
 
 # ---- silent channels --------------------------------------------------------------------------------------------
@@ -228,8 +238,12 @@ def test_removing_channels_that_are_proven_silent_leaves_every_other_spike_on_ev
 
 def test_channels_silent_on_these_clips_are_exact_on_these_clips_and_another_function_on_others() -> None:
     network = _network(whole=True)
-    layers = tuple(replace(la, op=replace(la.op, threshold=np.array([3, 400, 3, 120, 3, 5]).reshape(6, 1, 1)))
-                   if la.name in ("n1", "n2") else la for la in network)  # fmt: skip
+    layers = tuple(
+        replace(la, op=replace(la.op, threshold=np.array([3, 400, 3, 120, 3, 5]).reshape(6, 1, 1)))
+        if la.name in ("n1", "n2")
+        else la
+        for la in network
+    )
     network = Network(SPEC, layers, 2)  # type: ignore[arg-type]
     trace = reference.run(network, _frames())
     silent, alive = never_fired(trace), alive_in(trace)
@@ -254,9 +268,11 @@ def test_silence_is_proven_through_layers_and_only_where_it_holds() -> None:
         between = (Layer("p", MaxPool2d((1, 1))),) if pool else (Layer("b", BatchNorm(*np.ones((4, 2)), 1e-5)),)
         layers = (
             Layer("c", Conv2d(np.array([[-1.0, 0], [0.5, -1]]).reshape(2, 2, 1, 1), np.array([bias, 0]))),
-            Layer("n", neuron), *between,
-            Layer("d", Dense(np.array([[behind, behind, 0, -1], [1, 1, 1, 1]]))), Layer("o", Neuron(np.array(1.0))),
-        )  # fmt: skip
+            Layer("n", neuron),
+            *between,
+            Layer("d", Dense(np.array([[behind, behind, 0, -1], [1, 1, 1, 1]]))),
+            Layer("o", Neuron(np.array(1.0))),
+        )
         return Network(InputSpec((2, 2, 1), 1000, 1), layers, 1)
 
     def found(**options: object) -> list[list[bool]]:
@@ -273,16 +289,33 @@ def test_silence_is_proven_through_layers_and_only_where_it_holds() -> None:
 def test_everything_that_cannot_be_removed_is_named_at_once() -> None:
     network = _network()
     keep = np.array([True, False, True, True, True, True])
-    found = _issues(lambda: remove_silent_channels(network, {
-        "n9": keep, "n1": keep[:3], "n2": np.zeros(6, bool), "o": keep[:4],
-    }))  # fmt: skip
-    assert found == {"n9": "no spiking layer of that name", "n1": "(3,) flags", "n2": "no channel that stays",
-                     "o": "channels of the output"}  # fmt: skip
+    found = _issues(
+        lambda: remove_silent_channels(
+            network,
+            {
+                "n9": keep,
+                "n1": keep[:3],
+                "n2": np.zeros(6, bool),
+                "o": keep[:4],
+            },
+        )
+    )
+    assert found == {
+        "n9": "no spiking layer of that name",
+        "n1": "(3,) flags",
+        "n2": "no channel that stays",
+        "o": "channels of the output",
+    }
     conv, one = Conv2d(np.ones((2, 2, 1, 1))), Neuron(np.array(1.0))
     layers = (
-        Layer("c1", conv, ("input",)), Layer("n1", one, ("c1",)), Layer("c2", conv, ("input",)), Layer("n2", one),
-        Layer("b", BatchNorm(*np.ones((4, 2)), 1e-5), ("n1",)), Layer("both", conv, ("n1", "n2")), Layer("o", one),
-    )  # fmt: skip
+        Layer("c1", conv, ("input",)),
+        Layer("n1", one, ("c1",)),
+        Layer("c2", conv, ("input",)),
+        Layer("n2", one),
+        Layer("b", BatchNorm(*np.ones((4, 2)), 1e-5), ("n1",)),
+        Layer("both", conv, ("n1", "n2")),
+        Layer("o", one),
+    )
     graph = Network(SPEC, layers, 1)
     half = np.array([True, False])
     found = _issues(lambda: remove_silent_channels(graph, {"n1": half}))
@@ -296,11 +329,15 @@ def test_several_readers_and_concatenations_lose_the_same_channels() -> None:
     conv = [Conv2d(rng.integers(0, 3, (3, 2, 1, 1)) + 1) for _ in range(2)]
     four, unequal = Neuron(np.array(4)), np.broadcast_to(np.array([4, 900, 4]).reshape(3, 1, 1), (3, 8, 9))
     layers = (
-        Layer("c1", conv[0], ("input",)), Layer("n1", four, ("c1",)), Layer("c2", conv[1], ("input",)),
+        Layer("c1", conv[0], ("input",)),
+        Layer("n1", four, ("c1",)),
+        Layer("c2", conv[1], ("input",)),
         Layer("n2", replace(four, threshold=unequal), ("c2",)),
-        Layer("both", Concat(), ("n1", "n2")), Layer("p", MaxPool2d((4, 3))),
-        Layer("d", Dense(rng.integers(-1, 3, (4, 6 * 2 * 3)))), Layer("o", four),
-    )  # fmt: skip
+        Layer("both", Concat(), ("n1", "n2")),
+        Layer("p", MaxPool2d((4, 3))),
+        Layer("d", Dense(rng.integers(-1, 3, (4, 6 * 2 * 3)))),
+        Layer("o", four),
+    )
     network = Network(SPEC, layers, 1)
     trace = reference.run(network, _frames())
     smaller = remove_silent_channels(network, alive_in(trace))

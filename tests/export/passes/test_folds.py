@@ -147,9 +147,12 @@ def test_each_pass_keeps_every_spike_is_idempotent_and_leaves_none_of_its_kind()
 def test_gates_and_norms_behind_a_pool_fold_once_the_pool_is_folded() -> None:
     rng = np.random.default_rng(3)
     layers = (
-        Layer("conv", Conv2d(rng.normal(0.1, 0.5, (4, 2, 3, 3)), padding=(1, 1))), Layer("pool", AvgPool2d((2, 3))),
-        Layer("bn", _norm(rng, 4)), Layer("gate", Gate(rng.uniform(0.5, 1, 4))), Layer("n", Neuron(np.array(0.4))),
-    )  # fmt: skip
+        Layer("conv", Conv2d(rng.normal(0.1, 0.5, (4, 2, 3, 3)), padding=(1, 1))),
+        Layer("pool", AvgPool2d((2, 3))),
+        Layer("bn", _norm(rng, 4)),
+        Layer("gate", Gate(rng.uniform(0.5, 1, 4))),
+        Layer("n", Neuron(np.array(0.4))),
+    )
     network = Network(InputSpec((2, 8, 9), 1000, 5), layers, 1)
     frames = rng.poisson(0.6, (5, 4, 2, 8, 9))
     folded = fold_attention(fold_batchnorm(fold_pooling(network)))
@@ -262,12 +265,18 @@ def test_everything_that_cannot_be_folded_is_named_at_once(name: str) -> None:
     conv = Conv2d(np.ones((2, 2, 1, 1)))
     layers = (
         Layer("on the input", op),
-        Layer("c1", conv), Layer("good", op), Layer("n1", Neuron(np.array(1.0))),
+        Layer("c1", conv),
+        Layer("good", op),
+        Layer("n1", Neuron(np.array(1.0))),
         Layer("after a neuron", op),
-        Layer("c2", conv), Layer("c3", conv, ("c2",)), Layer("of two readers", op, ("c2",)),
+        Layer("c2", conv),
+        Layer("c3", conv, ("c2",)),
+        Layer("of two readers", op, ("c2",)),
         Layer("of two sources", op, ("of two readers", "c3")),
-        Layer("after a sum", SumPool2d((1, 1))), Layer("behind a pool", op), Layer("out", Neuron(np.array(1.0))),
-    )  # fmt: skip
+        Layer("after a sum", SumPool2d((1, 1))),
+        Layer("behind a pool", op),
+        Layer("out", Neuron(np.array(1.0))),
+    )
     found = _refused(PASSES[name][0], Network(InputSpec((2, 3, 3), 1000, 1), layers, 1))
     assert list(found) == ["on the input", "after a neuron", "of two readers", "of two sources", "behind a pool"]
     assert found["on the input"] == "follows ('input',)"
@@ -290,9 +299,11 @@ def test_readers_of_a_folded_layer_read_the_convolution() -> None:
     rng = np.random.default_rng(0)
     conv = Conv2d(rng.normal(0.2, 0.5, (2, 2, 3, 3)), padding=(1, 1))
     layers = (
-        Layer("c", conv), Layer("b", _norm(rng, 2)), Layer("n", Neuron(np.array(0.3)), ("b",)),
+        Layer("c", conv),
+        Layer("b", _norm(rng, 2)),
+        Layer("n", Neuron(np.array(0.3)), ("b",)),
         Layer("m", Neuron(np.array(0.9)), ("b", "n")),
-    )  # fmt: skip
+    )
     network = Network(InputSpec((2, 5, 5), 1000, 6), layers, 1)
     folded = fold_batchnorm(network)
     assert (folded["n"].inputs, folded["m"].inputs) == (("c",), ("c", "n"))

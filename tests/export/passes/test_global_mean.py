@@ -22,11 +22,14 @@ def _network(kernel: tuple[int, int]) -> Network:
     weights = rng.normal(0.1, 0.3, (2, 4, 2, 3, 3))
     features = 4 * (4 // kernel[0]) * (6 // kernel[1])
     layers = (
-        Layer("c1", Conv2d(weights[0], padding=(1, 1)), ("input",)), Layer("n1", ONE),
-        Layer("c2", Conv2d(weights[1], padding=(1, 1)), ("input",)), Layer("n2", ONE),
+        Layer("c1", Conv2d(weights[0], padding=(1, 1)), ("input",)),
+        Layer("n1", ONE),
+        Layer("c2", Conv2d(weights[1], padding=(1, 1)), ("input",)),
+        Layer("n2", ONE),
         Layer("mean", AvgPool2d(kernel), ("n1", "n2")),
-        Layer("fc", Dense(rng.normal(0.3, 0.6, (6, features)), rng.normal(0, 0.1, 6)), ("mean",)), Layer("out", ONE),
-    )  # fmt: skip
+        Layer("fc", Dense(rng.normal(0.3, 0.6, (6, features)), rng.normal(0, 0.1, 6)), ("mean",)),
+        Layer("out", ONE),
+    )
     return Network(InputSpec((2, 4, 6), 1000, 12), layers, 3)
 
 
@@ -57,9 +60,9 @@ def test_every_position_has_its_share_of_the_weight() -> None:
 def test_what_does_not_meet_the_precondition_stays() -> None:
     smaller, whole = _network((2, 3)), _network((4, 6))
     assert fold_global_mean(smaller) is smaller, "a pool over a part of the map"
-    behind_weights = replace(whole, layers=tuple(
-        replace(la, inputs=("c1", "c2")) if la.name == "mean" else la for la in whole
-    ))  # fmt: skip
+    behind_weights = replace(
+        whole, layers=tuple(replace(la, inputs=("c1", "c2")) if la.name == "mean" else la for la in whole)
+    )
     assert fold_global_mean(behind_weights) is behind_weights, "a mean of currents is fold_pooling's"
     conv = Layer("fc", Conv2d(np.ones((6, 4, 1, 1))), ("mean",))
     read_by_conv = replace(whole, layers=tuple(conv if la.name == "fc" else la for la in whole))

@@ -41,11 +41,16 @@ def _network(*, whole: bool = False, window: tuple[int, int] = (2, 3), several: 
     first = Neuron(np.array(11, number), reset=Reset.SUBTRACT, max_spikes=None if several else 1)
     spiking = replace(first, threshold=np.array(2, number))
     layers = (
-        Layer("c1", Conv2d(rng.integers(-1, 3, (4, 2, 3, 3)).astype(number), padding=(1, 1))), Layer("n1", first),
-        Layer("m1", MaxPool2d(window)), Layer("m2", MaxPool2d((2, 1))),
-        Layer("c2", Conv2d(rng.integers(-1, 3, (3, 4, 1, 1)).astype(number))), Layer("n2", spiking),
-        Layer("m3", MaxPool2d((1, 2))), Layer("fc", Dense(np.ones((2, 1), number))), Layer("o", spiking),
-    )  # fmt: skip
+        Layer("c1", Conv2d(rng.integers(-1, 3, (4, 2, 3, 3)).astype(number), padding=(1, 1))),
+        Layer("n1", first),
+        Layer("m1", MaxPool2d(window)),
+        Layer("m2", MaxPool2d((2, 1))),
+        Layer("c2", Conv2d(rng.integers(-1, 3, (3, 4, 1, 1)).astype(number))),
+        Layer("n2", spiking),
+        Layer("m3", MaxPool2d((1, 2))),
+        Layer("fc", Dense(np.ones((2, 1), number))),
+        Layer("o", spiking),
+    )
     shape = Network(SPEC, (*layers[:7], Layer("o", spiking)), 1).shapes["m3"]
     dense = Dense(rng.integers(0, 3, (4, int(np.prod(shape)))).astype(number))
     return Network(SPEC, (*layers[:7], Layer("fc", dense), Layer("o", spiking)), 2)
@@ -82,8 +87,11 @@ def test_both_engines_run_it_alike(whole: bool, several: bool) -> None:
 
 def test_on_analog_values_before_the_neurons_too() -> None:
     rng = np.random.default_rng(3)
-    layers = (Layer("c", Conv2d(rng.integers(-3, 3, (3, 2, 3, 3)))), Layer("m", MaxPool2d((2, 2))),
-              Layer("n", Neuron(np.array(4))))  # fmt: skip
+    layers = (
+        Layer("c", Conv2d(rng.integers(-3, 3, (3, 2, 3, 3)))),
+        Layer("m", MaxPool2d((2, 2))),
+        Layer("n", Neuron(np.array(4))),
+    )
     network = Network(SPEC, layers, 1)
     one, two = (engine.run(network, _frames(), potentials=True) for engine in (reference, clocked))
     np.testing.assert_array_equal(one.layers["n"].potentials, two.layers["n"].potentials)
@@ -101,11 +109,17 @@ def test_it_is_saved_and_comes_back(tmp_path: Path) -> None:
 def _modules(of: object, **changed: object) -> nn.Sequential:
     many = {"step_mode": "m"} if of is layer else {}
     pool = of.MaxPool2d(**({"kernel_size": (2, 3)} | changed), **many)  # type: ignore[attr-defined]
-    return nn.Sequential(OrderedDict(
-        conv=layer.Conv2d(2, 4, 3, step_mode="m"), n=neuron.IFNode(v_threshold=0.4, step_mode="m"), pool=pool,
-        flatten=nn.Flatten(2), fc=layer.Linear(4 * 4 * 2, 3, step_mode="m"), bn=layer.BatchNorm1d(3, step_mode="m"),
-        out=neuron.IFNode(v_threshold=0.4, step_mode="m"),
-    ))  # fmt: skip
+    return nn.Sequential(
+        OrderedDict(
+            conv=layer.Conv2d(2, 4, 3, step_mode="m"),
+            n=neuron.IFNode(v_threshold=0.4, step_mode="m"),
+            pool=pool,
+            flatten=nn.Flatten(2),
+            fc=layer.Linear(4 * 4 * 2, 3, step_mode="m"),
+            bn=layer.BatchNorm1d(3, step_mode="m"),
+            out=neuron.IFNode(v_threshold=0.4, step_mode="m"),
+        )
+    )
 
 
 def test_pytorchs_max_pool_and_batch_norm_behind_a_dense_layer_fire_the_same_spikes() -> None:
@@ -280,9 +294,15 @@ def test_a_sum_is_another_function_and_the_same_where_a_window_sees_one_spike() 
 def test_a_sum_of_something_else_than_spikes_is_refused() -> None:
     conv, pool = Conv2d(np.ones((2, 2, 1, 1))), MaxPool2d((1, 1))
     layers = (
-        Layer("fine", pool), Layer("c", conv), Layer("analog", pool), Layer("n", ONE),
-        Layer("mean", AvgPool2d((1, 1))), Layer("fine too", pool), Layer("c2", conv), Layer("o", ONE),
-    )  # fmt: skip
+        Layer("fine", pool),
+        Layer("c", conv),
+        Layer("analog", pool),
+        Layer("n", ONE),
+        Layer("mean", AvgPool2d((1, 1))),
+        Layer("fine too", pool),
+        Layer("c2", conv),
+        Layer("o", ONE),
+    )
     with pytest.raises(UnsupportedError) as caught:
         maxpool_to_sumpool(Network(InputSpec((2, 3, 3), 1000, 1), layers, 1))
     assert [issue.where for issue in caught.value.issues] == ["analog"]

@@ -99,12 +99,15 @@ def test_batch_norm_folds_through_a_pool(pool: AvgPool2d | SumPool2d) -> None:
 def test_two_batch_norms_and_two_readers() -> None:
     rng = np.random.default_rng(4)
     layers = (
-        Layer("b1", _norm(rng, 2)), Layer("b2", _norm(rng, 2)),
+        Layer("b1", _norm(rng, 2)),
+        Layer("b2", _norm(rng, 2)),
         Layer("c1", Conv2d(rng.normal(0.2, 0.4, (3, 2, 3, 3))), ("b2",)),
         Layer("c2", Conv2d(rng.normal(0.2, 0.4, (3, 2, 3, 3))), ("b2",)),
-        Layer("n1", ONE, ("c1",)), Layer("n2", ONE, ("c2",)),
-        Layer("d", Dense(rng.normal(0.1, 0.3, (4, 60))), ("n1", "n2")), Layer("o", ONE),
-    )  # fmt: skip
+        Layer("n1", ONE, ("c1",)),
+        Layer("n2", ONE, ("c2",)),
+        Layer("d", Dense(rng.normal(0.1, 0.3, (4, 60))), ("n1", "n2")),
+        Layer("o", ONE),
+    )
     frames = rng.poisson(0.6, (6, 4, 2, 7, 6))
     network = Network(InputSpec((2, 7, 6), 1000, 6), layers, 1)
     folded = fold_batchnorm_before(network)
@@ -123,8 +126,9 @@ def test_a_shift_before_padding_is_refused_and_folding_it_anyway_would_be_seen()
     assert "conv2d1 pads (1, 1)" in found["batchnorm0"]
     careless = fold_batchnorm_before(_network(norm, Conv2d(conv.weight), ONE)[0])["conv2d1"].op
     assert isinstance(careless, Conv2d)
-    wrong = Network(network.input, (Layer("c", Conv2d(careless.weight, careless.bias, padding=(1, 1))),
-                                    Layer("neuron2", ONE)), 1)  # fmt: skip
+    wrong = Network(
+        network.input, (Layer("c", Conv2d(careless.weight, careless.bias, padding=(1, 1))), Layer("neuron2", ONE)), 1
+    )
     one, two = (reference.run(net, frames).layers["neuron2"].raster for net in (network, wrong))
     assert int((one != two).sum()) > 20
     np.testing.assert_array_equal(one[..., 1:-1, 1:-1], two[..., 1:-1, 1:-1])
@@ -156,9 +160,15 @@ def test_every_batch_norm_without_a_way_forward_is_named_and_those_behind_weight
 def test_means_of_spikes_and_of_the_input_become_sums(window: tuple[int, int]) -> None:
     rng = np.random.default_rng(window[0])
     ops = [
-        AvgPool2d((1, 2)), Conv2d(rng.normal(0.4, 0.5, (4, 1, 2, 2)), groups=2), Neuron(np.array(0.8)),
-        AvgPool2d(window), Gate(np.array([0.5, 0.75, 1, 2])), MaxPool2d((1, 1)), AvgPool2d((2, 1)), SumPool2d((1, 2)),
-    ]  # fmt: skip
+        AvgPool2d((1, 2)),
+        Conv2d(rng.normal(0.4, 0.5, (4, 1, 2, 2)), groups=2),
+        Neuron(np.array(0.8)),
+        AvgPool2d(window),
+        Gate(np.array([0.5, 0.75, 1, 2])),
+        MaxPool2d((1, 1)),
+        AvgPool2d((2, 1)),
+        SumPool2d((1, 2)),
+    ]
     network, frames = _network(*ops, ONE, shape=(2, 14, 26))
     inputs = int(np.prod(network.shapes["sumpool2d7"]))
     network, frames = _network(
@@ -179,14 +189,19 @@ def test_a_mean_that_reaches_a_layer_beside_others_has_the_same_area_or_is_refus
     conv = Conv2d(np.full((2, 2, 1, 1), 0.3))
 
     def layers(kernel: tuple[int, int], join: str) -> tuple[Layer, ...]:
-        together = (Layer("join", Concat(), ("p1", "p2")), Layer("d", Dense(np.full((2, 36), 0.2)))) if join else (
-            Layer("d", Dense(np.full((2, 18), 0.2)), ("p1", "p2")),)  # fmt: skip
+        together = (
+            (Layer("join", Concat(), ("p1", "p2")), Layer("d", Dense(np.full((2, 36), 0.2))))
+            if join
+            else (Layer("d", Dense(np.full((2, 18), 0.2)), ("p1", "p2")),)
+        )
         return (
-            Layer("c1", conv, ("input",)), Layer("n1", Neuron(np.array(0.4)), ("c1",)),
+            Layer("c1", conv, ("input",)),
+            Layer("n1", Neuron(np.array(0.4)), ("c1",)),
             Layer("p1", AvgPool2d((2, 2)), ("n1",)),
             Layer("p2", AvgPool2d((2, 2)) if kernel == (2, 2) else SumPool2d((2, 2)), ("n1",)),
-            *together, Layer("o", ONE),
-        )  # fmt: skip
+            *together,
+            Layer("o", ONE),
+        )
 
     frames = np.random.default_rng(0).poisson(0.5, (6, 4, 2, 6, 6))
     for kernel, join in (((2, 2), ""), ((2, 2), "side by side"), ((1, 1), "side by side")):
@@ -199,12 +214,18 @@ def test_a_mean_that_reaches_a_layer_beside_others_has_the_same_area_or_is_refus
 def test_every_reader_that_cannot_take_the_factor_is_named() -> None:
     conv = Conv2d(np.ones((2, 2, 1, 1)))
     layers = (
-        Layer("p0", AvgPool2d((2, 1))), Layer("direct", ONE),
-        Layer("p1", AvgPool2d((1, 2))), Layer("norm", BatchNorm(*np.ones((4, 2)), 1e-5)), Layer("c1", conv),
-        Layer("behind weights", AvgPool2d((1, 1))), Layer("n1", ONE),
-        Layer("p2", AvgPool2d((1, 2)), ("direct",)), Layer("beside", ONE, ("c1", "p2")), Layer("c2", conv),
+        Layer("p0", AvgPool2d((2, 1))),
+        Layer("direct", ONE),
+        Layer("p1", AvgPool2d((1, 2))),
+        Layer("norm", BatchNorm(*np.ones((4, 2)), 1e-5)),
+        Layer("c1", conv),
+        Layer("behind weights", AvgPool2d((1, 1))),
+        Layer("n1", ONE),
+        Layer("p2", AvgPool2d((1, 2)), ("direct",)),
+        Layer("beside", ONE, ("c1", "p2")),
+        Layer("c2", conv),
         Layer("o", ONE),
-    )  # fmt: skip
+    )
     network = Network(InputSpec((2, 4, 4), 1000, 1), layers, 1)
     found = _issues(fold_spike_pooling, network)
     assert list(found) == ["direct", "norm", "beside"]
@@ -254,9 +275,16 @@ def test_what_has_other_readers_or_a_factor_a_neuron_stays_where_it_is() -> None
     rng = np.random.default_rng(2)
     conv, norm, gate = Conv2d(rng.normal(size=(2, 2, 1, 1))), _norm(rng, 2), Gate(rng.uniform(0.5, 1, (2, 3, 3)))
     layers = (
-        Layer("p", AvgPool2d((1, 1))), Layer("b", norm), Layer("c", conv), Layer("g", gate), Layer("b2", norm),
-        Layer("n", ONE), Layer("c2", conv), Layer("p2", AvgPool2d((1, 1))), Layer("b3", norm),
+        Layer("p", AvgPool2d((1, 1))),
+        Layer("b", norm),
+        Layer("c", conv),
+        Layer("g", gate),
+        Layer("b2", norm),
+        Layer("n", ONE),
+        Layer("c2", conv),
+        Layer("p2", AvgPool2d((1, 1))),
+        Layer("b3", norm),
         Layer("o", ONE, ("b3", "p2")),
-    )  # fmt: skip
+    )
     network = Network(InputSpec((2, 3, 3), 1000, 1), layers, 1)
     assert norms_first(network) is network

@@ -87,7 +87,7 @@ def test_ties_round_to_even(value: float, rounded: int) -> None:
         ([[0.5, -0.5, 0.25], [0.1, 0, 0]], [-0.25, 0.0], 1.0, replace(WIDE, sum_max=100), 98 / 1.5, "sum"),
         ([[0.5, -0.5, 0.25]], None, 1.0, replace(WIDE, sum_max=100), 98 / 1.25, "sum"),
     ],
-)  # fmt: skip
+)
 def test_the_common_factor_by_hand(
     weight: list[list[float]], bias: list[float] | None, theta: float, chip: NumberFormat, scale: float, bound_by: str
 ) -> None:
@@ -99,8 +99,13 @@ def test_the_common_factor_by_hand(
 
 @pytest.mark.parametrize("most", [1, 2, 7])
 def test_the_sum_counts_events_and_the_area_of_pools(most: int) -> None:
-    layers = (Layer("p", SumPool2d((2, 3))), Layer("d", Dense(np.full((1, 2), 0.5))), Layer("n", ONE),
-              Layer("e", Dense(np.full((1, 1), 0.5))), Layer("o", ONE))  # fmt: skip
+    layers = (
+        Layer("p", SumPool2d((2, 3))),
+        Layer("d", Dense(np.full((1, 2), 0.5))),
+        Layer("n", ONE),
+        Layer("e", Dense(np.full((1, 1), 0.5))),
+        Layer("o", ONE),
+    )
     network = Network(InputSpec((2, 2, 3), 1000, 4, most), layers, 1)
     chip = replace(WIDE, sum_max=500)
     # two inputs of 6 * most events each
@@ -128,8 +133,9 @@ def layers(draw: st.DrawFn) -> tuple[Network, NumberFormat]:
     most = draw(st.sampled_from([None, 1, 3, 20]))
     network = Network(
         InputSpec((fan_in, 1, 1), 1000, 4, most),
-        (Layer("w", Dense(weight, bias)), Layer("n", Neuron(np.array(theta)))), 1,
-    )  # fmt: skip
+        (Layer("w", Dense(weight, bias)), Layer("n", Neuron(np.array(theta)))),
+        1,
+    )
     tight = [replace(WIDE, sum_max=limit) for limit in (400, 1500)]
     chip = draw(st.sampled_from([WIDE, *tight, speck.NUMBERS, loihi.NUMBERS, replace(WIDE, weight_bits=4)]))
     return network, chip
@@ -217,8 +223,9 @@ def test_above_only_becomes_at_or_above_one_more_and_fires_the_same_spikes(reset
     weight[0, 0] = 127
     network = Network(
         InputSpec((8, 1, 1), 1000, 40),
-        (Layer("w", Dense(weight)), Layer("n", Neuron(np.array(6.0), Fire.GT, Reset.ZERO))), 1,
-    )  # fmt: skip
+        (Layer("w", Dense(weight)), Layer("n", Neuron(np.array(6.0), Fire.GT, Reset.ZERO))),
+        1,
+    )
     quantised, _ = quantise(network, WIDE)
     made = quantised["n"].op
     assert isinstance(made, Neuron)
@@ -245,9 +252,12 @@ def _random(seed: int = 0) -> tuple[Network, np.ndarray]:
     rng = np.random.default_rng(seed)
     conv = Conv2d(rng.normal(0.1, 0.4, (4, 2, 3, 3)), rng.normal(0, 0.1, 4), padding=(1, 0))
     layers = (
-        Layer("c", conv), Layer("n", Neuron(np.array(0.8))),
-        Layer("p", SumPool2d((2, 1))), Layer("d", Dense(rng.normal(0.02, 0.3, (6, 60)))), Layer("o", ONE),
-    )  # fmt: skip
+        Layer("c", conv),
+        Layer("n", Neuron(np.array(0.8))),
+        Layer("p", SumPool2d((2, 1))),
+        Layer("d", Dense(rng.normal(0.02, 0.3, (6, 60)))),
+        Layer("o", ONE),
+    )
     return Network(InputSpec((2, 6, 7), 1000, 9), layers, 3), rng.poisson(0.5, (9, 6, 2, 6, 7))
 
 
@@ -297,10 +307,13 @@ def test_whole_numbers_that_fit_are_kept_and_so_is_every_spike(chip: str) -> Non
 
 def test_each_layer_has_its_own_factor_also_where_the_order_of_layers_mixes_two_branches() -> None:
     layers = (
-        Layer("a", Dense(np.array([[0.5]])), ("input",)), Layer("b", Dense(np.array([[8.0]])), ("input",)),
-        Layer("na", ONE, ("a",)), Layer("nb", Neuron(np.array(4.0)), ("b",)),
-        Layer("d", Dense(np.array([[0.25]])), ("na",)), Layer("o", ONE, ("d",)),
-    )  # fmt: skip
+        Layer("a", Dense(np.array([[0.5]])), ("input",)),
+        Layer("b", Dense(np.array([[8.0]])), ("input",)),
+        Layer("na", ONE, ("a",)),
+        Layer("nb", Neuron(np.array(4.0)), ("b",)),
+        Layer("d", Dense(np.array([[0.25]])), ("na",)),
+        Layer("o", ONE, ("d",)),
+    )
     quantised, scales = quantise(Network(InputSpec((1, 1, 1), 1000, 4), layers, 1), WIDE)
     assert {s.layer: s.scale for s in scales} == {"a": 254.0, "b": 127 / 8, "d": 508.0}
     assert {la.name: int(la.op.threshold) for la in quantised.neurons} == {"na": 254, "nb": 64, "o": 508}
@@ -329,25 +342,41 @@ def test_every_unsupported_kind_is_named_at_once() -> None:
     rng = np.random.default_rng(0)
     conv, ones = Conv2d(rng.normal(size=(2, 2, 1, 1))), np.ones(2)
     layers = (
-        Layer("norm", BatchNorm(ones, ones, ones, ones, 1e-5)), Layer("gate", Gate(ones)),
+        Layer("norm", BatchNorm(ones, ones, ones, ones, 1e-5)),
+        Layer("gate", Gate(ones)),
         Layer("mean", AvgPool2d((1, 1))),
-        Layer("twice", conv), Layer("again", conv), Layer("by channel", Neuron(np.ones((2, 1, 1)))),
-        Layer("c1", conv), Layer("value", replace(ONE, reset=Reset.VALUE, reset_value=0.5)),
-        Layer("c2", conv), Layer("leaky", replace(ONE, leak=Leak(0.5))),
-        Layer("c3", conv), Layer("bounded", replace(ONE, v_min=-1.0)),
-        Layer("c4", conv), Layer("many", replace(ONE, max_spikes=None)),
-        Layer("c5", conv), Layer("all", replace(ONE, max_spikes=2, leak=Leak(0.5), v_min=-1.0)),
-    )  # fmt: skip
+        Layer("twice", conv),
+        Layer("again", conv),
+        Layer("by channel", Neuron(np.ones((2, 1, 1)))),
+        Layer("c1", conv),
+        Layer("value", replace(ONE, reset=Reset.VALUE, reset_value=0.5)),
+        Layer("c2", conv),
+        Layer("leaky", replace(ONE, leak=Leak(0.5))),
+        Layer("c3", conv),
+        Layer("bounded", replace(ONE, v_min=-1.0)),
+        Layer("c4", conv),
+        Layer("many", replace(ONE, max_spikes=None)),
+        Layer("c5", conv),
+        Layer("all", replace(ONE, max_spikes=2, leak=Leak(0.5), v_min=-1.0)),
+    )
     network = Network(InputSpec((2, 3, 3), 1000, 4), layers, 1)
     with pytest.raises(UnsupportedError, match="the network cannot be quantised for this chip") as caught:
         refuse_unsupported(network, WIDE)
     found = [(issue.where, issue.rule) for issue in caught.value.issues]
     assert found == [
-        ("norm", "operation"), ("gate", "operation"), ("mean", "operation"),
-        ("twice", "a spiking layer after each weight layer"), ("by channel", "one threshold a layer"),
-        ("value", "reset"), ("leaky", "leak"), ("bounded", "lower bound of the state"), ("many", "spikes a step"),
-        ("all", "leak"), ("all", "lower bound of the state"), ("all", "spikes a step"),
-    ]  # fmt: skip
+        ("norm", "operation"),
+        ("gate", "operation"),
+        ("mean", "operation"),
+        ("twice", "a spiking layer after each weight layer"),
+        ("by channel", "one threshold a layer"),
+        ("value", "reset"),
+        ("leaky", "leak"),
+        ("bounded", "lower bound of the state"),
+        ("many", "spikes a step"),
+        ("all", "leak"),
+        ("all", "lower bound of the state"),
+        ("all", "spikes a step"),
+    ]
     text = str(caught.value)
     assert all(where in text for where, _ in found)
     assert all(issue.hint for issue in caught.value.issues)
@@ -357,9 +386,10 @@ def test_every_unsupported_kind_is_named_at_once() -> None:
 
 def test_a_neuron_that_adds_two_weight_layers_is_refused_for_they_have_two_factors() -> None:
     layers = (
-        Layer("a", Dense(np.array([[0.5]])), ("input",)), Layer("b", Dense(np.array([[8.0]])), ("input",)),
+        Layer("a", Dense(np.array([[0.5]])), ("input",)),
+        Layer("b", Dense(np.array([[8.0]])), ("input",)),
         Layer("n", ONE, ("a", "b")),
-    )  # fmt: skip
+    )
     with pytest.raises(UnsupportedError) as caught:
         quantise(Network(InputSpec((1, 1, 1), 1000, 4), layers, 1), WIDE)
     assert [issue.where for issue in caught.value.issues] == ["n"]

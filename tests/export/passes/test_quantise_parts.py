@@ -22,10 +22,12 @@ def test_each_part_has_a_scale_of_its_own(chip: object) -> None:
     weight = rng.normal(0.1, 0.3, (4, 2, 3, 3))
     weight[2:] *= 0.25  # the second part could be four times finer
     layers = (
-        Layer("c", Conv2d(weight)), Layer("n", Neuron(np.array(0.6))),
-        Layer("p", SumPool2d((2, 2))), Layer("d", Dense(rng.normal(0.1, 0.3, (3, 24)))),
+        Layer("c", Conv2d(weight)),
+        Layer("n", Neuron(np.array(0.6))),
+        Layer("p", SumPool2d((2, 2))),
+        Layer("d", Dense(rng.normal(0.1, 0.3, (3, 24)))),
         Layer("o", Neuron(np.array(0.6))),
-    )  # fmt: skip
+    )
     frames = rng.poisson(0.6, (6, 5, 2, 8, 7))
     network = Network(InputSpec((2, 8, 7), 1000, 6, int(frames.max())), layers, 1)
     whole, (first, second) = quantise(network, chip)  # type: ignore[arg-type, misc]
@@ -49,10 +51,12 @@ def test_each_part_has_a_scale_of_its_own(chip: object) -> None:
 
 def test_the_most_events_of_parts_side_by_side_are_those_of_the_largest() -> None:
     layers = (
-        Layer("p", SumPool2d((2, 2))), Layer("n0", Neuron(np.array(1.0))),
-        Layer("both", Concat(), ("p", "n0")), Layer("d", Dense(np.full((1, 8), 0.5))),
+        Layer("p", SumPool2d((2, 2))),
+        Layer("n0", Neuron(np.array(1.0))),
+        Layer("both", Concat(), ("p", "n0")),
+        Layer("d", Dense(np.full((1, 8), 0.5))),
         Layer("n", Neuron(np.array(1.0))),
-    )  # fmt: skip
+    )
     network = Network(InputSpec((1, 4, 4), 1000, 1, 3), layers, 1)
     # a window of 2x2 inputs of up to 3 events, beside spikes
     limit = loihi.NUMBERS.sum_max or 0

@@ -20,6 +20,7 @@ from spikefold.export.network import InputSpec, Layer, Network, Op
 from spikefold.export.neuron import Fire, Leak, Neuron, Order, Reset
 from spikefold.export.ops import AvgPool2d, BatchNorm, Concat, Conv2d, Dense, Gate, MaxPool2d, SumPool2d
 from spikefold.export.passes.dense_to_conv import dense_to_conv
+from spikefold.export.passes.expand_kernels import expand_kernels
 from spikefold.export.passes.fold import FOLDS, fold
 from spikefold.export.passes.maxpool_to_or import maxpool_to_or
 from spikefold.export.passes.quantise import quantise
@@ -27,7 +28,6 @@ from spikefold.export.passes.remove_silent_channels import remove_silent_channel
 from spikefold.export.passes.silence import alive_in
 from spikefold.export.passes.split_channels import split_channels
 from spikefold.export.passes.uniform_thresholds import uniform_thresholds
-from spikefold.export.passes.write_out_kernels import write_out_kernels
 from spikefold.hardware.loihi import chip as loihi
 from spikefold.hardware.simulators import clocked, reference
 from spikefold.hardware.simulators.flips import flips
@@ -243,7 +243,7 @@ def _check_every_pass(network: Network, frames: np.ndarray, seen: Counter[str]) 
     assert (report.roots, report.consequences) == ((), 0)
     seen["exactly on the threshold"] += report.ties
 
-    prepared = dense_to_conv(write_out_kernels(maxpool_to_or(uniform_thresholds(folded))))
+    prepared = dense_to_conv(expand_kernels(maxpool_to_or(uniform_thresholds(folded))))
     assert {type(layer.op) for layer in prepared} <= {Conv2d, SumPool2d, Neuron}
     assert all(layer.op.threshold.ndim == 0 for layer in prepared.neurons if isinstance(layer.op, Neuron))
     seen["spikes prepared"] += _same(before, reference.run(prepared, frames), states=False)
@@ -315,8 +315,14 @@ def test_500_random_networks_keep_every_spike_through_every_pass_and_in_both_eng
             leak = "leak" if neuron.leak else "no leak"
             seen.update([str(neuron.fire), str(neuron.reset), str(neuron.order), several, bound, rank, leak])
         for conv in (layer.op for layer in network if isinstance(layer.op, Conv2d)):
-            seen.update({"groups": conv.groups > 1, "padding": conv.padding != (0, 0),
-                         "stride": conv.stride != (1, 1), "dilation": conv.dilation != (1, 1)})  # fmt: skip
+            seen.update(
+                {
+                    "groups": conv.groups > 1,
+                    "padding": conv.padding != (0, 0),
+                    "stride": conv.stride != (1, 1),
+                    "dilation": conv.dilation != (1, 1),
+                }
+            )
 
     check()
     assert len(drawn) >= NETWORKS

@@ -35,8 +35,10 @@ def _network(neuron: Neuron, threshold: np.ndarray | None = None) -> tuple[Netwo
     layers = (
         Layer("c", Conv2d(rng.normal(0.2, 0.3, (4, 1, 3, 3)), rng.normal(0, 0.1, 4), groups=2, padding=(1, 0))),
         Layer("n", neuron if threshold is None else replace(neuron, threshold=threshold)),
-        Layer("p", SumPool2d((2, 2))), Layer("d", Dense(rng.normal(0.03, 0.2, (5, 24)))), Layer("o", neuron),
-    )  # fmt: skip
+        Layer("p", SumPool2d((2, 2))),
+        Layer("d", Dense(rng.normal(0.03, 0.2, (5, 24)))),
+        Layer("o", neuron),
+    )
     return Network(SPEC, layers, 1), rng.poisson(0.5, (9, 6, *SPEC.shape))
 
 
@@ -90,11 +92,19 @@ def test_every_number_of_the_layer_is_scaled_and_no_other() -> None:
 def test_layers_that_cannot_be_rescaled_are_all_named() -> None:
     conv, one = Conv2d(np.ones((2, 2, 1, 1))), Neuron(np.array(1.0))
     layers = (
-        Layer("c", conv), Layer("b", BatchNorm(*np.ones((4, 2)), 1e-5)), Layer("normed", one),
-        Layer("shared", conv), Layer("n1", one), Layer("n2", one, ("shared",)), Layer("pool", SumPool2d((1, 1))),
-        Layer("pooled", one), Layer("c2", conv), Layer("narrow", replace(one, state_bits=16)), Layer("c3", conv),
+        Layer("c", conv),
+        Layer("b", BatchNorm(*np.ones((4, 2)), 1e-5)),
+        Layer("normed", one),
+        Layer("shared", conv),
+        Layer("n1", one),
+        Layer("n2", one, ("shared",)),
+        Layer("pool", SumPool2d((1, 1))),
+        Layer("pooled", one),
+        Layer("c2", conv),
+        Layer("narrow", replace(one, state_bits=16)),
+        Layer("c3", conv),
         Layer("fine", one),
-    )  # fmt: skip
+    )
     network = Network(SPEC, layers, 1)
     names = ["nobody", "normed", "n1", "n2", "pooled", "narrow", "fine"]
     found = _issues(lambda: rescale(network, dict.fromkeys(names, 2.0)))
@@ -144,9 +154,11 @@ def test_any_thresholds_become_one_within_rounding_and_can_then_be_quantised(nam
 def test_layers_that_cannot_have_one_threshold_are_all_named() -> None:
     conv, one = Conv2d(np.ones((2, 2, 1, 1))), np.array([1.0, 2]).reshape(2, 1, 1)
     bad = {
-        "differs": Neuron(np.random.default_rng(0).uniform(1, 2, (2, 7, 6))), "bounded": Neuron(one, v_min=-1.0),
-        "value": Neuron(one, reset=Reset.VALUE, reset_value=-1.0), "narrow": Neuron(one, state_bits=16),
-    }  # fmt: skip
+        "differs": Neuron(np.random.default_rng(0).uniform(1, 2, (2, 7, 6))),
+        "bounded": Neuron(one, v_min=-1.0),
+        "value": Neuron(one, reset=Reset.VALUE, reset_value=-1.0),
+        "narrow": Neuron(one, state_bits=16),
+    }
     layers = [layer for name, op in bad.items() for layer in (Layer(f"c {name}", conv), Layer(name, op))]
     layers += [
         Layer("pool", SumPool2d((1, 1))),

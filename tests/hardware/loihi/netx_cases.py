@@ -112,8 +112,9 @@ def ours(seed: int, leaky: bool, currents: bool) -> Network:
     shared: dict[str, Any] = {"state_shift": 7, "state_bits": 24, "overflow": Overflow.SATURATE}
     fire = Fire.GT if leaky or currents else Fire.GE
     first = Neuron(np.array(int(rng.integers(40, 90))), fire=fire, leak=Leak(3001, 12) if leaky else None, **shared)
-    second = replace(first, threshold=np.array(int(rng.integers(60, 200))),
-                     current=Leak(2222, 12) if currents else None)  # fmt: skip
+    second = replace(
+        first, threshold=np.array(int(rng.integers(60, 200))), current=Leak(2222, 12) if currents else None
+    )
     geometry: dict[str, Any] = {"stride": (1, 2), "padding": (0, 1), "dilation": (2, 1), "groups": 2}
     layers = (
         Layer("c", Conv2d(ints(seed, 6, 1, 2, 3), ints(seed + 1, 6, low=-20, high=60), **geometry)),

@@ -43,13 +43,21 @@ def pilotnet() -> Network:
     """
     two = (2, 2)
     convolutions = (
-        conv(3, 3, 1, groups=3), conv(24, 3, 3, two), conv(36, 24, 3, two), conv(48, 36, 3, two),
-        conv(64, 48, 3, (2, 1), (1, 0)), conv(64, 64, 3),
-    )  # fmt: skip
+        conv(3, 3, 1, groups=3),
+        conv(24, 3, 3, two),
+        conv(36, 24, 3, two),
+        conv(48, 36, 3, two),
+        conv(64, 48, 3, (2, 1), (1, 0)),
+        conv(64, 64, 3),
+    )
     return chain(
-        (3, 66, 200), *convolutions, dense(100, 2560, -3, 3), dense(50, 100, -7, 5), dense(10, 50, -12, 10),
+        (3, 66, 200),
+        *convolutions,
+        dense(100, 2560, -3, 3),
+        dense(50, 100, -7, 5),
+        dense(10, 50, -12, 10),
         dense(1, 10, -12, 21),
-    )  # fmt: skip
+    )
 
 
 def test_pilotnet_takes_the_cores_that_intels_compiler_logged():
@@ -226,8 +234,14 @@ def test_loihi1_has_no_core_for_more_than_4096_axons_in():
 
 def test_loihi1_shares_the_numbers_but_not_what_netx_cannot_read():
     op = Conv2d(np.ones((1, 1, 1, 1), np.int64))
-    layers = (Layer("a", op), Layer("s", IF), Layer("b", op), Layer("t", IF), Layer("c", op, ("s", "t")),
-              Layer("u", replace(IF, reset=Reset.SUBTRACT)))  # fmt: skip
+    layers = (
+        Layer("a", op),
+        Layer("s", IF),
+        Layer("b", op),
+        Layer("t", IF),
+        Layer("c", op, ("s", "t")),
+        Layer("u", replace(IF, reset=Reset.SUBTRACT)),
+    )
     branched = Network(InputSpec((1, 2, 2), 1000, 3), layers, classes=1)
     assert [issue.where for issue in LOIHI1.violations(branched)] == ["u"]
     assert {issue.where for issue in LOIHI2.violations(branched)} == {"c", "u"}

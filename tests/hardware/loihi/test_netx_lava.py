@@ -82,14 +82,18 @@ LAVA_CASES: dict[str, tuple[list[dict[str, Any]], int]] = {
     "positive weights": (changed(3, weight=ints(4, 5, 96, low=0, high=255), neuron=slayer_neuron(vThMant=2001)), 1),
     "biases (W, H, C)": (changed(1, bias=np.broadcast_to(np.array([12, -40, 5, 66]), (8, 3, 4))), 1),
     **{
-        f"current {decay}": ([slayer_layers()[0]] + [
-            {key: value for key, value in layer.items() if key != "bias"} | (
-                {"neuron": slayer_neuron(iDecay=decay, vThMant=theta)} if "neuron" in layer else {})
-            for layer in slayer_layers()[1:]
-        ], 1)
+        f"current {decay}": (
+            [slayer_layers()[0]]
+            + [
+                {key: value for key, value in layer.items() if key != "bias"}
+                | ({"neuron": slayer_neuron(iDecay=decay, vThMant=theta)} if "neuron" in layer else {})
+                for layer in slayer_layers()[1:]
+            ],
+            1,
+        )
         for decay, theta in ((0, 900), (1, 801), (1024, 500), (2047, 401), (4095, 80))
     },
-}  # fmt: skip
+}
 """Layers of a file, and the highest count of the input."""
 
 
@@ -169,9 +173,14 @@ def test_lava_with_neurons_on_the_input(library, tmp_path):
     np.save(tmp_path / "drive.npy", 36 * frames - 2)
     shim = lava_process.WORKER.with_name("shim.py")
     command = [sys.executable, "-W", "ignore", "-c", _DRIVEN, str(shim), str(path)]
-    done = subprocess.run([*command, str(tmp_path / "drive.npy"), str(tmp_path / "out.npz")],
-                          env=lava_process._environment(library), capture_output=True, text=True, timeout=60,
-                          check=False)  # fmt: skip
+    done = subprocess.run(
+        [*command, str(tmp_path / "drive.npy"), str(tmp_path / "out.npz")],
+        env=lava_process._environment(library),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     found = reference.run(from_net(path), frames)
     with np.load(tmp_path / "out.npz") as arrays:

@@ -102,8 +102,10 @@ def test_neurons_of_the_input_become_a_layer(tmp_path):
     assert (op.weight.shape, op.groups, np.unique(op.weight).tolist()) == ((2, 1, 1, 1), 2, [18])
     assert op.bias.tolist() == [17, 17]  # type: ignore[union-attr]
     assert network.shapes["input0.spikes"] == (2, 6, 9)
-    vector = [{"type": "input", "shape": (7,), "neuron": slayer_neuron()},
-              {"type": "dense", "shape": (2,), "weight": 2 * ints(3, 2, 7), "neuron": slayer_neuron()}]  # fmt: skip
+    vector = [
+        {"type": "input", "shape": (7,), "neuron": slayer_neuron()},
+        {"type": "dense", "shape": (2,), "weight": 2 * ints(3, 2, 7), "neuron": slayer_neuron()},
+    ]
     plain = from_net(write(tmp_path / "b.net", vector))
     assert np.unique(plain["input0"].op.weight).tolist() == [32]
     assert plain["input0"].op.bias is None

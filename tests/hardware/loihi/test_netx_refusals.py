@@ -14,8 +14,11 @@ from spikefold.hardware.loihi.from_netx import from_net
 from tests.hardware.loihi.netx_cases import changed, ints, reading_here, refused, slayer_layers, slayer_neuron, write
 
 REFUSALS = {
-    "a current that lasts, and biases": (1, {"neuron": slayer_neuron(iDecay=1024)},
-                                         "no bias beside a current that lasts"),
+    "a current that lasts, and biases": (
+        1,
+        {"neuron": slayer_neuron(iDecay=1024)},
+        "no bias beside a current that lasts",
+    ),
     "decay above one": (1, {"neuron": slayer_neuron(vDecay=4097)}, "vDecay"),
     "current decay below zero": (3, {"neuron": slayer_neuron(iDecay=-1)}, "iDecay"),
     "negative threshold": (1, {"neuron": slayer_neuron(vThMant=-4)}, "vThMant"),
@@ -46,7 +49,7 @@ REFUSALS = {
     "sum of weights": (1, {"weight": np.full((4, 2, 3, 2), 10923)}, "sum of weights"),
     "negative sum of weights": (1, {"weight": np.full((4, 2, 3, 2), -10923)}, "sum of weights"),
     "bias of 17 bits": (1, {"bias": np.array([0, 0, 32768, 0])}, "bias"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", REFUSALS)
@@ -61,9 +64,12 @@ def test_everything_is_refused_at_once(tmp_path):
     layers[3] |= {"type": "dense_rec", "weight_rec": np.eye(5)}
     layers[4] |= {"neuron": slayer_neuron(vDecay=9000)}
     assert refused(tmp_path, layers) == [
-        ("layer/1", "no delays"), ("layer/1", "refDelay"), ("layer/1", "vThMant"),
-        ("layer/3", "a layer of the subset"), ("layer/4", "vDecay"),
-    ]  # fmt: skip
+        ("layer/1", "no delays"),
+        ("layer/1", "refDelay"),
+        ("layer/1", "vThMant"),
+        ("layer/3", "a layer of the subset"),
+        ("layer/4", "vDecay"),
+    ]
 
 
 def test_flatten_where_it_must_be_and_nowhere_else(tmp_path):

@@ -15,7 +15,7 @@ from spikefold.export.neuron import Fire, Leak, Neuron, Reset
 from spikefold.export.ops import Conv2d, Dense, SumPool2d
 from spikefold.export.passes.quantise import quantise
 from spikefold.hardware.loihi import chip as loihi
-from spikefold.hardware.loihi import rounding as cuba_gap
+from spikefold.hardware.loihi import rounding
 from spikefold.hardware.loihi.rounding import CAUSES, measure
 
 HALF = Leak(2048, 12)
@@ -113,9 +113,11 @@ def _trained_like(keep: float) -> tuple[Network, np.ndarray]:
         Layer("c1", Conv2d(rng.normal(0.15, 0.3, (8, 2, 3, 3)), rng.normal(0, 0.05, 8), (2, 2), (1, 1))),
         Layer("n1", kind),
         Layer("p", SumPool2d((2, 2))),
-        Layer("c2", Conv2d(rng.normal(0.02, 0.15, (12, 8, 3, 3)), None, (1, 1), (1, 1))), Layer("n2", kind),
-        Layer("fc", Dense(rng.normal(0.02, 0.15, (10, 12 * 25)))), Layer("out", kind),
-    )  # fmt: skip
+        Layer("c2", Conv2d(rng.normal(0.02, 0.15, (12, 8, 3, 3)), None, (1, 1), (1, 1))),
+        Layer("n2", kind),
+        Layer("fc", Dense(rng.normal(0.02, 0.15, (10, 12 * 25)))),
+        Layer("out", kind),
+    )
     frames = (rng.random((15, 8, 2, 20, 20)) < 0.15).astype(int)
     return Network(InputSpec((2, 20, 20), 1000, 15, 1), layers, 10), frames
 
@@ -169,4 +171,4 @@ def test_what_cannot_be_compared_is_refused() -> None:
         measure(real, integer, 0 * frames)
     with pytest.raises(NetworkError, match="do not fit"):
         measure(real, integer, frames[:, :, :1])
-    assert cuba_gap.CAUSES == CAUSES
+    assert rounding.CAUSES == CAUSES

@@ -100,10 +100,17 @@ def test_everything_wrong_is_named_at_once_and_nothing_written(tmp_path):
     with pytest.raises(UnsupportedError) as caught:
         write_net(network, tmp_path / "a.net")
     assert [NAMES[issue.rule] for issue in caught.value.issues] == [
-        "weights_of_eight_bits", "biases_of_twelve_bits",
-        "threshold_of_sixteen_bits", "reset_to_zero", "one_spike_a_step", "no_lower_bound", "leak_before_input",
-        "leak_of_twelve_bits", "fires_above_its_threshold", "state_of_24_bits",
-    ]  # fmt: skip
+        "weights_of_eight_bits",
+        "biases_of_twelve_bits",
+        "threshold_of_sixteen_bits",
+        "reset_to_zero",
+        "one_spike_a_step",
+        "no_lower_bound",
+        "leak_before_input",
+        "leak_of_twelve_bits",
+        "fires_above_its_threshold",
+        "state_of_24_bits",
+    ]
     assert all(issue.got and issue.limit and issue.hint and issue.got != issue.limit for issue in caught.value.issues)
     assert os.listdir(tmp_path) == []
 
@@ -278,7 +285,7 @@ def test_a_current_is_written_and_must_not_wrap_within_a_clip(tmp_path):
     assert rules(dense_net([[100] * 284], neuron=lasting)) == ["sum_of_weights"]
     assert rules(dense_net([[100] * 284], neuron=LIF)) == []
     assert rules(dense_net([[5]], [0], lasting)) == []
-    assert rules(dense_net([[5]], [1], lasting)) == ["no_bias_in_a_lasting_current"]
+    assert rules(dense_net([[5]], [1], lasting)) == ["no_bias_beside_a_decaying_current"]
     assert rules(dense_net([[5]], [1], replace(LIF, current=Leak(0, 12)))) == []
     assert rules(dense_net([[5]], neuron=replace(LIF, current=Leak(1, 2)))) == ["leak_of_twelve_bits"]
     assert rules(dense_net([[5]], neuron=replace(IF, current=Leak(9, 12)))) == ["fires_above_its_threshold"]

@@ -158,9 +158,11 @@ def test_the_exporter_refuses_what_lava_takes_without_a_word(computed, name, tmp
 def conv_then_dense(bias: np.ndarray | None = None) -> Network:
     neuron = Neuron(np.array(3), state_shift=7, state_bits=24, overflow=Overflow.SATURATE)
     layers = (
-        Layer("conv", Conv2d(np.arange(12).reshape(2, 1, 2, 3) - 4, bias)), Layer("a", neuron),
-        Layer("dense", Dense(np.arange(24).reshape(2, 12) - 9)), Layer("b", neuron),
-    )  # fmt: skip
+        Layer("conv", Conv2d(np.arange(12).reshape(2, 1, 2, 3) - 4, bias)),
+        Layer("a", neuron),
+        Layer("dense", Dense(np.arange(24).reshape(2, 12) - 9)),
+        Layer("b", neuron),
+    )
     return Network(InputSpec((1, 3, 5), 1000, 12), layers, classes=2)
 
 
@@ -197,15 +199,22 @@ def test_the_exporter_repairs_or_refuses_what_lava_stops_at(library, tmp_path):
         file["layer/1/bias"] = 6
     with h5py.File(tmp_path / "zeros.net", "r+") as file:
         file["layer/3/weight"][...] = 0
-    dead = Network(network.input, (*network.layers[:2], Layer("dense", Dense(np.zeros((2, 12), np.int64))),
-                                   network.layers[3]), classes=2)  # fmt: skip
+    dead = Network(
+        network.input,
+        (*network.layers[:2], Layer("dense", Dense(np.zeros((2, 12), np.int64))), network.layers[3]),
+        classes=2,
+    )
     assert [RULE_NAMES[issue.rule] for issue in violations(dead)] == ["a_dense_weight_other_than_zero"]
     names = [str(tmp_path / f"{name}.net") for name in ("sound", "flatten", "bias", "zeros")]
     shim = lava_process.WORKER.with_name("shim.py")
     done = subprocess.run(
-        [sys.executable, "-c", _BUILD, str(shim), *names], env=lava_process._environment(library),
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", _BUILD, str(shim), *names],
+        env=lava_process._environment(library),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     said = done.stdout.split()
     assert said[0] == "built", done.stderr[-2000:]
     assert "built" not in said[1:]

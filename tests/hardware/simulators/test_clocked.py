@@ -211,9 +211,10 @@ JELLY = {
     "integrate and fire, by subtraction": ({"reset": Reset.SUBTRACT}, lambda **o: neuron.IFNode(**o)),
     "leaky": ({"leak": Leak(0.5)}, lambda **o: neuron.LIFNode(tau=2.0, decay_input=False, **o)),
     "leaky, by subtraction": (
-        {"leak": Leak(0.75), "reset": Reset.SUBTRACT}, lambda **o: neuron.LIFNode(tau=4.0, decay_input=False, **o),
+        {"leak": Leak(0.75), "reset": Reset.SUBTRACT},
+        lambda **o: neuron.LIFNode(tau=4.0, decay_input=False, **o),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("engine", [clocked, reference], ids=["clocked", "reference"])
@@ -295,9 +296,12 @@ def _real_network(neuron: Neuron) -> Network:
     layers = (
         Layer("c", Conv2d(rng.normal(0.0, 0.3, (4, 2, 3, 3)), rng.normal(0, 0.1, 4), padding=(1, 0))),
         Layer("b", BatchNorm(rng.uniform(0.5, 2, 4), rng.normal(0, 0.1, 4), rng.normal(0, 0.1, 4), np.ones(4), 1e-5)),
-        Layer("a", AvgPool2d((2, 1))), Layer("g", Gate(rng.uniform(0.3, 1, 4))), Layer("n", neuron),
-        Layer("d", Dense(rng.normal(0.0, 0.2, (6, 4 * 3 * 5)))), Layer("o", neuron),
-    )  # fmt: skip
+        Layer("a", AvgPool2d((2, 1))),
+        Layer("g", Gate(rng.uniform(0.3, 1, 4))),
+        Layer("n", neuron),
+        Layer("d", Dense(rng.normal(0.0, 0.2, (6, 4 * 3 * 5)))),
+        Layer("o", neuron),
+    )
     return Network(InputSpec((2, 7, 7), 1000, 8), layers, 3)
 
 
@@ -319,9 +323,10 @@ def test_the_batch_size_changes_nothing(batch: int, way: str) -> None:
     weights = Conv2d(np.random.default_rng(0).integers(-3, 5, (3, 2, 3, 3)))
     network = Network(InputSpec((2, 6, 6), 1000, 5), (Layer("c", weights), Layer("n", kind)), 1)
     frames = np.random.default_rng(1).poisson(0.4, (5, 7, 2, 6, 6))
-    whole, parts = clocked.run(network, frames, potentials=True), clocked.run(
-        network, frames, potentials=True, batch=batch
-    )  # fmt: skip
+    whole, parts = (
+        clocked.run(network, frames, potentials=True),
+        clocked.run(network, frames, potentials=True, batch=batch),
+    )
     assert _assert_equal(whole, parts) == 5 * 7 * 3 * 16
     assert whole.spikes > 100
     again = clocked.run(network, frames, potentials=True)

@@ -25,9 +25,11 @@ def _network(neuron: Neuron | None = None) -> Network:
     rng = np.random.default_rng(3)
     kind = neuron or Neuron(np.array(4), reset=Reset.SUBTRACT)
     layers = (
-        Layer("c", Conv2d(rng.integers(-2, 4, (3, 2, 2, 3)))), Layer("first", kind),
-        Layer("d", Dense(rng.integers(-2, 3, (4, 36)))), Layer("second", kind),
-    )  # fmt: skip
+        Layer("c", Conv2d(rng.integers(-2, 4, (3, 2, 2, 3)))),
+        Layer("first", kind),
+        Layer("d", Dense(rng.integers(-2, 3, (4, 36)))),
+        Layer("second", kind),
+    )
     return Network(InputSpec((2, 5, 5), 1000, T), layers, 2)
 
 

@@ -27,8 +27,12 @@ def _tie() -> tuple[Network, Network, np.ndarray]:
     """0.1 + 0.2 against a threshold of 0.3, the classic: 0.30000000000000004 fires, 0.3 - 1e-17 does not."""
 
     def network(weights: list[list[float]]) -> Network:
-        layers = (Layer("w", Dense(np.array(weights))), Layer("n", Neuron(np.array(0.3), Fire.GT)),
-                  Layer("w2", Dense(np.array([[1.0, 0.25]]))), Layer("o", Neuron(np.array(0.2))))  # fmt: skip
+        layers = (
+            Layer("w", Dense(np.array(weights))),
+            Layer("n", Neuron(np.array(0.3), Fire.GT)),
+            Layer("w2", Dense(np.array([[1.0, 0.25]]))),
+            Layer("o", Neuron(np.array(0.2))),
+        )
         return Network(InputSpec((3, 1, 1), 1000, 3), layers, 1)
 
     frames = np.zeros((3, 2, 3, 1, 1), int)
@@ -68,9 +72,12 @@ def test_the_bound_by_hand() -> None:
 def test_the_bound_takes_every_number_between_the_spikes_and_the_neuron_by_its_size() -> None:
     norm = BatchNorm(np.array([-2.0]), np.array([-0.3]), np.array([0.7]), np.array([3.75]), 0.25)
     layers = (
-        Layer("c", Conv2d(np.array([-0.5, 3.0]).reshape(1, 2, 1, 1), np.array([-0.2]))), Layer("b", norm),
-        Layer("p", AvgPool2d((1, 2))), Layer("g", Gate(np.array([0.6]))), Layer("n", Neuron(np.array(0.05))),
-    )  # fmt: skip
+        Layer("c", Conv2d(np.array([-0.5, 3.0]).reshape(1, 2, 1, 1), np.array([-0.2]))),
+        Layer("b", norm),
+        Layer("p", AvgPool2d((1, 2))),
+        Layer("g", Gate(np.array([0.6]))),
+        Layer("n", Neuron(np.array(0.05))),
+    )
     network = Network(InputSpec((2, 1, 2), 1000, 1), layers, 1)
     frames = np.array([5, 4, 0, 1]).reshape(1, 1, 2, 1, 2)
     depth = 3 + 6 + 2 + 1  # two products, a sum, the bias; batch norm; two summed and divided; the gate
@@ -89,10 +96,14 @@ def _chain(seed: int, neuron: Neuron) -> tuple[Network, np.ndarray]:
     rng = np.random.default_rng(seed)
     norm = BatchNorm(*rng.uniform(0.3, 1.0, (4, 3)), eps=1e-3)
     layers = (
-        Layer("c", Conv2d(rng.normal(0.1, 0.6, (3, 2, 3, 3)), padding=(1, 1))), Layer("b", norm),
-        Layer("p", AvgPool2d((2, 3))), Layer("g", Gate(rng.uniform(0.3, 1.1, 3))), Layer("n", neuron),
-        Layer("d", Dense(rng.normal(0.1, 0.4, (4, 27)))), Layer("o", neuron),
-    )  # fmt: skip
+        Layer("c", Conv2d(rng.normal(0.1, 0.6, (3, 2, 3, 3)), padding=(1, 1))),
+        Layer("b", norm),
+        Layer("p", AvgPool2d((2, 3))),
+        Layer("g", Gate(rng.uniform(0.3, 1.1, 3))),
+        Layer("n", neuron),
+        Layer("d", Dense(rng.normal(0.1, 0.4, (4, 27)))),
+        Layer("o", neuron),
+    )
     frames = rng.poisson(0.6, (12, 4, 2, 6, 9))
     return Network(InputSpec((2, 6, 9), 1000, 12), layers, 1), frames
 
@@ -252,10 +263,14 @@ def _residual(theta: float) -> tuple[Network, np.ndarray]:
     rng = np.random.default_rng(8)
     norm = BatchNorm(*rng.uniform(0.3, 1.0, (4, 3)), eps=1e-3)
     layers = (
-        Layer("c", Dense(rng.normal(0.2, 0.6, (3, 5)))), Layer("n", Neuron(np.array(0.6))),
-        Layer("w", Conv2d(rng.normal(0.1, 0.4, (3, 3, 1, 1)))), Layer("b", norm), Layer("m", Neuron(np.array(theta))),
-        Layer("d", Dense(rng.normal(0.3, 0.4, (2, 3))), ("n", "m")), Layer("o", Neuron(np.array(0.5))),
-    )  # fmt: skip
+        Layer("c", Dense(rng.normal(0.2, 0.6, (3, 5)))),
+        Layer("n", Neuron(np.array(0.6))),
+        Layer("w", Conv2d(rng.normal(0.1, 0.4, (3, 3, 1, 1)))),
+        Layer("b", norm),
+        Layer("m", Neuron(np.array(theta))),
+        Layer("d", Dense(rng.normal(0.3, 0.4, (2, 3))), ("n", "m")),
+        Layer("o", Neuron(np.array(0.5))),
+    )
     return Network(InputSpec((5, 1, 1), 1000, 9), layers, 1), rng.poisson(0.7, (9, 4, 5, 1, 1))
 
 

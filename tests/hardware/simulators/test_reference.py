@@ -183,9 +183,12 @@ def _random_network(seed: int = 0, steps: int = 7) -> tuple[Network, np.ndarray]
     neuron = Neuron(np.array(4), reset=Reset.SUBTRACT, max_spikes=None, v_min=-6.0)
     conv = Conv2d(rng.integers(-2, 4, (3, 2, 3, 2)), np.array([1, -1, 0]), padding=(1, 0))
     layers = (
-        Layer("c", conv), Layer("n", neuron),
-        Layer("p", SumPool2d((2, 2))), Layer("d", Dense(rng.integers(-2, 3, (4, 12)))), Layer("o", neuron),
-    )  # fmt: skip
+        Layer("c", conv),
+        Layer("n", neuron),
+        Layer("p", SumPool2d((2, 2))),
+        Layer("d", Dense(rng.integers(-2, 3, (4, 12)))),
+        Layer("o", neuron),
+    )
     network = Network(InputSpec((2, 5, 5), 1000, steps), layers, 2)
     return network, rng.poisson(0.5, (steps, 6, 2, 5, 5))
 
@@ -295,8 +298,9 @@ def test_convolution_equals_a_loop_over_positions_and_taps(seed: int) -> None:
 
 def test_pools_drop_the_rest_and_differ_by_their_area() -> None:
     x = np.arange(2 * 5 * 7).reshape(1, 2, 5, 7)
-    expected = np.array([[x[0, c, 2 * i : 2 * i + 2, 3 * j : 3 * j + 3].sum() for j in range(2)]
-                         for c in range(2) for i in range(2)]).reshape(1, 2, 2, 2)  # fmt: skip
+    expected = np.array(
+        [[x[0, c, 2 * i : 2 * i + 2, 3 * j : 3 * j + 3].sum() for j in range(2)] for c in range(2) for i in range(2)]
+    ).reshape(1, 2, 2, 2)
     np.testing.assert_array_equal(apply(SumPool2d((2, 3)), x), expected)
     np.testing.assert_array_equal(apply(AvgPool2d((2, 3)), x), expected / 6)
 
@@ -318,9 +322,10 @@ def test_batch_norm_and_gate_by_hand() -> None:
 
 def test_layers_with_several_inputs_add_them_up() -> None:
     layers = (
-        Layer("a", SumPool2d((1, 1))), Layer("n", Neuron(np.array(1))),
+        Layer("a", SumPool2d((1, 1))),
+        Layer("n", Neuron(np.array(1))),
         Layer("m", Neuron(np.array(3)), ("input", "a", "n")),
-    )  # fmt: skip
+    )
     network = Network(InputSpec((1, 1, 3), 1000, 1), layers, 1)
     trace = reference.run(network, np.array([0, 1, 2]).reshape(1, 1, 1, 1, 3), potentials=True)
     assert trace.layers["m"].raster.ravel().tolist() == [0, 1, 1]

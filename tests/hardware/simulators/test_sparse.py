@@ -62,12 +62,16 @@ def test_quiet_layers_run_by_events_and_busy_ones_dense(ran: list[object]) -> No
     assert ran == [quiet]
 
 
-@pytest.mark.parametrize(("shape", "op"), [
-    ((2, 34, 34), Conv2d(np.ones((16, 2, 3, 3), int), None, (2, 2), (1, 1))),
-    ((16, 17, 17), Conv2d(np.ones((32, 16, 3, 3), int), None, (2, 2), (1, 1))),
-    ((64, 8, 8), Conv2d(np.ones((64, 64, 3, 3), int), None, (1, 1), (1, 1))),
-    ((512, 1, 1), Dense(np.ones((256, 512), int))),
-], ids=["first", "second", "wide", "dense layer"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("shape", "op"),
+    [
+        ((2, 34, 34), Conv2d(np.ones((16, 2, 3, 3), int), None, (2, 2), (1, 1))),
+        ((16, 17, 17), Conv2d(np.ones((32, 16, 3, 3), int), None, (2, 2), (1, 1))),
+        ((64, 8, 8), Conv2d(np.ones((64, 64, 3, 3), int), None, (1, 1), (1, 1))),
+        ((512, 1, 1), Dense(np.ones((256, 512), int))),
+    ],
+    ids=["first", "second", "wide", "dense layer"],
+)
 def test_the_rule_turns_once_as_activity_grows(shape: tuple[int, int, int], op: Conv2d | Dense) -> None:
     inputs, outputs = int(np.prod(shape)) * 2000, op.output_shape(shape)
     answers = [clocked_sparse.is_cheaper(op, shape, outputs, inputs * share // 100, 20, 100) for share in range(101)]
@@ -87,15 +91,19 @@ def test_one_clip_alone_runs_by_events_where_many_would_not() -> None:
 # ---- proven bounds ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("network", "count"), [
-    # the highest state of two steps is two sums: 2 * w * count, below 2^31 - 1
-    (_one([2**30 - 2, 1], threshold=np.array(2**30)), 1),
-    (_one([3, 1], threshold=np.array(2**31 - 2)), 1),
-    (_one([1, 0], threshold=np.array(3), max_spikes=None, reset=Reset.SUBTRACT), 2**16 - 1),
-    (_one([2**9, 0], threshold=np.array(1), max_spikes=2**16 - 1, reset=Reset.SUBTRACT), 1),
-    (_one([1, 0], threshold=np.array(1), leak=Leak(1, 20)), 1),
-    (_one([1, 0], threshold=np.array(1), reset=Reset.VALUE, reset_value=float(4 - 2**31)), 1),
-], ids=["sum", "threshold", "count", "spikes", "leak", "reset value"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("network", "count"),
+    [
+        # the highest state of two steps is two sums: 2 * w * count, below 2^31 - 1
+        (_one([2**30 - 2, 1], threshold=np.array(2**30)), 1),
+        (_one([3, 1], threshold=np.array(2**31 - 2)), 1),
+        (_one([1, 0], threshold=np.array(3), max_spikes=None, reset=Reset.SUBTRACT), 2**16 - 1),
+        (_one([2**9, 0], threshold=np.array(1), max_spikes=2**16 - 1, reset=Reset.SUBTRACT), 1),
+        (_one([1, 0], threshold=np.array(1), leak=Leak(1, 20)), 1),
+        (_one([1, 0], threshold=np.array(1), reset=Reset.VALUE, reset_value=float(4 - 2**31)), 1),
+    ],
+    ids=["sum", "threshold", "count", "spikes", "leak", "reset value"],
+)
 def test_the_bound_is_where_it_says(network: Network, count: int, ran: list[object]) -> None:
     op, neuron = (layer.op for layer in network)
     assert isinstance(op, Dense)
@@ -109,15 +117,23 @@ def test_the_bound_is_where_it_says(network: Network, count: int, ran: list[obje
     assert ran == [op]
 
 
-@pytest.mark.parametrize(("network", "count"), [
-    (_one([2**30 - 1, -1], threshold=np.array(2**30)), 1), (_one([3, 1], threshold=np.array(2**31 - 1)), 1),
-    (_one([1, 0], threshold=np.array(3)), 2**16), (_one([2**17, 0], threshold=np.array(1), max_spikes=2**16), 1),
-    (_one([2**17, 0], threshold=np.array(1), max_spikes=None), 1), (_one([1, 0], leak=Leak(1, 21)), 1),
-    (_one([1, 0], current=Leak(1, 21)), 1),
-    (_one([1, 0], threshold=np.array(1), reset=Reset.VALUE, reset_value=float(3 - 2**31)), 1),
-    (_one([2**23, 0], state_shift=7), 1), (_one([1, 0], bias=2**30), 1),
-    (_one([2**28, 0], steps=9, current=Leak(1), state_bits=24, overflow=Overflow.SATURATE), 1),
-], ids=["sum", "theta", "count", "spikes", "any", "leak", "current", "reset", "shift", "bias", "adds"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("network", "count"),
+    [
+        (_one([2**30 - 1, -1], threshold=np.array(2**30)), 1),
+        (_one([3, 1], threshold=np.array(2**31 - 1)), 1),
+        (_one([1, 0], threshold=np.array(3)), 2**16),
+        (_one([2**17, 0], threshold=np.array(1), max_spikes=2**16), 1),
+        (_one([2**17, 0], threshold=np.array(1), max_spikes=None), 1),
+        (_one([1, 0], leak=Leak(1, 21)), 1),
+        (_one([1, 0], current=Leak(1, 21)), 1),
+        (_one([1, 0], threshold=np.array(1), reset=Reset.VALUE, reset_value=float(3 - 2**31)), 1),
+        (_one([2**23, 0], state_shift=7), 1),
+        (_one([1, 0], bias=2**30), 1),
+        (_one([2**28, 0], steps=9, current=Leak(1), state_bits=24, overflow=Overflow.SATURATE), 1),
+    ],
+    ids=["sum", "theta", "count", "spikes", "any", "leak", "current", "reset", "shift", "bias", "adds"],
+)
 def test_beyond_the_bound_the_dense_engine_runs(network: Network, count: int, ran: list[object]) -> None:
     op, neuron = (layer.op for layer in network)
     assert isinstance(op, Dense)
@@ -183,8 +199,9 @@ def test_values_below_0_are_no_events(ran: list[object], monkeypatch: pytest.Mon
     monkeypatch.setattr(clocked_sparse, "is_cheaper", lambda *_: True)
     layers = (
         Layer("signed", Dense(np.array([[1, -2], [-1, 3]]))),
-        Layer("w", Dense(np.array([[4, 3], [2, 1]]))), Layer("n", Neuron(np.array(3))),
-    )  # fmt: skip
+        Layer("w", Dense(np.array([[4, 3], [2, 1]]))),
+        Layer("n", Neuron(np.array(3))),
+    )
     frames = np.array([[[1, 0], [0, 1]], [[1, 1], [2, 1]]]).reshape(2, 2, 2, 1, 1)
     _compared(Network(InputSpec((2, 1, 1), 1000, 2), layers, 1), frames)
     assert not ran

@@ -47,25 +47,34 @@ def _wide() -> Network:
     """20 features of 64x60 need two cores; behind them a sum pool."""
     return _network(
         [
-            Layer("c0", Conv2d(_weights(20, 2, 3, 3), _weights(20), (1, 1), (1, 1))), Layer("n0", _fire()),
+            Layer("c0", Conv2d(_weights(20, 2, 3, 3), _weights(20), (1, 1), (1, 1))),
+            Layer("n0", _fire()),
             Layer("p0", SumPool2d((2, 2))),
-            Layer("c1", Conv2d(_weights(6, 20, 3, 3), None, (4, 2), (1, 2))), Layer("n1", _fire(60, Reset.SUBTRACT)),
+            Layer("c1", Conv2d(_weights(6, 20, 3, 3), None, (4, 2), (1, 2))),
+            Layer("n1", _fire(60, Reset.SUBTRACT)),
             Layer("p1", SumPool2d((2, 2))),
-            Layer("c2", Conv2d(_weights(4, 6, 4, 4))), Layer("n2", _fire(40)),
+            Layer("c2", Conv2d(_weights(4, 6, 4, 4))),
+            Layer("n2", _fire(40)),
         ],
-        (2, 64, 60), 3,
-    )  # fmt: skip
+        (2, 64, 60),
+        3,
+    )
 
 
 def _branched() -> Network:
     """Two branches add up in one layer and lie side by side in another, in the other order."""
     layers = {
-        "a": (Conv2d(_weights(3, 2, 3, 3), None, (1, 1), (1, 1)), INPUT), "na": (_fire(), "a"),
-        "b": (Conv2d(_weights(3, 2, 1, 1)), INPUT), "nb": (_fire(4), "b"),
-        "sum": (Conv2d(_weights(2, 3, 3, 3)), "na", "nb"), "ns": (_fire(20), "sum"),
-        "both": (Concat(), "nb", "na"), "pool": (SumPool2d((2, 2)), "both"),
-        "c": (Conv2d(_weights(5, 6, 2, 2)), "pool"), "nc": (_fire(9), "c"),
-    }  # fmt: skip
+        "a": (Conv2d(_weights(3, 2, 3, 3), None, (1, 1), (1, 1)), INPUT),
+        "na": (_fire(), "a"),
+        "b": (Conv2d(_weights(3, 2, 1, 1)), INPUT),
+        "nb": (_fire(4), "b"),
+        "sum": (Conv2d(_weights(2, 3, 3, 3)), "na", "nb"),
+        "ns": (_fire(20), "sum"),
+        "both": (Concat(), "nb", "na"),
+        "pool": (SumPool2d((2, 2)), "both"),
+        "c": (Conv2d(_weights(5, 6, 2, 2)), "pool"),
+        "nc": (_fire(9), "c"),
+    }
     return _network([Layer(name, op, tuple(reads)) for name, (op, *reads) in layers.items()], (2, 10, 10))
 
 
@@ -135,9 +144,15 @@ def test_a_chip_filled_with_it_spikes_as_the_unsplit_network() -> None:
 
 
 def test_two_layers_in_two_parts_each_and_branches_arrive_where_they_should() -> None:
-    layers = [Layer("c0", Conv2d(_weights(5, 2, 3, 3))), Layer("n0", _fire()), Layer("p", SumPool2d((2, 2))),
-              Layer("c1", Conv2d(_weights(7, 5, 2, 2))), Layer("n1", _fire(20)),
-              Layer("c2", Dense(_weights(4, 7 * 9))), Layer("n2", _fire(30))]  # fmt: skip
+    layers = [
+        Layer("c0", Conv2d(_weights(5, 2, 3, 3))),
+        Layer("n0", _fire()),
+        Layer("p", SumPool2d((2, 2))),
+        Layer("c1", Conv2d(_weights(7, 5, 2, 2))),
+        Layer("n1", _fire(20)),
+        Layer("c2", Dense(_weights(4, 7 * 9))),
+        Layer("n2", _fire(30)),
+    ]
     network = split_channels(split_channels(_network(layers, (2, 10, 10)), "c0", 2), "c1", [2, 5])
     assert [len(core.destinations) for core in core_layers(network)] == [2, 2, 1, 1, 0]
     _compare(network, 5)
@@ -163,9 +178,11 @@ def _real(seed: int = 0) -> Network:
     rng = np.random.default_rng(seed)
     ops = [
         Conv2d(rng.normal(0.1, 0.3, (4, 2, 3, 3)), rng.normal(0, 0.1, 4), (1, 2), (1, 2)),
-        Neuron(np.array(0.8), reset=Reset.SUBTRACT), SumPool2d((2, 2)),
-        Conv2d(rng.normal(0.1, 0.3, (5, 4, 3, 3)), None, (2, 1), (0, 1)), Neuron(np.array(1.0)),
-    ]  # fmt: skip
+        Neuron(np.array(0.8), reset=Reset.SUBTRACT),
+        SumPool2d((2, 2)),
+        Conv2d(rng.normal(0.1, 0.3, (5, 4, 3, 3)), None, (2, 1), (0, 1)),
+        Neuron(np.array(1.0)),
+    ]
     return _network([Layer(f"l{i}", op) for i, op in enumerate(ops)], (2, 12, 10))
 
 
@@ -201,8 +218,13 @@ def test_every_field_is_compared() -> None:
     assert checked > 40
 
 
-WORDS = {"return_to_zero": "reset to zero", "threshold_high": "threshold", "threshold_low": "lower bound",
-         "neurons_initial_value": "initial state", "monitor_enable": "monitored"}  # fmt: skip
+WORDS = {
+    "return_to_zero": "reset to zero",
+    "threshold_high": "threshold",
+    "threshold_low": "lower bound",
+    "neurons_initial_value": "initial state",
+    "monitor_enable": "monitored",
+}
 
 
 def _changes(values: Mapping[str, Any], before: tuple[Any, ...] = ()) -> Iterator[tuple[str, tuple[Any, ...], Any]]:

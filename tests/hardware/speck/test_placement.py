@@ -301,10 +301,14 @@ def test_sinabs_placement_and_ours_are_both_legal(network: Network) -> None:
 def test_an_integer_network_is_placed_as_the_real_one() -> None:
     real = _chain(2, 4, 4, side=8)
     whole = [
-        replace(layer, op=Conv2d(np.ones(layer.op.weight.shape, np.int64)) if isinstance(layer.op, Conv2d) else
-                Neuron(np.array(100), v_min=-1))
+        replace(
+            layer,
+            op=Conv2d(np.ones(layer.op.weight.shape, np.int64))
+            if isinstance(layer.op, Conv2d)
+            else Neuron(np.array(100), v_min=-1),
+        )
         for layer in real
-    ]  # fmt: skip
+    ]
     assert place(replace(real, layers=tuple(whole))) == place(real)
 
 
@@ -312,10 +316,16 @@ def _dynap_cnn_net_a() -> Network:
     """The nine-layer network of sinabs' ``tests/test_dynapcnn/test_large_net.py``, its mean pools as sums."""
     half = SumPool2d((2, 2))
     layers = [
-        (16, 2, 2, {"stride": (2, 2)}, False), (16, 16, 3, {}, True), (32, 16, 3, {}, True), (32, 32, 3, {}, True),
-        (64, 32, 3, {}, True), (64, 64, 3, {}, True), (256, 64, 2, {}, False), (128, 256, 1, {}, False),
+        (16, 2, 2, {"stride": (2, 2)}, False),
+        (16, 16, 3, {}, True),
+        (32, 16, 3, {}, True),
+        (32, 32, 3, {}, True),
+        (64, 32, 3, {}, True),
+        (64, 64, 3, {}, True),
+        (256, 64, 2, {}, False),
+        (128, 256, 1, {}, False),
         (1, 128, 1, {}, False),
-    ]  # fmt: skip
+    ]
     ops: Ops = []
     for f, c, k, options, pooled in layers:
         padding = (1, 1) if k == 3 else (0, 0)
@@ -327,9 +337,16 @@ def test_the_large_network_of_sinabs_is_placed() -> None:
     network = _dynap_cnn_net_a()
     names = [layer.neuron_name for layer in core_layers(network)]
     assert [network.shapes[name] for name in names] == [
-        (16, 64, 64), (16, 64, 64), (32, 32, 32), (32, 16, 16), (64, 8, 8), (64, 4, 4), (256, 1, 1), (128, 1, 1),
+        (16, 64, 64),
+        (16, 64, 64),
+        (32, 32, 32),
+        (32, 16, 16),
+        (64, 8, 8),
+        (64, 4, 4),
+        (256, 1, 1),
+        (128, 1, 1),
         (1, 1, 1),
-    ]  # fmt: skip
+    ]
     found = place(network).cores
     assert check_placement(network, found) == []
     assert sorted(found.values()) == list(range(9))

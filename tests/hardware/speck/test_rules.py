@@ -85,8 +85,11 @@ def _pools(*sides: tuple[int, int]) -> Network:
 def _readers(count: int, source: str) -> Network:
     """``count`` layers that read the input, a core, or a part in a concat."""
     layers: dict[str, tuple[object, ...]] = {
-        "a": (_conv(2, 2), INPUT), "na": (FIRE, "a"), "b": (_conv(2, 2), "na"), "nb": (FIRE, "b"),
-    }  # fmt: skip
+        "a": (_conv(2, 2), INPUT),
+        "na": (FIRE, "a"),
+        "b": (_conv(2, 2), "na"),
+        "nb": (FIRE, "b"),
+    }
     if source == "both":
         layers |= {"b": (_conv(2, 2), INPUT), "both": (Concat(), "na", "nb")}
     for number in range(count - (source == INPUT)):
@@ -98,17 +101,29 @@ def _readers(count: int, source: str) -> Network:
 def _side_by_side(count: int) -> Network:
     """A layer whose spikes one reader takes ``count`` times, side by side."""
     return _graph(
-        (1, 4, 4), a=(_conv(1, 1), INPUT), na=(FIRE, "a"), b=(_conv(1, 1), INPUT), nb=(FIRE, "b"),
-        both=(Concat(), *["na"] * count, "nb"), l0=(_conv(1, count + 1), "both"), n0=(FIRE, "l0"),
-    )  # fmt: skip
+        (1, 4, 4),
+        a=(_conv(1, 1), INPUT),
+        na=(FIRE, "a"),
+        b=(_conv(1, 1), INPUT),
+        nb=(FIRE, "b"),
+        both=(Concat(), *["na"] * count, "nb"),
+        l0=(_conv(1, count + 1), "both"),
+        n0=(FIRE, "l0"),
+    )
 
 
 def _parts(second: int) -> Network:
     """512 features and some more, side by side for one reader."""
     return _graph(
-        (1, 1, 1), a=(_conv(512, 1), INPUT), na=(FIRE, "a"), b=(_conv(second, 1), INPUT), nb=(FIRE, "b"),
-        both=(Concat(), "na", "nb"), l0=(_conv(1, 512 + second), "both"), n0=(FIRE, "l0"),
-    )  # fmt: skip
+        (1, 1, 1),
+        a=(_conv(512, 1), INPUT),
+        na=(FIRE, "a"),
+        b=(_conv(second, 1), INPUT),
+        nb=(FIRE, "b"),
+        both=(Concat(), "na", "nb"),
+        l0=(_conv(1, 512 + second), "both"),
+        n0=(FIRE, "l0"),
+    )
 
 
 def _chain(count: int, f: int, side: int) -> Network:
@@ -289,9 +304,12 @@ def test_memory_by_hand() -> None:
 
 
 @given(
-    st.integers(1, 40), st.sampled_from([1, 2, 3, 4]), st.tuples(st.integers(1, 9), st.integers(1, 9)), st.booleans(),
+    st.integers(1, 40),
+    st.sampled_from([1, 2, 3, 4]),
+    st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    st.booleans(),
     st.builds(Memory, st.integers(0, 3000), st.integers(0, 2000), st.integers(0, 30)),
-)  # fmt: skip
+)
 def test_the_most_features_of_a_core_are_those_that_the_formula_allows(
     channels: int, side: int, neuron_map: tuple[int, int], bias: bool, core: Memory
 ) -> None:
@@ -318,9 +336,13 @@ def test_layers_that_make_no_core_are_named() -> None:
     assert [issue.where for issue in found] == ["l0", "l1", "l2", "l3"]
     assert core_layers(_net(ops, (1, 8, 8))) == ()
     mixed = _graph(
-        (1, 4, 4), a=(_conv(1, 1), INPUT), na=(FIRE, "a"), both=(Concat(), "na", INPUT), b=(_conv(1, 2), "both"),
+        (1, 4, 4),
+        a=(_conv(1, 1), INPUT),
+        na=(FIRE, "a"),
+        both=(Concat(), "na", INPUT),
+        b=(_conv(1, 2), "both"),
         nb=(FIRE, "b"),
-    )  # fmt: skip
+    )
     assert [(issue.where, issue.got) for issue in violations(mixed)] == [("both", "a concat with the input")]
 
 
@@ -335,24 +357,34 @@ def test_destinations_behind_concats_and_pools() -> None:
     assert sent == {
         "a": (Destination("c", (4, 4), 2), Destination("d", (2, 2), 2)),
         "b": (Destination("c", (4, 4), 0), Destination("d", (2, 2), 0)),
-        "c": (), "d": (),
-    }  # fmt: skip
+        "c": (),
+        "d": (),
+    }
     assert violations(network) == []
     assert check_placement(network, place(network).cores) == []
 
 
 def test_destinations_of_a_concat_in_a_concat_and_of_a_layer_read_twice() -> None:
     network = _graph(
-        (1, 4, 4), a=(_conv(2, 1), INPUT), na=(FIRE, "a"), b=(_conv(3, 1), INPUT), nb=(FIRE, "b"),
-        inner=(Concat(), "na", "nb"), outer=(Concat(), "nb", "inner"), c=(_conv(2, 8), "outer"), nc=(FIRE, "c"),
-        d=(_conv(1, 2), "nc", "nc"), nd=(FIRE, "d"),
-    )  # fmt: skip
+        (1, 4, 4),
+        a=(_conv(2, 1), INPUT),
+        na=(FIRE, "a"),
+        b=(_conv(3, 1), INPUT),
+        nb=(FIRE, "b"),
+        inner=(Concat(), "na", "nb"),
+        outer=(Concat(), "nb", "inner"),
+        c=(_conv(2, 8), "outer"),
+        nc=(FIRE, "c"),
+        d=(_conv(1, 2), "nc", "nc"),
+        nd=(FIRE, "d"),
+    )
     sent = {core.name: core.destinations for core in core_layers(network)}
     assert sent == {
         "a": (Destination("c", (1, 1), 3),),
         "b": (Destination("c", (1, 1), 5), Destination("c", (1, 1), 0)),
-        "c": (Destination("d"), Destination("d")), "d": (),
-    }  # fmt: skip
+        "c": (Destination("d"), Destination("d")),
+        "d": (),
+    }
 
 
 def test_the_three_chips_and_what_a_network_takes_of_them() -> None:

@@ -149,8 +149,9 @@ def test_a_placement_may_be_given_and_is_checked() -> None:
     with pytest.raises(UnsupportedError) as caught:
         convert(network, placement={"neuron1": 5, "neuron4": 5, "other": 3})
     assert {(issue.where, issue.got) for issue in caught.value.issues} == {
-        ("other", "a core"), ("neuron4", "core 5, taken by neuron1"),
-    }  # fmt: skip
+        ("other", "a core"),
+        ("neuron4", "core 5, taken by neuron1"),
+    }
 
 
 def test_a_failed_placement_names_the_layers_that_compete() -> None:
@@ -170,10 +171,13 @@ def test_a_failed_placement_names_the_layers_that_compete() -> None:
 def test_everything_unsupported_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(to_speck, "_dynapcnn_network", lambda: pytest.fail("sinabs was reached"))
     ops = [
-        Conv2d(_weights(4, 1, 3, 3), groups=2), ONE,
-        Conv2d(_weights(4, 4, 3, 3), dilation=(2, 2)), Neuron(np.array(1.0), leak=Leak(0.5)),
-        Conv2d(_weights(4, 4, 3, 2), stride=(3, 1), padding=(8, 8)), ONE,
-    ]  # fmt: skip
+        Conv2d(_weights(4, 1, 3, 3), groups=2),
+        ONE,
+        Conv2d(_weights(4, 4, 3, 3), dilation=(2, 2)),
+        Neuron(np.array(1.0), leak=Leak(0.5)),
+        Conv2d(_weights(4, 4, 3, 2), stride=(3, 1), padding=(8, 8)),
+        ONE,
+    ]
     network = _network(ops, (2, 32, 32))
     with pytest.raises(UnsupportedError) as caught:
         convert(network)

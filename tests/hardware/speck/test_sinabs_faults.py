@@ -276,10 +276,15 @@ def test_a_branch_of_which_one_way_is_pooled_and_a_pooled_sum_break_it() -> None
 
     point = Conv2d(_weights(2, 2, 1, 1))
     layers = (
-        Layer("a", point), Layer("na", ONE), Layer("b", point), Layer("nb", ONE),
-        Layer("p", SumPool2d((2, 2)), ("na",)), Layer("q", SumPool2d((2, 2)), ("nb",)),
-        Layer("c", point, ("p", "q")), Layer("nc", ONE),
-    )  # fmt: skip
+        Layer("a", point),
+        Layer("na", ONE),
+        Layer("b", point),
+        Layer("nb", ONE),
+        Layer("p", SumPool2d((2, 2)), ("na",)),
+        Layer("q", SumPool2d((2, 2)), ("nb",)),
+        Layer("c", point, ("p", "q")),
+        Layer("nc", ONE),
+    )
     with pytest.raises(UnsupportedError, match="pooled, or none does"):
         convert(Network(SPEC, layers, 1))
 
@@ -315,9 +320,10 @@ def test_neuron_addresses_collide_where_a_map_is_wider_than_high() -> None:
 
     root = Path(spikefold.__path__[0])  # in a checkout with its virtual environment inside
     files = [
-        path for path in root.rglob("*.py")
+        path
+        for path in root.rglob("*.py")
         if not any(part.startswith(".") or part in ("tests", "build") for part in path.relative_to(root).parts)
-    ]  # fmt: skip
+    ]
     names = {
         getattr(node, "id", None) or getattr(node, "attr", None) or getattr(node, "name", None)
         for path in files

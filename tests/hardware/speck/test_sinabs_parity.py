@@ -56,9 +56,12 @@ def _mixed(neuron: Neuron = ONE, shape: tuple[int, int, int] = (2, 12, 10)) -> N
     """Biases, padding and strides that differ in y and x, a pool that drops a row, two dense layers."""
     bias = _weights(4, mean=0, spread=0.1)
     ops = [
-        _conv(4, 2, 3, bias=bias, padding=(1, 2), stride=(1, 2)), neuron, SumPool2d((2, 2)),
-        _conv(5, 4, 3, padding=(0, 1), stride=(2, 1)), neuron,
-    ]  # fmt: skip
+        _conv(4, 2, 3, bias=bias, padding=(1, 2), stride=(1, 2)),
+        neuron,
+        SumPool2d((2, 2)),
+        _conv(5, 4, 3, padding=(0, 1), stride=(2, 1)),
+        neuron,
+    ]
     features, height, width = _network(ops, shape).shapes["neuron4"]
     if height != width:
         return _network(ops, shape)
@@ -332,9 +335,14 @@ def test_residual_sums(network: Network) -> None:
 def test_a_layer_that_must_be_split_over_two_cores_is_judged_whole() -> None:
     # 80 Ki words of kernel, and no core has more than 64
     ops = [
-        Conv2d(_weights(40, 2, 3, 3, mean=0.2)), ONE, Conv2d(_weights(128, 40, 3, 3, mean=0.01, spread=0.06)), ONE,
-        SumPool2d((2, 2)), Conv2d(_weights(4, 128, 1, 1)), ONE,
-    ]  # fmt: skip
+        Conv2d(_weights(40, 2, 3, 3, mean=0.2)),
+        ONE,
+        Conv2d(_weights(128, 40, 3, 3, mean=0.01, spread=0.06)),
+        ONE,
+        SumPool2d((2, 2)),
+        Conv2d(_weights(4, 128, 1, 1)),
+        ONE,
+    ]
     network = _network(ops, (2, 12, 12), steps=3)
     with pytest.raises(UnsupportedError, match="no placement") as caught:
         convert(network)

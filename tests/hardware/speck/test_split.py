@@ -200,8 +200,10 @@ def test_a_split_layer_sends_to_its_reader_side_by_side() -> None:
     assert splits(network) == {"l0": (12, 12)}
     assert [layer.name for layer in fitted] == ["l0.0", "l1.0", "l0.1", "l1.1", "l1", "l2", "l3"]
     assert [(core.name, core.destinations) for core in core_layers(fitted)] == [
-        ("l0.0", (Destination("l2", (1, 1), 0),)), ("l0.1", (Destination("l2", (1, 1), 12),)), ("l2", ()),
-    ]  # fmt: skip
+        ("l0.0", (Destination("l2", (1, 1), 0),)),
+        ("l0.1", (Destination("l2", (1, 1), 12),)),
+        ("l2", ()),
+    ]
     assert place(fitted).cores == {"l1.0": 0, "l1.1": 1, "l3": 7}
 
 

@@ -141,9 +141,13 @@ def test_a_neuron_behind_a_block_sees_what_either_branch_sees() -> None:
     second = _seen(_seen(behind, (15, 13), 3, 1), (15, 13), 3, 1)
     after = {place: second[place] | behind[place] for place in second}
     fields = {
-        "sn1": stem, "block1a.main.sn1": inner, "block1a.main.sn2": outer, "block1b.main.sn2": second,
-        "block2a.shortcut.sn": _seen(after, (15, 13), 1, 2), "block2a.main.sn1": _seen(after, (15, 13), 3, 2),
-    }  # fmt: skip
+        "sn1": stem,
+        "block1a.main.sn1": inner,
+        "block1a.main.sn2": outer,
+        "block1b.main.sn2": second,
+        "block2a.shortcut.sn": _seen(after, (15, 13), 1, 2),
+        "block2a.main.sn1": _seen(after, (15, 13), 3, 2),
+    }
     different = 0
     for name, field in fields.items():
         raster, sites = spikes[name], 0
@@ -170,14 +174,16 @@ def _seen(
     reach = kernel // 2
     rows, columns = ((side - 1) // stride + 1 for side in sides)
     return {
-        (row, column): set().union(*(
-            before[place]
-            for place in np.ndindex(*sides)
-            if abs(place[0] - row * stride) <= reach and abs(place[1] - column * stride) <= reach
-        ))
+        (row, column): set().union(
+            *(
+                before[place]
+                for place in np.ndindex(*sides)
+                if abs(place[0] - row * stride) <= reach and abs(place[1] - column * stride) <= reach
+            )
+        )
         for row in range(rows)
         for column in range(columns)
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("batch", [1, CLIPS])

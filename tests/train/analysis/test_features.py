@@ -128,10 +128,16 @@ def test_foreground_pixels_have_more_than_their_share_of_events() -> None:
     assert foreground(frames, 1.0)[1].sum() == 0
 
 
-@pytest.mark.parametrize("module", [
-    nn.Conv2d(1, 3, 3, padding=1), nn.Conv2d(1, 1, 4, 2, 1), nn.Conv2d(1, 1, (3, 5), (1, 2), (0, 2), dilation=(2, 1)),
-    nn.AvgPool2d(2), nn.MaxPool2d(3, 2),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.Conv2d(1, 3, 3, padding=1),
+        nn.Conv2d(1, 1, 4, 2, 1),
+        nn.Conv2d(1, 1, (3, 5), (1, 2), (0, 2), dilation=(2, 1)),
+        nn.AvgPool2d(2),
+        nn.MaxPool2d(3, 2),
+    ],
+)
 def test_a_window_sees_a_pixel_if_its_output_depends_on_it(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d):
         nn.init.ones_(module.weight)

@@ -70,8 +70,9 @@ def test_rates_follow_their_definitions(case: tuple[dict[str, object], Analysis]
     trace = trace_model(network(**options), FRAMES)
     rasters = [layer.raster for layer in trace.layers.values()]
     for layer, raster in zip(found.layers.values(), rasters, strict=True):
-        share = [[[raster[t, n, c].mean() for n in range(CLIPS)] for c in range(raster.shape[2])]
-                 for t in range(STEPS)]  # fmt: skip
+        share = [
+            [[raster[t, n, c].mean() for n in range(CLIPS)] for c in range(raster.shape[2])] for t in range(STEPS)
+        ]
         assert np.allclose(layer.firing.c_sfr, np.mean(share, axis=2), rtol=1e-12, atol=0)
         assert np.allclose(layer.firing.n_sfr, raster.mean(axis=1), rtol=1e-12, atol=0)
         assert layer.firing.rate == pytest.approx(raster.mean(), rel=1e-12)
@@ -128,8 +129,12 @@ def test_background_spikes_equal_a_loop_over_receptive_fields() -> None:
         raster = trace.layers[name].raster
         for clip in range(CLIPS):
             events = FRAMES[:, clip].sum(axis=(0, 1), dtype=np.int64)
-            bright = {(y, x) for y in range(height) for x in range(width)
-                      if 2 * events[y, x] * height * width > events.sum()}  # fmt: skip
+            bright = {
+                (y, x)
+                for y in range(height)
+                for x in range(width)
+                if 2 * events[y, x] * height * width > events.sum()
+            }
             for (row, column), field in fields.items():
                 if not bright & field:
                     sites += 1

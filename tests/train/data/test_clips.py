@@ -153,10 +153,14 @@ def test_other_data_have_another_fingerprint(change: str) -> None:
 
 def test_other_recordings_have_another_fingerprint() -> None:
     kinds = [
-        _slices(_ramp(100)), _slices(_ramp(101)), _slices(_ramp(100, 1)), _slices(_ramp(100), _ramp(100)),
-        _slices(_ramp(100), anywhere=False), _slices(_ramp(100), drop=True),
+        _slices(_ramp(100)),
+        _slices(_ramp(101)),
+        _slices(_ramp(100, 1)),
+        _slices(_ramp(100), _ramp(100)),
+        _slices(_ramp(100), anywhere=False),
+        _slices(_ramp(100), drop=True),
         Slices([_ramp(100)], replace(BINNING, dt_us=11), 0, True, False),
-    ]  # fmt: skip
+    ]
     assert len({slices.fingerprint() for slices in kinds}) == 7
     assert _slices(_ramp(100)).fingerprint() == kinds[0].fingerprint()
 

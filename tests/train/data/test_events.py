@@ -151,7 +151,7 @@ def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
         {"extra": np.array([None, {}], object)},
     ],
     ids=lambda changes: "-".join(f"{key}:{np.array2string(value)[:20]}" for key, value in changes.items()),
-)  # fmt: skip
+)
 def test_contents_that_make_no_recordings_are_refused(tmp_path: Path, changes: dict[str, np.ndarray]) -> None:
     path = _write(tmp_path, **changes)
     with pytest.raises(DataError) as caught:

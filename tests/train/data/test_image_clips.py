@@ -88,11 +88,12 @@ def test_windows_are_the_samples_and_one_each(images: FrameSet, opened: list[str
 def test_other_images_have_another_fingerprint(images: FrameSet, opened: list[str]) -> None:
     clips = _clips(images)
     others = [
-        replace(clips, samples=clips.samples[1:]), replace(clips, samples=clips.samples[::-1]),
+        replace(clips, samples=clips.samples[1:]),
+        replace(clips, samples=clips.samples[::-1]),
         replace(clips, binning=replace(clips.binning, downsample=1)),
         replace(clips, samples=[replace(clips.samples[0], label=2), *clips.samples[1:]]),
         replace(clips, samples=[replace(clips.samples[0], files=("a.png",) * STEPS), *clips.samples[1:]]),
-    ]  # fmt: skip
+    ]
     assert len({clips.fingerprint(), *(other.fingerprint() for other in others)}) == 6
     moved = [replace(s, folder=Path("/elsewhere") / s.folder.parent.name / s.folder.name) for s in clips.samples]
     assert replace(clips, samples=moved).fingerprint() == _clips(images).fingerprint()
@@ -130,16 +131,16 @@ def test_more_than_can_be_held_is_refused_with_what_can(images: FrameSet, monkey
 
 def test_images_are_planned_like_recordings(images: FrameSet, opened: list[str]) -> None:
     last = _plan(images)
-    assert (len(last.clips), last.umpire, last.held_out) == (18, None, 0)
+    assert (len(last.clips), last.selector, last.held_out) == (18, None, 0)
     held = _plan(images, "train.protocol=validation", "train.validation_share=0.3")
-    assert held.umpire is not None
-    assert held.umpire.windows.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert held.selector is not None
+    assert held.selector.windows.labels.tolist() == [0, 0, 1, 1, 2, 2]
     assert isinstance(held.clips, ImageClips)
     assert len(held.clips) == 12
-    assert not {s.name for s in held.clips.samples} & {s.name for s in held.umpire.windows.recordings}
+    assert not {s.name for s in held.clips.samples} & {s.name for s in held.selector.windows.recordings}
     paper = _plan(images, "train.protocol=paper")
-    assert paper.umpire is not None
-    assert list(paper.umpire.windows.recordings) == list(images.test)
+    assert paper.selector is not None
+    assert list(paper.selector.windows.recordings) == list(images.test)
     assert not opened
     with pytest.raises(ConfigError, match="no events to drop"):
         _plan(images, "train.augment=eventdrop")

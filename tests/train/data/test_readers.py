@@ -151,7 +151,7 @@ def test_an_array_of_events_is_read_in_the_order_that_it_has(tmp_path: Path, arr
         np.full((3, 4), np.nan),
     ],
     ids=["ambiguous", "no polarity", "three", "one", "fractions", "text", "field missing", "text field", "nan"],
-)  # fmt: skip
+)
 def test_an_array_of_something_else_is_refused(tmp_path: Path, array: np.ndarray) -> None:
     np.save(tmp_path / "a.npy", array)
     with pytest.raises(DataError) as caught:
@@ -265,9 +265,12 @@ FAULTY = [
     ({"rows": [(5, 0, 0, 1), (4, 0, 0, 1), (9, 0, 0, 0)]}, "run backwards at 1 of 3", Repairs(backwards=1)),
     ({"rows": [(5, 4, 0, 1), (6, 0, 0, 1)]}, "1 of 2 events lie outside", Repairs(outside=1)),
     ({"rows": [(5, 0, 3, 1), (6, 0, 0, 1), (6, -1, 0, 1)]}, "2 of 3 events lie outside", Repairs(outside=2)),
-    ({"rows": [(5, 0, 0, 1)], "truncated": True, "lost_bytes": 3}, "cut short: 3 bytes",
-     Repairs(truncated=1, lost_bytes=3)),
-]  # fmt: skip
+    (
+        {"rows": [(5, 0, 0, 1)], "truncated": True, "lost_bytes": 3},
+        "cut short: 3 bytes",
+        Repairs(truncated=1, lost_bytes=3),
+    ),
+]
 
 
 @pytest.mark.parametrize(("faulty", "what", "repairs"), FAULTY, ids=[what for _, what, _ in FAULTY])

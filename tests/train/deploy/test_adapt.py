@@ -65,9 +65,14 @@ def taught() -> np.ndarray:
 
 
 def _adapt(
-    settings: AdaptConfig, *, taught: np.ndarray | None = None, clips: ClipSet | None = None,
-    chip: NumberFormat = speck.NUMBERS, theta: float = 1.0, from_far: bool = False,
-) -> tuple[Adapted, list[Epoch]]:  # fmt: skip
+    settings: AdaptConfig,
+    *,
+    taught: np.ndarray | None = None,
+    clips: ClipSet | None = None,
+    chip: NumberFormat = speck.NUMBERS,
+    theta: float = 1.0,
+    from_far: bool = False,
+) -> tuple[Adapted, list[Epoch]]:
     told: list[Epoch] = []
     task = Task(chip, clips or _clips(60, 0), taught, settings, TRAIN, 0, from_far)
     return adapt(_network(theta), task, told.append), told

@@ -94,9 +94,10 @@ def _loud(quiet: Network) -> Network:
     """Weights of an untrained module let few neurons fire; five times as large they do."""
     layers = [
         replace(layer, op=replace(layer.op, weight=5 * np.abs(layer.op.weight)))
-        if isinstance(layer.op, Conv2d | Dense) else layer
+        if isinstance(layer.op, Conv2d | Dense)
+        else layer
         for layer in quiet
-    ]  # fmt: skip
+    ]
     return quiet.rewritten(layers, "loud")
 
 
@@ -131,8 +132,12 @@ def test_what_a_run_leaves_open_stays_open_and_the_rest_is_its_own(proposals: di
     base = Config(seed=7)
     config = proposals["d"].config(base)
     assert (config.seed, config.data.downsample) == (7, None)
-    assert proposals["d"].config(base.model_copy(update={"data": base.data.model_copy(
-        update={"downsample": 3})})).data.downsample == 6  # fmt: skip
+    assert (
+        proposals["d"]
+        .config(base.model_copy(update={"data": base.data.model_copy(update={"downsample": 3})}))
+        .data.downsample
+        == 6
+    )
 
 
 def test_nothing_near_it_fits() -> None:

@@ -60,9 +60,11 @@ def test_forms_and_shares_are_those_of_the_gate_itself(model: SpikingNet) -> Non
         assert layer.std == pytest.approx(gate.std(), rel=1e-3)
         spread = ((gate - gate.mean()) ** 2).mean()
         for form, axes in {
-            "by_step": (1, 2, 3, 4), "by_channel": (0, 1, 3, 4), "by_position": (0, 1, 2),
+            "by_step": (1, 2, 3, 4),
+            "by_channel": (0, 1, 3, 4),
+            "by_position": (0, 1, 2),
             "by_channel_and_position": (0, 1),
-        }.items():  # fmt: skip
+        }.items():
             left = ((gate - gate.mean(axis=axes, keepdims=True)) ** 2).mean()
             assert layer.shares[form] == pytest.approx(1 - left / spread, abs=2e-3)
         left = ((gate - layer.form("rank1")) ** 2).mean()

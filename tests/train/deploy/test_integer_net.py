@@ -43,7 +43,7 @@ def _network(neuron: Neuron, *, pool: bool, seed: int) -> Network:
         *([] if pool else [Layer("n2", neuron)]),
         Layer("d", Dense(rng.normal(0.03, 0.2, (8, 216)), rng.normal(0, 0.1, 8))),
         Layer("out", neuron),
-    ]  # fmt: skip
+    ]
     return Network(SPEC, tuple(layers), 4)
 
 
@@ -73,9 +73,10 @@ def test_weights_on_a_coarse_grid_reach_the_threshold_exactly_and_agree_too() ->
     network = _network(Neuron(np.array(1.0)), pool=True, seed=3)
     coarse = [
         replace(la, op=replace(la.op, weight=np.rint(la.op.weight * 4) / 4, bias=None))
-        if isinstance(la.op, Conv2d | Dense) else la
+        if isinstance(la.op, Conv2d | Dense)
+        else la
         for la in network
-    ]  # fmt: skip
+    ]
     for chip in CHIPS.values():
         if chip is loihi.NUMBERS:
             network = _network(Neuron(np.array(1.0)), pool=False, seed=3)

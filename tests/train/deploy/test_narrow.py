@@ -29,9 +29,11 @@ def _wide(channels: int = CHANNELS, neuron: Neuron | None = None) -> Network:
     fires = neuron or Neuron(np.array(1.0))
     layers = (
         Layer("c", Conv2d(rng.normal(0.1, 0.4, (channels, 2, 3, 3)), rng.normal(0, 0.1, channels), padding=(1, 1))),
-        Layer("n", fires), Layer("p", SumPool2d((2, 2))),
-        Layer("d", Dense(rng.normal(0.01, 0.05, (8 * CLASSES, channels * 64)))), Layer("o", fires),
-    )  # fmt: skip
+        Layer("n", fires),
+        Layer("p", SumPool2d((2, 2))),
+        Layer("d", Dense(rng.normal(0.01, 0.05, (8 * CLASSES, channels * 64)))),
+        Layer("o", fires),
+    )
     return Network(InputSpec((2, SIDE, SIDE), 1000, 4, 2), layers, CLASSES)
 
 
@@ -102,8 +104,10 @@ def test_two_layers_that_compete_give_both_a_little() -> None:
     channels = 2
     # four layers of 64 -> 64 channels take 64 Ki words each: two cores have as many, two more hold halves of a third
     for number in range(5):
-        layers += [Layer(f"c{number}", Conv2d(rng.normal(size=(64, channels, 3, 3)), padding=(1, 1))),
-                   Layer(f"n{number}", fires)]  # fmt: skip
+        layers += [
+            Layer(f"c{number}", Conv2d(rng.normal(size=(64, channels, 3, 3)), padding=(1, 1))),
+            Layer(f"n{number}", fires),
+        ]
         channels = 64
     layers += [Layer("d", Dense(rng.normal(size=(4, 64 * 16)))), Layer("o", fires)]
     wide = Network(InputSpec((2, 4, 4), 1000, 4), tuple(layers), 4)

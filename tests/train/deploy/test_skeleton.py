@@ -35,7 +35,11 @@ def _same(one: Network, other: Network) -> int:
             assert (a.op.bias is None) == (b.op.bias is None)
         if isinstance(a.op, Conv2d) and isinstance(b.op, Conv2d):
             assert (a.op.stride, a.op.padding, a.op.dilation, a.op.groups) == (
-                b.op.stride, b.op.padding, b.op.dilation, b.op.groups)  # fmt: skip
+                b.op.stride,
+                b.op.padding,
+                b.op.dilation,
+                b.op.groups,
+            )
         elif isinstance(a.op, MaxPool2d | SumPool2d):
             assert a.op == b.op
         elif isinstance(a.op, Neuron) and isinstance(b.op, Neuron):
@@ -67,11 +71,15 @@ _configs = st.integers(1, 3).flatmap(
         strides=st.tuples(*[st.sampled_from([1, 2, 4])] * n),
         reduction=st.sampled_from(["pool", "stride", "spike_max", "spike_mean"]),
         hidden=st.lists(st.integers(1, 6), max_size=2).map(tuple),
-        conv_bias=st.booleans(), dense_bias=st.booleans(), attention=st.just("none"),
-        neuron=st.sampled_from(["if", "lif", "lif_decay_input", "plif"]), voters=st.integers(1, 3),
-        threshold=st.sampled_from([0.3, 1.0]), keep=st.sampled_from([0.3, 0.75]),
+        conv_bias=st.booleans(),
+        dense_bias=st.booleans(),
+        attention=st.just("none"),
+        neuron=st.sampled_from(["if", "lif", "lif_decay_input", "plif"]),
+        voters=st.integers(1, 3),
+        threshold=st.sampled_from([0.3, 1.0]),
+        keep=st.sampled_from([0.3, 0.75]),
     )
-)  # fmt: skip
+)
 
 
 @settings(derandomize=True, max_examples=40)

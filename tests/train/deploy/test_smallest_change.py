@@ -10,21 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikefold.errors import Issue, UnsupportedError
-from spikefold.train.deploy.smallest_change import Knob, Setting, halvings, smallest_change
+from spikefold.train.deploy.smallest_change import SearchAxis, Setting, halvings, smallest_change
 
 
 def _layer(index: int) -> str:
     return f"layer{index}"
 
 
-def _chain(counts: list[int], prices: list[float], *, grow: bool) -> list[Knob]:
+def _chain(counts: list[int], prices: list[float], *, grow: bool) -> list[SearchAxis]:
     """Layer i takes ``count[i-1] * count[i]`` words; the last count is a stride, 1 to 8, that divides them all."""
-    knobs = [
-        Knob(f"count{i}", halvings(count), price, frozenset({_layer(i), _layer(i + 1)}), counts=grow)
+    axes = [
+        SearchAxis(f"count{i}", halvings(count), price, frozenset({_layer(i), _layer(i + 1)}), counts=grow)
         for i, (count, price) in enumerate(zip(counts, prices, strict=False))
     ]
     everything = frozenset(_layer(i) for i in range(len(counts) + 1))
-    return [*knobs, Knob("stride", (1, 2, 4, 8), prices[-1], everything)]
+    return [*axes, SearchAxis("stride", (1, 2, 4, 8), prices[-1], everything)]
 
 
 def _check(limits: list[int], tried: list[Setting]):  # type: ignore[no-untyped-def]
@@ -41,9 +41,9 @@ def _check(limits: list[int], tried: list[Setting]):  # type: ignore[no-untyped-
     return check
 
 
-def _cost(knobs: list[Knob], setting: Setting) -> float:
-    steps = [knob.values.index(value) for knob, value in zip(knobs, setting, strict=True)]
-    return sum(knob.price * n * (n + 1) / 2 for knob, n in zip(knobs, steps, strict=True))
+def _cost(axes: list[SearchAxis], setting: Setting) -> float:
+    steps = [axis.values.index(value) for axis, value in zip(axes, setting, strict=True)]
+    return sum(axis.price * n * (n + 1) / 2 for axis, n in zip(axes, steps, strict=True))
 
 
 _problems = st.integers(1, 4).flatmap(
@@ -59,15 +59,15 @@ _problems = st.integers(1, 4).flatmap(
 @given(_problems)
 def test_no_setting_that_fits_is_cheaper(problem: tuple[list[int], list[int], list[float]]) -> None:
     counts, limits, prices = problem
-    knobs, tried = _chain(counts, prices, grow=False), []
+    axes, tried = _chain(counts, prices, grow=False), []
     check = _check(limits, tried)
-    found = smallest_change(knobs, check)
+    found = smallest_change(axes, check)
     looked_at = len(tried)
     assert not check(found)
-    fitting = [setting for setting in product(*(knob.values for knob in knobs)) if not check(setting)]
+    fitting = [setting for setting in product(*(axis.values for axis in axes)) if not check(setting)]
     assert fitting
-    assert _cost(knobs, found) == min(_cost(knobs, setting) for setting in fitting)
-    assert looked_at <= len(list(product(*(knob.values for knob in knobs))))
+    assert _cost(axes, found) == min(_cost(axes, setting) for setting in fitting)
+    assert looked_at <= len(list(product(*(axis.values for axis in axes))))
 
 
 @settings(derandomize=True, max_examples=80)
@@ -76,9 +76,9 @@ def test_a_count_is_grown_back_until_one_more_is_too_many(
     problem: tuple[list[int], list[int], list[float]],
 ) -> None:
     counts, limits, prices = problem
-    knobs = _chain(counts, prices, grow=True)
+    axes = _chain(counts, prices, grow=True)
     check = _check(limits, [])
-    found = smallest_change(knobs, check)
+    found = smallest_change(axes, check)
     coarse = smallest_change(_chain(counts, prices, grow=False), check)
     assert not check(found)
     assert found[-1] == coarse[-1]
@@ -89,12 +89,12 @@ def test_a_count_is_grown_back_until_one_more_is_too_many(
 
 
 def test_most_of_the_lattice_is_never_looked_at_where_only_one_layer_is_too_large() -> None:
-    knobs = _chain([64] * 8, [1.0] * 9, grow=False)
+    axes = _chain([64] * 8, [1.0] * 9, grow=False)
     tried: list[Setting] = []
     # layer 4 alone has too little; the stride would do for all of them but is dear
     limits = [4096] * 4 + [1024] + [4096] * 4
     found = smallest_change(
-        [*knobs[:-1], Knob("stride", (1, 2, 4, 8), 9.0, knobs[-1].touches)], _check(limits, tried)
+        [*axes[:-1], SearchAxis("stride", (1, 2, 4, 8), 9.0, axes[-1].touches)], _check(limits, tried)
     )
     assert found == (64, 64, 64, 32, 32, 64, 64, 64, 1)
     assert len(tried) < 10
@@ -121,9 +121,12 @@ def test_a_broken_rule_without_a_step_left_ends_the_search_there() -> None:
         tried.append(setting)
         return [Issue("large", "a", "", "", ""), Issue("fixed", "b", "", "", "")]
 
-    knobs = [Knob("a", tuple(range(50, 0, -1)), 1.0, frozenset({"a"})), Knob("b", (1,), 1.0, frozenset({"b"}))]
+    axes = [
+        SearchAxis("a", tuple(range(50, 0, -1)), 1.0, frozenset({"a"})),
+        SearchAxis("b", (1,), 1.0, frozenset({"b"})),
+    ]
     with pytest.raises(UnsupportedError, match="none of them"):
-        smallest_change(knobs, check)
+        smallest_change(axes, check)
     assert set(tried) == {(50, 1)}
 
 
@@ -133,8 +136,8 @@ def test_a_rule_about_everything_and_a_setting_that_makes_nothing() -> None:
             return None  # a hole in the lattice
         return [] if sum(setting) <= 5 else [Issue("sum", "network", str(sum(setting)), "5", "")]
 
-    knobs = [Knob(name, (4, 2, 1), price, frozenset({name})) for name, price in (("a", 0.1), ("b", 1.0))]
-    assert smallest_change(knobs, check) == (4, 1)
+    axes = [SearchAxis(name, (4, 2, 1), price, frozenset({name})) for name, price in (("a", 0.1), ("b", 1.0))]
+    assert smallest_change(axes, check) == (4, 1)
 
 
 def test_halvings() -> None:

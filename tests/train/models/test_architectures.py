@@ -39,15 +39,17 @@ def _parameters(model: nn.Module) -> int:
     ("name", "classes", "count"),
     [
         # published for both data sets; Gait-day has 20 classes
-        ("a", 11, 2_323_531), ("a", 20, 2_325_844),
+        ("a", 11, 2_323_531),
+        ("a", 20, 2_325_844),
         # counted on the published code
-        ("b", 11, 1_698_933), ("d", 20, 548_980),
+        ("b", 11, 1_698_933),
+        ("d", 20, 548_980),
         # arithmetic: 9 (2 64 + 64 128 + 3 128 128) + 2 (64 + 4 128) + 2048 512 + 512 + 512 110 + 110
         ("c", 11, 1_623_918),
         # counted on SpikingJelly's sew_resnet18 with 3 input channels
         (SEW, 300, 11_330_412),
     ],
-)  # fmt: skip
+)
 def test_the_papers_networks_have_as_many_parameters_as_the_papers(name: str, classes: int, count: int) -> None:
     assert _parameters(build(architecture(name, classes))) == count
     assert architecture(name).classes == {"d": 20, SEW: 300}.get(name, 11)
@@ -69,9 +71,17 @@ SHAPES = {
     "c": [(64, 128, 128), (128, 64, 64), (128, 32, 32), (128, 16, 16), (128, 8, 8), (512, 1, 1), (110, 1, 1)],
     "d": [(32, 32, 32), (32, 16, 16), (32, 8, 8), (256, 1, 1), (20, 1, 1)],
     "speck-s": [(16, 16, 16), (32, 8, 8), (32, 4, 4), (44, 1, 1)],
-    "speck-m": [(16, 64, 64), (64, 32, 32), (32, 32, 32), (64, 16, 16), (64, 16, 16), (64, 8, 8), (16, 4, 4),
-                (22, 1, 1)],
-}  # fmt: skip
+    "speck-m": [
+        (16, 64, 64),
+        (64, 32, 32),
+        (32, 32, 32),
+        (64, 16, 16),
+        (64, 16, 16),
+        (64, 8, 8),
+        (16, 4, 4),
+        (22, 1, 1),
+    ],
+}
 
 
 @pytest.mark.parametrize("name", CHAINS)
@@ -300,10 +310,13 @@ def test_classes_and_attention_are_replaced() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("speck-n",), "no architecture 'speck-n'"), (("A",), "no architecture 'A'"), (("a", 0), "0 classes"),
-        (("a", 11, "asa3"), "no attention 'asa3'"), (("a", 11, ""), "no attention ''"),
+        (("speck-n",), "no architecture 'speck-n'"),
+        (("A",), "no architecture 'A'"),
+        (("a", 0), "0 classes"),
+        (("a", 11, "asa3"), "no attention 'asa3'"),
+        (("a", 11, ""), "no attention ''"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_exist_is_refused(arguments: tuple[str, int, str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         architecture(*arguments)

@@ -66,8 +66,9 @@ def _gates(asa: ASA, clip: np.ndarray, important: np.ndarray) -> np.ndarray:
     steps, channels = clip.shape[:2]
     chosen_ones, gates = important[:, :, None, None], []
     for chosen, share, conv in (
-        (chosen_ones, asa.lam, asa.important), (~chosen_ones, 1 - asa.lam, asa.sub_important)
-    ):  # fmt: skip
+        (chosen_ones, asa.lam, asa.important),
+        (~chosen_ones, 1 - asa.lam, asa.sub_important),
+    ):
         held = np.where(chosen, clip, 0.0).reshape(steps * channels, *clip.shape[2:])
         maps = np.stack([held.sum(axis=0) / (steps * channels) / share, held.max(axis=0)])
         gates.append(_sigmoid_conv(maps, conv.weight.detach().numpy()))
@@ -82,9 +83,13 @@ def _literal(asa: ASA, clip: np.ndarray) -> np.ndarray:
 
 @settings(deadline=None, max_examples=40)
 @given(
-    st.integers(1, 6), st.integers(1, 3), st.integers(1, 7), st.booleans(), st.sampled_from([0.2, 0.5, 0.7]),
+    st.integers(1, 6),
+    st.integers(1, 3),
+    st.integers(1, 7),
+    st.booleans(),
+    st.sampled_from([0.2, 0.5, 0.7]),
     st.integers(0, 1000),
-)  # fmt: skip
+)
 def test_asa_is_what_the_paper_writes_clip_by_clip(
     steps: int, count: int, channels: int, mlp: bool, lam: float, seed: int
 ) -> None:
@@ -99,9 +104,13 @@ def test_asa_is_what_the_paper_writes_clip_by_clip(
 
 @settings(deadline=None, max_examples=30, derandomize=True)
 @given(
-    st.integers(1, 6), st.integers(1, 5), st.integers(1, 7), st.booleans(), st.sampled_from([0.2, 0.5, 0.7]),
+    st.integers(1, 6),
+    st.integers(1, 5),
+    st.integers(1, 7),
+    st.booleans(),
+    st.sampled_from([0.2, 0.5, 0.7]),
     st.integers(0, 1000),
-)  # fmt: skip
+)
 def test_in_batch_mode_a_mask_is_the_union_over_the_batch_as_in_the_published_code(
     steps: int, count: int, channels: int, mlp: bool, lam: float, seed: int
 ) -> None:
@@ -175,8 +184,13 @@ def test_learnt_importance_lowers_a_loss() -> None:
         asa.important.weight.fill_(1.0)
         asa.sub_important.weight.fill_(-1.0)
     wanted = _asa(6, 8, seed=5)
-    wanted.load_state_dict({**wanted.state_dict(), "important.weight": asa.important.weight,
-                            "sub_important.weight": asa.sub_important.weight})  # fmt: skip
+    wanted.load_state_dict(
+        {
+            **wanted.state_dict(),
+            "important.weight": asa.important.weight,
+            "sub_important.weight": asa.sub_important.weight,
+        }
+    )
     target = wanted(x).detach()
     assert asa.mix is not None
     optimiser, losses = torch.optim.Adam([asa.mix.weight], 0.02), []

@@ -32,11 +32,18 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 def _spatial(sa: SA, clip: np.ndarray) -> np.ndarray:
     """A clip ``(T, C, H, W)``, step by step."""
     kernel = sa.spatial.weight.detach().numpy()[0]
-    return np.stack([
-        frame * _sigmoid(sum(correlate(m, k, mode="constant") for m, k in zip((frame.mean(0), frame.max(0)), kernel,
-                                                                              strict=True)))
-        for frame in clip
-    ])  # fmt: skip
+    return np.stack(
+        [
+            frame
+            * _sigmoid(
+                sum(
+                    correlate(m, k, mode="constant")
+                    for m, k in zip((frame.mean(0), frame.max(0)), kernel, strict=True)
+                )
+            )
+            for frame in clip
+        ]
+    )
 
 
 def _dense(pair: torch.nn.Module, mean: np.ndarray, most: np.ndarray) -> np.ndarray:

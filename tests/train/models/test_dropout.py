@@ -76,8 +76,11 @@ def test_it_stands_before_the_weights_and_behind_the_neurons_of_its_layers() -> 
         "conv1", "bn1", "sn1", "drop2", "conv2", "bn2", "pool2", "sn2", "hold2", "flatten", "drop3", "fc3", "sn3",
         "hold3", "drop", "fc", "out", "hold",
     ]  # fmt: skip
-    found = {name: module.p for name, module in _net((0.0, 0.1, 0.2, 0.3)).layers.named_children() if "d" in name[:4]
-             and hasattr(module, "p")}  # fmt: skip
+    found = {
+        name: module.p
+        for name, module in _net((0.0, 0.1, 0.2, 0.3)).layers.named_children()
+        if "d" in name[:4] and hasattr(module, "p")
+    }
     assert found == {"drop2": 0.1, "hold2": 0.1, "drop3": 0.2, "hold3": 0.2, "drop": 0.3, "hold": 0.3}
     # spikes are left out before they are pooled
     net = _net((0.5, 0.0, 0.0, 0.0), reduction="spike_max", strides=(2, 2))

@@ -17,8 +17,14 @@ from spikefold.train.models.fast_lif import FastLIF
 
 
 def _made(kind: type, **changed: Any) -> neuron.LIFNode:
-    options = {"tau": 1 / 0.7, "decay_input": False, "v_threshold": 0.3, "v_reset": 0.0, "step_mode": "m",
-               "surrogate_function": surrogate.Rect(alpha=2.0)}  # fmt: skip
+    options = {
+        "tau": 1 / 0.7,
+        "decay_input": False,
+        "v_threshold": 0.3,
+        "v_reset": 0.0,
+        "step_mode": "m",
+        "surrogate_function": surrogate.Rect(alpha=2.0),
+    }
     return kind(**(options | changed))
 
 
@@ -44,16 +50,24 @@ def test_spikes_states_and_gradients_are_equal(dtype: torch.dtype, detached: boo
     @settings(deadline=None, max_examples=25, derandomize=True)
     @given(
         st.sampled_from([(20, 2, 8, 16, 9), (1, 1, 1, 1, 1), (3, 2, 5, 1, 4), (6, 1300), (4, 2, 1024), (5, 0, 3)]),
-        st.floats(1.05, 10.0), st.floats(0.1, 2.0), st.floats(0.5, 4.0), st.booleans(), st.integers(0, 10**6),
-    )  # fmt: skip
+        st.floats(1.05, 10.0),
+        st.floats(0.1, 2.0),
+        st.floats(0.5, 4.0),
+        st.booleans(),
+        st.integers(0, 10**6),
+    )
     def check(shape: tuple[int, ...], tau: float, threshold: float, height: float, last: bool, seed: int) -> None:
         nonlocal compared, fired
         torch.manual_seed(seed)
         x, weight = threshold * (0.3 + torch.randn(shape, dtype=dtype)), torch.randn(shape, dtype=dtype)
         if last and len(shape) == 5:
             x = _channels_last(x)
-        changed = {"tau": tau, "v_threshold": threshold, "detach_reset": detached,
-                   "surrogate_function": surrogate.Rect(alpha=height)}  # fmt: skip
+        changed = {
+            "tau": tau,
+            "v_threshold": threshold,
+            "detach_reset": detached,
+            "surrogate_function": surrogate.Rect(alpha=height),
+        }
         ours, theirs = (_twice(_made(kind, **changed), x, weight) for kind in (FastLIF, neuron.LIFNode))
         for one, other in zip(ours, theirs, strict=True):
             assert one.dtype == other.dtype == dtype
@@ -90,10 +104,15 @@ def test_a_sequence_keeps_its_order_in_memory_and_a_gradient_may_have_another() 
 
 @pytest.mark.parametrize(
     "changed",
-    [{"decay_input": True}, {"v_reset": None}, {"surrogate_function": surrogate.ATan()}, {"v_reset": -0.1},
-     {"surrogate_function": surrogate.Rect(alpha=2.0, spiking=False)}],
+    [
+        {"decay_input": True},
+        {"v_reset": None},
+        {"surrogate_function": surrogate.ATan()},
+        {"v_reset": -0.1},
+        {"surrogate_function": surrogate.Rect(alpha=2.0, spiking=False)},
+    ],
     ids=["decay_input", "soft reset", "another surrogate", "reset to a value", "no spikes"],
-)  # fmt: skip
+)
 def test_what_the_loop_does_not_cover_is_left_to_spikingjelly(
     changed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

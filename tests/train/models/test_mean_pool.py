@@ -37,11 +37,14 @@ def test_means_and_gradients_are_equal(kernel: Any, last: bool) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "options"),
-    [((3, 2, 5, 7, 12), {"kernel_size": 2}), ((3, 2, 5, 6, 12), {"kernel_size": 3, "stride": 1}),
-     ((3, 2, 5, 6, 12), {"kernel_size": 2, "padding": 1}),
-     ((3, 2, 5, 6, 12), {"kernel_size": 2, "divisor_override": 3})],
+    [
+        ((3, 2, 5, 7, 12), {"kernel_size": 2}),
+        ((3, 2, 5, 6, 12), {"kernel_size": 3, "stride": 1}),
+        ((3, 2, 5, 6, 12), {"kernel_size": 2, "padding": 1}),
+        ((3, 2, 5, 6, 12), {"kernel_size": 2, "divisor_override": 3}),
+    ],
     ids=["a rest", "overlapping", "padded", "another divisor"],
-)  # fmt: skip
+)
 def test_other_windows_are_left_to_spikingjelly(
     shape: tuple[int, ...], options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,9 +46,13 @@ def test_the_papers_neuron_is_spikingjellys_and_sinabs_with_single_spikes(dtype:
     current = _current(0.05, 0.2, dtype)
     ours = make_neuron("lif", threshold=0.3, keep=0.3, spike="rectangle", detach_reset=False)(current)
     theirs = neuron.LIFNode(
-        tau=1 / 0.7, decay_input=False, v_threshold=0.3, v_reset=0.0, surrogate_function=surrogate.Rect(alpha=2.0),
+        tau=1 / 0.7,
+        decay_input=False,
+        v_threshold=0.3,
+        v_reset=0.0,
+        surrogate_function=surrogate.Rect(alpha=2.0),
         step_mode="m",
-    )  # fmt: skip
+    )
     options = {"tau_mem": -1 / math.log(0.3), "norm_input": False, "spike_threshold": 0.3}
     single = sl.LIF(spike_fn=sina.SingleSpike, reset_fn=sina.MembraneReset(), **options).to(dtype)
     several = sl.LIF(spike_fn=sina.MultiSpike, reset_fn=sina.MembraneReset(), **options).to(dtype)

@@ -85,8 +85,14 @@ def test_a_block_adds_the_spikes_of_its_branches() -> None:
             most = max(most, expected.max().item())
     assert most >= 3, "identity shortcuts count spikes up"
     shapes = {name: tuple(found[name].shape[2:]) for name in ("conv1", "pool1", "block2b", "block3a", "mean", "fc")}
-    assert shapes == {"conv1": (5, 15, 19), "pool1": (5, 8, 10), "block2b": (5, 8, 10), "block3a": (7, 4, 5),
-                      "mean": (7, 1, 1), "fc": (4,)}  # fmt: skip
+    assert shapes == {
+        "conv1": (5, 15, 19),
+        "pool1": (5, 8, 10),
+        "block2b": (5, 8, 10),
+        "block3a": (7, 4, 5),
+        "mean": (7, 1, 1),
+        "fc": (4,),
+    }
 
 
 @pytest.mark.parametrize("attention", ["none", "asa1", "tcsa"])
@@ -137,8 +143,11 @@ def test_the_full_network_has_the_layers_of_resnet_18() -> None:
     convs = [la.op for la in made if isinstance(la.op, Conv2d) and la.op.groups == 1]
     assert len(convs) == 1 + 16 + 3
     assert [made.shapes[f"block{stage}b.main.sn2"] for stage in (1, 2, 3, 4)] == [
-        (64, 56, 56), (128, 28, 28), (256, 14, 14), (512, 7, 7)
-    ]  # fmt: skip
+        (64, 56, 56),
+        (128, 28, 28),
+        (256, 14, 14),
+        (512, 7, 7),
+    ]
     model = build(architecture("sew18", attention="asa1"))
     found = [(name, part.channels) for name, part in model.layers.named_modules() if isinstance(part, Attention)]
     assert len(found) == 16

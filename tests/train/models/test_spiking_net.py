@@ -21,13 +21,19 @@ Reduction = Literal["pool", "stride", "spike_max", "spike_mean"]
 
 
 def _net(
-    reduction: Reduction, strides: tuple[int, ...], sides: tuple[int, int],
-    attention: Literal["none", "asa1", "asa2", "sa", "tcsa"] = "asa1", voters: int = 2,
-) -> SpikingNet:  # fmt: skip
+    reduction: Reduction,
+    strides: tuple[int, ...],
+    sides: tuple[int, int],
+    attention: Literal["none", "asa1", "asa2", "sa", "tcsa"] = "asa1",
+    voters: int = 2,
+) -> SpikingNet:
     config = ModelConfig(
-        channels=tuple(range(3, 3 + len(strides))), strides=strides, reduction=reduction, attention=attention,
+        channels=tuple(range(3, 3 + len(strides))),
+        strides=strides,
+        reduction=reduction,
+        attention=attention,
         voters=voters,
-    )  # fmt: skip
+    )
     return SpikingNet(config, (2, *sides), STEPS, CLASSES)
 
 
@@ -73,9 +79,7 @@ def test_the_voters_of_a_class_stand_side_by_side() -> None:
 
 def test_order_of_a_block_is_that_of_the_paper() -> None:
     names = [name for name, _ in _net("pool", (1, 2), (8, 8)).layers.named_children()]
-    assert names == [
-        "conv1", "bn1", "asa1", "sn1", "conv2", "bn2", "pool2", "asa2", "sn2", "flatten", "fc", "out"
-    ]  # fmt: skip
+    assert names == ["conv1", "bn1", "asa1", "sn1", "conv2", "bn2", "pool2", "asa2", "sn2", "flatten", "fc", "out"]
 
 
 @pytest.mark.parametrize(("reduction", "kind"), [("spike_max", layer.MaxPool2d), ("spike_mean", MeanPool)])
@@ -107,9 +111,17 @@ def test_biases_are_built_as_configured(conv: bool, dense: bool) -> None:
 
 def test_a_model_described_before_there_were_more_keys_is_still_the_same() -> None:
     described = {
-        "channels": [16, 32, 32], "strides": [2, 2, 2], "reduction": "stride", "attention": "asa1", "lam": 0.5,
-        "static_share": 0.3, "neuron": "if", "threshold": 1.0, "keep": 0.5, "voters": 4,
-    }  # fmt: skip
+        "channels": [16, 32, 32],
+        "strides": [2, 2, 2],
+        "reduction": "stride",
+        "attention": "asa1",
+        "lam": 0.5,
+        "static_share": 0.3,
+        "neuron": "if",
+        "threshold": 1.0,
+        "keep": 0.5,
+        "voters": 4,
+    }
     config = ModelConfig.model_validate(described)
     assert config == ModelConfig()
     net = SpikingNet(config, (2, 32, 32), STEPS, CLASSES)
@@ -140,8 +152,9 @@ def test_strided_network_has_no_pools_and_the_wider_kernel() -> None:
 def test_attention_is_built_as_configured(attention: Literal["asa1", "asa2"], mlp: bool) -> None:
     found = [m for m in _net("stride", (2, 2), (8, 8), attention).modules() if isinstance(m, ASA)]
     assert [(m.steps, m.channels, m.mix is not None, m.lam) for m in found] == [
-        (STEPS, 3, mlp, 0.5), (STEPS, 4, mlp, 0.5)
-    ]  # fmt: skip
+        (STEPS, 3, mlp, 0.5),
+        (STEPS, 4, mlp, 0.5),
+    ]
     assert not any(isinstance(m, ASA) for m in _net("stride", (2, 2), (8, 8), "none").modules())
 
 
@@ -151,16 +164,23 @@ def test_the_compared_attentions_are_built_as_configured(attention: Literal["sa"
     found = {name: m for name, m in net.layers.named_children() if isinstance(m, Attention)}
     assert list(found) == [f"{attention}1", f"{attention}2"]
     assert [(type(m), m.steps, m.channels, m.static_share) for m in found.values()] == [
-        (kind, STEPS, 3, 0.3), (kind, STEPS, 4, 0.3)
-    ]  # fmt: skip
+        (kind, STEPS, 3, 0.3),
+        (kind, STEPS, 4, 0.3),
+    ]
 
 
 @pytest.mark.parametrize("kind", ["if", "lif", "lif_decay_input", "plif"])
 def test_neurons_are_built_as_configured(kind: Literal["if", "lif", "lif_decay_input", "plif"]) -> None:
     config = ModelConfig(
-        channels=(2, 2), strides=(2, 2), hidden=(5,), neuron=kind, threshold=0.7, keep=0.25, surrogate="rectangle",
+        channels=(2, 2),
+        strides=(2, 2),
+        hidden=(5,),
+        neuron=kind,
+        threshold=0.7,
+        keep=0.25,
+        surrogate="rectangle",
         detach_reset=False,
-    )  # fmt: skip
+    )
     net = SpikingNet(config, (2, 8, 8), STEPS, CLASSES)
     found = [m for m in net.modules() if isinstance(m, base.MemoryModule) and hasattr(m, "v_threshold")]
     types = {"if": neuron.IFNode, "plif": neuron.ParametricLIFNode, "lif": FastLIF}  # which is a LIFNode

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from spikefold.train.loop import train
-from spikefold.train.processes.leader import leads, world
+from spikefold.train.processes.main_process import is_main_process, world
 from spikefold.train.processes.parallel import ALONE, Ranks, joined
 from spikefold.train.state import Epoch
 from tests.train.training_cases import GATED, SHARES, gated, shared_by_ranks
@@ -92,7 +92,7 @@ def test_alone_everything_is_passed_through(monkeypatch: pytest.MonkeyPatch) -> 
         assert ranks.everyones(value)[0] is value
         assert ranks.total(1.5, 2) == (1.5, 2)
         assert ranks.bytes_of_first(b"ab") == b"ab"
-    assert (world(), leads()) == (1, True)
+    assert (world(), is_main_process()) == (1, True)
 
 
 def test_shares_are_a_batch_cut_in_order() -> None:
@@ -102,7 +102,7 @@ def test_shares_are_a_batch_cut_in_order() -> None:
     assert [Ranks(rank, 3).first for rank in range(3)] == [True, False, False]
 
 
-def test_torchrun_says_who_leads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torchrun_says_which_process_is_the_main_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("RANK", "2")
-    assert (world(), leads()) == (4, False)
+    assert (world(), is_main_process()) == (4, False)

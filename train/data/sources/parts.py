@@ -57,8 +57,14 @@ class Issues:
 def class_names(folders: Iterable[Path]) -> tuple[str, ...]:
     """The names of all sub-folders, numbers in the order of their value: 2 before 10."""
     names = {entry.name for folder in folders for entry in folder.iterdir() if entry.is_dir()}
-    return tuple(sorted(names, key=lambda name: [(part.isdecimal(), int(part) if part.isdecimal() else 0, part)
-                                                 for part in re.split(r"(\d+)", name)]))  # fmt: skip
+    return tuple(
+        sorted(
+            names,
+            key=lambda name: [
+                (part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", name)
+            ],
+        )
+    )
 
 
 def files_under(folder: Path, endings: tuple[str, ...]) -> list[Path]:

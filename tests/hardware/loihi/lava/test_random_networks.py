@@ -49,8 +49,15 @@ def _neuron(rng: np.random.Generator, op: Conv2d | Dense, *, odd: bool) -> Neuro
     exact = leak is None and current is None and not odd
     fire = Fire.GE if exact and rng.random() < 0.7 else Fire.GT
     shift = 6 if odd else 7
-    return Neuron(np.array(theta), fire=fire, leak=leak, state_shift=shift, state_bits=24, overflow=Overflow.SATURATE,
-                  current=current)  # fmt: skip
+    return Neuron(
+        np.array(theta),
+        fire=fire,
+        leak=leak,
+        state_shift=shift,
+        state_bits=24,
+        overflow=Overflow.SATURATE,
+        current=current,
+    )
 
 
 def _drawn(rng: np.random.Generator) -> tuple[Network, np.ndarray]:

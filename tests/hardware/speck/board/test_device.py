@@ -160,8 +160,11 @@ except Exception as error:
     done = subprocess.run(
         [sys.executable, "-c", script],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]), "STUB_MARK": str(mark)},
-        capture_output=True, text=True, check=True, timeout=120,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
     said, refused, loaded, armed = done.stdout.strip().split("\n")
     reason = "samna is the stub of the package registry, whose import runs pip, so it is left alone"
     assert (said, refused, loaded) == (reason, f"E-ENVIRONMENT {reason}", "[]")
@@ -190,12 +193,17 @@ def _spike(fake: Any, **values: int) -> Any:
 @pytest.mark.parametrize(
     ("write", "error"),
     [
-        ([{"layer": 9}], ValueError), ([{"x": 10}], ValueError), ([{"y": 4}], ValueError),
-        ([{"feature": 2}], ValueError), ([{"timestamp": 5}, {"timestamp": 4}], ValueError),
-        ([{"x": 1.0}], TypeError), ([{"x": -1}], TypeError), ([{"z": 1}], AttributeError),
+        ([{"layer": 9}], ValueError),
+        ([{"x": 10}], ValueError),
+        ([{"y": 4}], ValueError),
+        ([{"feature": 2}], ValueError),
+        ([{"timestamp": 5}, {"timestamp": 4}], ValueError),
+        ([{"x": 1.0}], TypeError),
+        ([{"x": -1}], TypeError),
+        ([{"z": 1}], AttributeError),
         ([{"layer": 0}], ValueError),
     ],
-)  # fmt: skip
+)
 def test_the_strict_samna_refuses(write: list[dict[str, Any]], error: type[Exception]) -> None:
     fake, handle, source, graph = _raw()
     with pytest.raises(RuntimeError, match="the graph does not run"):

@@ -46,11 +46,16 @@ def test_the_spike_difference_by_hand() -> None:
 @pytest.mark.parametrize(
     ("difference", "wanted"),
     [
-        (0.0, Agreement.IDENTICAL), (1e-9, Agreement.CHIP_NOISE), (0.0281, Agreement.CHIP_NOISE),
-        (0.02811, Agreement.SIMULATOR_GAP), (0.0392, Agreement.SIMULATOR_GAP), (0.03921, Agreement.BEYOND),
-        (7.0, Agreement.BEYOND), (None, Agreement.NOTHING),
+        (0.0, Agreement.IDENTICAL),
+        (1e-9, Agreement.CHIP_NOISE),
+        (0.0281, Agreement.CHIP_NOISE),
+        (0.02811, Agreement.SIMULATOR_GAP),
+        (0.0392, Agreement.SIMULATOR_GAP),
+        (0.03921, Agreement.BEYOND),
+        (7.0, Agreement.BEYOND),
+        (None, Agreement.NOTHING),
     ],
-)  # fmt: skip
+)
 def test_the_classes_at_their_bounds(difference: float | None, wanted: Agreement) -> None:
     assert classify(difference) is wanted
 
@@ -176,7 +181,7 @@ def _changed(path: list[Any], value: Any) -> dict[str, Any]:
         ({"target": "speck3:0"}, "unknown board 'speck3'"),
         ({"target": "speck2fdevkit:x"}, "'x' is no index"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_belong_together(changes: dict[str, Any], said: str) -> None:
     board = Board(Time(), Faults())
     given = {"configuration": configuration(network(), PLACES, "speck2fdevkit")} | changes
@@ -197,10 +202,17 @@ def test_no_clips_three_polarities_and_a_leak_are_refused() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"repeats": 0}, {"delay_us": -1}, {"poll_s": 0.0}, {"quiet_s": 0.0}, {"timeout_s": 0.1, "quiet_s": 0.5},
-        {"settle_s": -1.0}, {"idle_s": float("nan")}, {"power_rate_hz": 101.0}, {"power_rate_hz": 0.0},
+        {"repeats": 0},
+        {"delay_us": -1},
+        {"poll_s": 0.0},
+        {"quiet_s": 0.0},
+        {"timeout_s": 0.1, "quiet_s": 0.5},
+        {"settle_s": -1.0},
+        {"idle_s": float("nan")},
+        {"power_rate_hz": 101.0},
+        {"power_rate_hz": 0.0},
     ],
-)  # fmt: skip
+)
 def test_options_out_of_range(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         DeviceOptions(**wrong)

@@ -85,10 +85,14 @@ def cases(draw: st.DrawFn, extras: bool = True) -> Case:
     weights = [layer.name for layer in network if isinstance(layer.op, Conv2d | Dense)]
     decimators = st.dictionaries(st.sampled_from(weights), st.sampled_from(INTERVALS[:3]), max_size=2)
     options = Options(
-        draw(st.sampled_from(Emission)), draw(st.sampled_from(Arrival)), draw(st.sampled_from(Tick)),
-        draw(st.integers(0, 9)), extras and draw(st.booleans()), extras and draw(st.booleans()),
+        draw(st.sampled_from(Emission)),
+        draw(st.sampled_from(Arrival)),
+        draw(st.sampled_from(Tick)),
+        draw(st.integers(0, 9)),
+        extras and draw(st.booleans()),
+        extras and draw(st.booleans()),
         draw(decimators) if extras and draw(st.booleans()) else {},
-    )  # fmt: skip
+    )
     return network, frames, options
 
 
@@ -105,10 +109,11 @@ def two_cores(
     """One input makes two neurons fire at once; they reach neurons of threshold 2 with the given weights."""
     first, last_bias = (None if bias is None else np.array(bias) for bias in biases)
     layers = (
-        Layer("w", Dense(np.array([[1], [1]]), first)), Layer("n", Neuron(np.int64(1), reset=Reset.SUBTRACT)),
+        Layer("w", Dense(np.array([[1], [1]]), first)),
+        Layer("n", Neuron(np.int64(1), reset=Reset.SUBTRACT)),
         Layer("d", Dense(np.array([second]), last_bias)),
         Layer("out", Neuron(np.int64(2), **({"reset": Reset.SUBTRACT} | last))),
-    )  # fmt: skip
+    )
     return Network(InputSpec((1, 1, 1), 1000, steps), layers, 1)
 
 

@@ -138,7 +138,11 @@ def test_events_outside_the_sensor_are_refused(change: dict[str, int], named: st
 
 
 def test_other_arrays_than_events_are_refused() -> None:
-    for wrong in (np.zeros((3, 4)), np.zeros(3, [("t", "i8"), ("x", "i8"), ("y", "i8")]),
-                  np.zeros(3, [(name, "f8") for name in "txyp"]), np.zeros((2, 2), EVENT_DTYPE)):  # fmt: skip
+    for wrong in (
+        np.zeros((3, 4)),
+        np.zeros(3, [("t", "i8"), ("x", "i8"), ("y", "i8")]),
+        np.zeros(3, [(name, "f8") for name in "txyp"]),
+        np.zeros((2, 2), EVENT_DTYPE),
+    ):
         with pytest.raises(DataError, match="events are"):
             entering(DvsLayer((4, 4)), reader((2, 4, 4)), wrong)

@@ -51,9 +51,12 @@ def test_a_pool_passes_each_spike_on_by_its_address() -> None:
     spec = InputSpec((1, 1, 5), 1000, 1)
     fires = Neuron(np.int64(1), reset=Reset.SUBTRACT)
     layers = (
-        Layer("c", Conv2d(np.ones((1, 1, 1, 1), np.int64))), Layer("n", fires), Layer("p", SumPool2d((1, 2))),
-        Layer("d", Dense(np.array([[3, 4]]))), Layer("out", replace(fires, threshold=np.int64(7))),
-    )  # fmt: skip
+        Layer("c", Conv2d(np.ones((1, 1, 1, 1), np.int64))),
+        Layer("n", fires),
+        Layer("p", SumPool2d((1, 2))),
+        Layer("d", Dense(np.array([[3, 4]]))),
+        Layer("out", replace(fires, threshold=np.int64(7))),
+    )
     found = simulate(Network(spec, layers, 1), rows([1, 1, 1, 1, 1]), potentials=True)
     # 3, 6, 10 fires, 3 left, 7 fires: four events, two spikes. Sums as values would be one update of 14.
     assert found.loads[1].events.item() == found.loads[1].operations.item() == 4
@@ -83,9 +86,11 @@ def test_orders_keep_every_count_of_a_safe_chain_and_the_first_core_of_any() -> 
         for least, safe in ((0, True), (-3, False)):
             neuron = Neuron(np.int64(5), reset=Reset.SUBTRACT)
             layers = (
-                Layer("c", Conv2d(rng.integers(least, 6, (3, 1, 3, 3)))), Layer("n", neuron),
-                Layer("e", Conv2d(rng.integers(least, 6, (2, 3, 2, 2)))), Layer("m", neuron),
-            )  # fmt: skip
+                Layer("c", Conv2d(rng.integers(least, 6, (3, 1, 3, 3)))),
+                Layer("n", neuron),
+                Layer("e", Conv2d(rng.integers(least, 6, (2, 3, 2, 2)))),
+                Layer("m", neuron),
+            )
             network = Network(InputSpec((1, 6, 6), 1000, 4), layers, 2)
             traces = [run(network, frames, Options(emission=order, seed=seed)) for order in Emission]
             for other in traces[1:]:
@@ -144,16 +149,21 @@ def test_everything_unsupported_is_named_at_once() -> None:
     """Real, leaky, thresholds a neuron, fires above only, groups: one error, each with its layer."""
     spec, weight = InputSpec((2, 4, 4), 1000, 1), np.ones((2, 1, 3, 3))
     layers = (
-        Layer("c", Conv2d(weight, groups=2)), Layer("leaky", Neuron(np.float64(1), leak=Leak(0.5))),
-        Layer("d", Dense(np.ones((2, 8)))), Layer("own", Neuron(np.ones((2, 1, 1)), fire=Fire.GT)),
-    )  # fmt: skip
+        Layer("c", Conv2d(weight, groups=2)),
+        Layer("leaky", Neuron(np.float64(1), leak=Leak(0.5))),
+        Layer("d", Dense(np.ones((2, 8)))),
+        Layer("own", Neuron(np.ones((2, 1, 1)), fire=Fire.GT)),
+    )
     with pytest.raises(UnsupportedError) as caught:
         run(Network(spec, layers, 1), np.zeros((1, 1, 2, 4, 4), np.int64))
     named = {(issue.where, issue.got) for issue in caught.value.issues}
     assert {
-        ("network", "a real network"), ("c", "dilation 1x1, groups 2"), ("leaky", "leak 0.5"),
-        ("own", "thresholds (2, 1, 1)"), ("own", ">"),
-    } == named  # fmt: skip
+        ("network", "a real network"),
+        ("c", "dilation 1x1, groups 2"),
+        ("leaky", "leak 0.5"),
+        ("own", "thresholds (2, 1, 1)"),
+        ("own", ">"),
+    } == named
 
 
 @pytest.mark.parametrize(
@@ -175,9 +185,12 @@ def test_neurons_unlike_specks_are_refused(change: dict[str, object], got: str) 
 def test_layers_that_are_no_core_are_refused() -> None:
     """A `Concat` of spikes and the input has no place on the chip."""
     layers = (
-        Layer("w", Dense(np.array([[1]]))), Layer("n", Neuron(np.int64(1))), Layer("both", Concat(), ("n", "input")),
-        Layer("d", Dense(np.array([[1, 1]]))), Layer("out", Neuron(np.int64(1))),
-    )  # fmt: skip
+        Layer("w", Dense(np.array([[1]]))),
+        Layer("n", Neuron(np.int64(1))),
+        Layer("both", Concat(), ("n", "input")),
+        Layer("d", Dense(np.array([[1, 1]]))),
+        Layer("out", Neuron(np.int64(1))),
+    )
     with pytest.raises(UnsupportedError) as caught:
         run(Network(InputSpec((1, 1, 1), 1000, 1), layers, 1), rows([1]))
     assert [issue.where for issue in caught.value.issues] == ["both"]

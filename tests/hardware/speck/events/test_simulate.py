@@ -124,9 +124,12 @@ def one_event_a_step(seed: int) -> Network:
     theta = int(rng.integers(3, 128))
     largest = int(rng.integers(theta // 2 + 1, theta + 1))
     neuron = Neuron(
-        np.int64(theta), reset=(Reset.SUBTRACT, Reset.ZERO)[seed // 3 % 2], max_spikes=(None, 1)[seed // 6 % 2],
-        v_min=(None, float(-theta), 0.0)[seed // 12 % 3], state_bits=16,
-    )  # fmt: skip
+        np.int64(theta),
+        reset=(Reset.SUBTRACT, Reset.ZERO)[seed // 3 % 2],
+        max_spikes=(None, 1)[seed // 6 % 2],
+        v_min=(None, float(-theta), 0.0)[seed // 12 % 3],
+        state_bits=16,
+    )
     kernel, stride = rng.integers(1, 6, 2), rng.integers(1, 4, 2)
     weight = rng.integers(-(largest // 2), largest + 1, (int(rng.integers(1, 5)), shape[0], *kernel))
     conv = Conv2d(weight, stride=(int(stride[0]), int(stride[1])), padding=(int(rng.integers(1, 3)), 2))

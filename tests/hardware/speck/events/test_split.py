@@ -23,10 +23,14 @@ def network(rng: np.random.Generator, least: int, theta: int = 6) -> Network:
     """Three cores with a pool behind the second, which has five channels."""
     kind = Neuron(np.int64(theta), reset=Reset.SUBTRACT, max_spikes=None)
     layers = (
-        Layer("a", Conv2d(rng.integers(least, 6, (3, 2, 3, 3)), padding=(1, 1))), Layer("na", kind),
-        Layer("b", Conv2d(rng.integers(least, 6, (5, 3, 3, 3)))), Layer("nb", kind), Layer("p", SumPool2d((2, 2))),
-        Layer("c", Dense(rng.integers(least, 4, (4, 20)))), Layer("nc", kind),
-    )  # fmt: skip
+        Layer("a", Conv2d(rng.integers(least, 6, (3, 2, 3, 3)), padding=(1, 1))),
+        Layer("na", kind),
+        Layer("b", Conv2d(rng.integers(least, 6, (5, 3, 3, 3)))),
+        Layer("nb", kind),
+        Layer("p", SumPool2d((2, 2))),
+        Layer("c", Dense(rng.integers(least, 4, (4, 20)))),
+        Layer("nc", kind),
+    )
     return Network(InputSpec((2, 6, 6), 1000, 5), layers, 2)
 
 
@@ -38,11 +42,15 @@ def test_addresses_behind_concat_and_pool() -> None:
     """Two channels of three lie behind one of another layer: (c, y, x) goes to (1 + c, y // 2, x // 2)."""
     fires = Neuron(np.int64(1))
     layers = (
-        Layer("a", Conv2d(np.ones((1, 1, 1, 1), np.int64))), Layer("na", fires),
-        Layer("b", Conv2d(np.ones((2, 1, 1, 1), np.int64)), ("input",)), Layer("nb", fires),
-        Layer("both", Concat(), ("na", "nb")), Layer("p", SumPool2d((2, 2))),
-        Layer("c", Dense(np.ones((1, 3 * 1 * 2), np.int64))), Layer("nc", fires),
-    )  # fmt: skip
+        Layer("a", Conv2d(np.ones((1, 1, 1, 1), np.int64))),
+        Layer("na", fires),
+        Layer("b", Conv2d(np.ones((2, 1, 1, 1), np.int64)), ("input",)),
+        Layer("nb", fires),
+        Layer("both", Concat(), ("na", "nb")),
+        Layer("p", SumPool2d((2, 2))),
+        Layer("c", Dense(np.ones((1, 3 * 1 * 2), np.int64))),
+        Layer("nc", fires),
+    )
     network = Network(InputSpec((1, 2, 5), 1000, 1), layers, 1)
     first, second = sources_of(network, "c")
     assert (first.name, second.name) == ("na", "nb")
@@ -100,9 +108,11 @@ def test_a_first_dense_layer_in_parts_keeps_the_whole_network() -> None:
         rng = np.random.default_rng(seed)
         kind = Neuron(np.int64(5), reset=Reset.ZERO)
         layers = (
-            Layer("a", Dense(rng.integers(-3, 6, (5, 8)))), Layer("na", kind),
-            Layer("b", Dense(rng.integers(-5, 6, (4, 5)))), Layer("nb", kind),
-        )  # fmt: skip
+            Layer("a", Dense(rng.integers(-3, 6, (5, 8)))),
+            Layer("na", kind),
+            Layer("b", Dense(rng.integers(-5, 6, (4, 5)))),
+            Layer("nb", kind),
+        )
         whole = Network(InputSpec((2, 2, 2), 1000, 10), layers, 2)
         parts = split_channels(whole, "a", [2, 3])
         frames = rng.integers(0, 4, (10, 2, 2, 2, 2))

@@ -85,8 +85,14 @@ INFO = """<dv version="2.0"><node name="outInfo"><node name="0"><attr key="typeI
 </node></node></dv>"""
 
 
-def aedat4(events: Sequence[Event], packet: int = 2, compression: int = 0, pack=bytes, closed: bool = True,  # type: ignore[no-untyped-def]
-           stream: int = 0) -> bytes:  # fmt: skip
+def aedat4(
+    events: Sequence[Event],
+    packet: int = 2,
+    compression: int = 0,
+    pack=bytes,
+    closed: bool = True,  # type: ignore[no-untyped-def]
+    stream: int = 0,
+) -> bytes:
     def header(table: int) -> bytes:
         info = struct.pack("<I", len(INFO)) + INFO.encode() + b"\0"
         fields = [(0, struct.pack("<i", compression)), (0, struct.pack("<q", table)), (1, info)]

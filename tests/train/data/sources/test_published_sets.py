@@ -263,8 +263,16 @@ def test_a_folder_of_mixed_formats_is_one_data_set(tmp_path: Path) -> None:
 
 def test_packed_recordings_are_repaired_too(tmp_path: Path) -> None:
     for split in ("train", "test"):
-        np.savez(tmp_path / f"{split}.npz", x=[1, 2, 9, 1], y=[0, 0, 0, 0], p=[1, 0, 1, 1], t=[5, 3, 1, 2],
-                 off=[0, 3, 4], label=[0, 1], sensor=[4, 6])  # fmt: skip
+        np.savez(
+            tmp_path / f"{split}.npz",
+            x=[1, 2, 9, 1],
+            y=[0, 0, 0, 0],
+            p=[1, 0, 1, 1],
+            t=[5, 3, 1, 2],
+            off=[0, 3, 4],
+            label=[0, 1],
+            sensor=[4, 6],
+        )
     with pytest.raises(DataError, match=r"outside the 6x4"):
         _load(f"npz:{tmp_path}")
     data = _load(f"npz:{tmp_path}", REPAIR)
@@ -347,8 +355,11 @@ def test_settings_for_events_are_refused_for_images_all_at_once(tmp_path: Path) 
     with pytest.raises(ConfigError) as caught:
         load_frame_set(wrong, 0)
     assert [issue.where for issue in caught.value.issues] == [
-        "data.bins", "data.window", "data.clips", "data.on_fault"
-    ]  # fmt: skip
+        "data.bins",
+        "data.window",
+        "data.clips",
+        "data.on_fault",
+    ]
 
 
 @pytest.mark.parametrize("split", [True, False])

@@ -11,9 +11,14 @@ from spikefold.train.data.events import EVENT_DTYPE
 from spikefold.train.data.synthetic.pixels import PixelModel, advance, emulate, start_state
 
 QUIET = PixelModel(
-    threshold=0.25, threshold_mismatch=0.0, refractory_us=0, leak_rate_hz=0.0, shot_rate_hz=0.0, hot_share=0.0,
+    threshold=0.25,
+    threshold_mismatch=0.0,
+    refractory_us=0,
+    leak_rate_hz=0.0,
+    shot_rate_hz=0.0,
+    hot_share=0.0,
     reference_spread=0.0,
-)  # fmt: skip
+)
 """No noise, no mismatch, no dead time, references on the first frame; 0.25 is exact in binary."""
 
 

@@ -12,7 +12,7 @@ from spikefold.errors import DataError
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Neuron, Reset
 from spikefold.export.ops import Dense
-from spikefold.hardware.speck.events.gap import compare, spike_difference
+from spikefold.hardware.speck.events.clocked_vs_events import compare, spike_difference
 from spikefold.hardware.speck.events.options import Emission, Options
 from tests.hardware.speck.events.event_cases import one_core, rows, two_cores
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Train a network and its vanilla twin: side by side, or one after the other where many processes share each."""
+"""Train a network and its vanilla baseline: side by side, or one after the other where many processes share each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spikefold.config import Config
 from spikefold.train.checkpoint import Checkpoint, save
 from spikefold.train.data.clips import Clips
 from spikefold.train.data.frames import Binning
-from spikefold.train.loop import Umpire, train
+from spikefold.train.loop import CheckpointSelector, train
 from spikefold.train.processes.parallel import ALONE, Ranks
 from spikefold.train.side_by_side import Report, side_by_side
 from spikefold.train.state import Epoch
@@ -22,7 +22,7 @@ class Job:
     """What every training of one run shares.
 
     Attributes:
-        umpire: chooses among the epochs; None: the last one's weights are kept.
+        selector: chooses among the epochs; None: the last one's weights are kept.
         states: folder for the state of each unfinished training; None: they start anew after an interruption.
     """
 
@@ -30,7 +30,7 @@ class Job:
     clips: Clips
     binning: Binning
     classes: tuple[str, ...]
-    umpire: Umpire | None = None
+    selector: CheckpointSelector | None = None
     states: Path | None = None
 
 
@@ -67,6 +67,6 @@ def _train_one(task: tuple[Job, str, str, Path], report: Callable[[Epoch], None]
     model = job.config.model.model_copy(update={"attention": attention})
     config = job.config.model_copy(update={"model": model})
     state = None if job.states is None else job.states / f"{name}.safetensors"
-    network = train(config, job.clips, len(job.classes), report, umpire=job.umpire, state=state, ranks=ranks)
+    network = train(config, job.clips, len(job.classes), report, selector=job.selector, state=state, ranks=ranks)
     if ranks.first:
         save(folder, Checkpoint(network, job.binning, job.classes))

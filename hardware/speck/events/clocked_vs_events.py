@@ -86,9 +86,12 @@ class Gap:
 
 
 def compare(
-    network: Network, frames: np.ndarray, labels: np.ndarray | None = None,
-    by_events: Callable[[Options], Trace] | None = None, options: Options | None = None,
-) -> Gap:  # fmt: skip
+    network: Network,
+    frames: np.ndarray,
+    labels: np.ndarray | None = None,
+    by_events: Callable[[Options], Trace] | None = None,
+    options: Options | None = None,
+) -> Gap:
     """Run a Speck network both ways, and event by event in the other orders of emission too.
 
     Args:
@@ -125,12 +128,14 @@ def unsafe_weights(network: Network) -> list[Issue]:
     return [
         Issue(
             "a weight is at most the threshold, or clocked steps and events differ even at one event a step",
-            core.name, f"largest weight {core.weight.max()}", f"threshold {core.neuron.threshold}",
+            core.name,
+            f"largest weight {core.weight.max()}",
+            f"threshold {core.neuron.threshold}",
             "raise the threshold, or train with weights bounded by it",
         )
         for core in core_layers(network)
         if core.weight.max() > core.neuron.threshold.min()
-    ]  # fmt: skip
+    ]
 
 
 def _layer_gap(name: str, steps: LayerTrace, events: LayerTrace, orders: Mapping[str, LayerTrace]) -> LayerGap:

@@ -16,10 +16,10 @@ import numpy as np
 from spikefold.export.network import Network
 from spikefold.export.ops import Conv2d
 
-STEP = "write_out_kernels"
+STEP = "expand_kernels"
 
 
-def write_out_kernels(network: Network) -> Network:
+def expand_kernels(network: Network) -> Network:
     """The same function with dilation 1 and one group everywhere."""
     layers, changed = [], False
     for layer in network:

@@ -16,7 +16,7 @@ import numpy as np
 
 from spikefold.export.network import Network
 from spikefold.hardware.simulators.trace import Trace, concatenate
-from spikefold.hardware.speck.events import gap as event_gap
+from spikefold.hardware.speck.events import clocked_vs_events
 from spikefold.hardware.speck.events import simulate as event_driven
 from spikefold.hardware.speck.events.dvs_layer import POOLS, DvsLayer
 from spikefold.hardware.speck.events.options import Arrival, Options
@@ -40,15 +40,18 @@ def run_by_events(session: Session, network: Network, test: ClipSet) -> tuple[Tr
         )
     options = Options(arrival=Arrival.SEEDED, seed=session.config.seed)
     ran = runner(options)
-    gap = event_gap.compare(network, test.frames, test.labels, lambda other: runner(other).trace, options)
+    gap = clocked_vs_events.compare(network, test.frames, test.labels, lambda other: runner(other).trace, options)
     for issue in gap.warnings:
         session.reporter.line(f"{issue.where}: {issue.rule}: {issue.got}, {issue.limit}. To do: {issue.hint}")
     dt_us = network.input.dt_us
     loads = [
-        {"layer": load.name, "peak_synops_per_s": load.peak_per_second(dt_us),
-         "mean_synops_per_s": float(load.operations.mean()) * 1e6 / dt_us}
+        {
+            "layer": load.name,
+            "peak_synops_per_s": load.peak_per_second(dt_us),
+            "mean_synops_per_s": float(load.operations.mean()) * 1e6 / dt_us,
+        }
         for load in ran.loads
-    ]  # fmt: skip
+    ]
     limit = session.config.chips.core_limit
     above = [] if limit is None else [asdict(found) for found in ran.over_limit(limit, dt_us)]
     for found in above:
@@ -81,10 +84,12 @@ def _on_events(session: Session, network: Network, layer: DvsLayer) -> Runner:
             for recording in session.dataset.test
         ]
         loads = tuple(
-            CoreLoad(same[0].name, *(np.concatenate([getattr(load, key) for load in same], axis=1)
-                                     for key in ("events", "operations")))
+            CoreLoad(
+                same[0].name,
+                *(np.concatenate([getattr(load, key) for load in same], axis=1) for key in ("events", "operations")),
+            )
             for same in zip(*(one.loads for one in runs), strict=True)
-        )  # fmt: skip
+        )
         return EventRun(concatenate([one.trace for one in runs]), loads)
 
     return run

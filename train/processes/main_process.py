@@ -14,6 +14,6 @@ def world() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def leads() -> bool:
+def is_main_process() -> bool:
     """Whether this process writes and talks: rank 0, or alone."""
     return os.environ.get("RANK", "0") == "0"

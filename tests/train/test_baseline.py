@@ -13,7 +13,8 @@ import pytest
 
 from spikefold.config import Config, ModelConfig, TrainConfig
 from spikefold.errors import EnvironmentLacksError
-from spikefold.train import side_by_side, twins
+from spikefold.train import baseline, side_by_side
+from spikefold.train.baseline import Job, train_all
 from spikefold.train.checkpoint import load
 from spikefold.train.data.clips import ClipSet
 from spikefold.train.data.frames import Binning
@@ -21,7 +22,6 @@ from spikefold.train.loop import train
 from spikefold.train.models.spiking_net import SpikingNet
 from spikefold.train.processes.parallel import Ranks
 from spikefold.train.state import Epoch
-from spikefold.train.twins import Job, train_all
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +86,9 @@ def test_each_training_keeps_its_state_under_its_name(
     names = {"attended": ("asa1", tmp_path / "a"), "vanilla": ("none", tmp_path / "v")}
     train_all(kept, names, lambda name, epoch: None)
     assert sorted(path.name for path in (tmp_path / "states").iterdir()) == [
-        "attended.safetensors", "vanilla.safetensors"
-    ]  # fmt: skip
+        "attended.safetensors",
+        "vanilla.safetensors",
+    ]
     told: list[tuple[str, int]] = []
     train_all(kept, names, lambda name, epoch: told.append((name, epoch.number)))
     assert sorted(told) == [(name, number) for name in sorted(names) for number in (1, 2)], "told once more"
@@ -101,7 +102,7 @@ def test_only_the_first_of_many_processes_writes(job: Job, tmp_path: Path, monke
         report(Epoch(1, 1, 0.5, 0.5))
         return SpikingNet(config.model, clips.shape[1:], clips.shape[0], classes)
 
-    monkeypatch.setattr(twins, "train", instead)
+    monkeypatch.setattr(baseline, "train", instead)
     for rank in (1, 0):
         ranks = Ranks(rank, 2)
         names = {"attended": ("asa1", tmp_path / "a"), "vanilla": ("none", tmp_path / "v")}
