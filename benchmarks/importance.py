@@ -3,7 +3,7 @@
 
 ``python -m benchmarks.importance [--data SOURCE] [--seeds 0 1 2] [--train 330] [--epochs 6]`` trains both for each
 seed, from the same first weights and on the same clips, without a baseline and without mean gates
-(``static_share = 0``, as the paper) and prints one table: mean and spread over seeds, on test clips with dynamic gates.
+(``static_share = 0``, the paper) and prints one table: mean and spread over seeds on test clips with dynamic gates.
 Synaptic operations and NASFR are counted on the network as it was trained, not folded.
 
 Whether alpha, beta and W learn is shown twice: the norm of their gradient over one batch of the trained network, and
