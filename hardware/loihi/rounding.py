@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -73,7 +74,7 @@ class CubaGap:
         """Bits that differ between the two networks, of all bits of all layers."""
         return sum(layer.end_to_end for layer in self.layers) / sum(layer.bits for layer in self.layers)
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, Any]:
         """Plain values for a report: counts, and shares of all spike bits."""
         layers = [
             asdict(layer)
