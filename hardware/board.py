@@ -41,7 +41,7 @@ class BoardRun:
     """What a board did.
 
     Attributes:
-        content: the evidence as plain values, for ``board.json``.
+        content: the evidence as plain values, for ``board.json``; under ``notes`` what to know to read it.
         summary: one line for people.
         agrees: whether it is evidence that the board does what was simulated.
         repeats: the board's own spikes of the monitored layers, one trace a repeat.

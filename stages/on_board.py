@@ -52,7 +52,8 @@ def validate_on(session: Session, target: str, clips: int, repeats: int) -> dict
     network = load_network(network_on_chip(exported))
     frames = session.clips("test").first(clips).frames
     found = board.run(BoardTask(target, exported, network, frames, repeats, session.reporter.line))
-    content = {**found.content, "describe": found.summary, **_activity(network, frames, found)}
+    evidence = {"target": target, "notes": [], **found.content}
+    content = {**evidence, "describe": found.summary, **_activity(network, frames, found)}
     _keep(folder, content)
     session.reporter.line(found.summary)
     if not found.agrees:
