@@ -43,7 +43,7 @@ def chain(network: Network) -> Iterator[Issue]:
 
 
 def neuron_kind(network: Network) -> Iterator[Issue]:
-    """A neuron has no leak, no current, no lower bound, one threshold a layer, resets to zero, fires up to 3 times."""
+    """A neuron has no leak, current or lower bound, one threshold a layer, resets to zero, and fires up to 3 times."""
     for layer in network.neurons:
         op = layer.op
         if not isinstance(op, Neuron):
