@@ -43,7 +43,7 @@ def chain(network: Network) -> Iterator[Issue]:
 
 
 def neuron_kind(network: Network) -> Iterator[Issue]:
-    """A neuron has no leak, current or lower bound, one threshold a layer, resets to zero, and fires up to 3 times."""
+    """A neuron has no leak, current or lower bound, one threshold a layer, a reset to zero, and at most 3 spikes."""
     for layer in network.neurons:
         op = layer.op
         if not isinstance(op, Neuron):
