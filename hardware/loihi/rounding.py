@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far Loihi's integer CUBA network is from the float LIF network it was made of, layer by layer, causes apart.
+"""Measures how far Loihi's integer CUBA network is from the float LIF network it was made of, cause by cause.
 
 Each layer is run on one input, the spikes of the float network before it, in five forms; the spike bits that differ
 between one form and the next are the flips of one cause::
@@ -57,7 +57,7 @@ class LayerGap:
 
 
 @dataclass(frozen=True)
-class CubaGap:
+class RoundingGap:
     """All spiking layers of one network, in order, on the same clips."""
 
     clips: int
@@ -90,7 +90,7 @@ class CubaGap:
         }
 
 
-def measure(real: Network, integer: Network, frames: np.ndarray, *, batch: int = 25) -> CubaGap:
+def measure(real: Network, integer: Network, frames: np.ndarray, *, batch: int = 25) -> RoundingGap:
     """Compare a folded real network with what `quantise` made of it for Loihi.
 
     Args:
@@ -129,7 +129,7 @@ def measure(real: Network, integer: Network, frames: np.ndarray, *, batch: int =
         apart = int((trace.raster != two.layers[name].raster).sum())
         local = flips[name].pop("local")
         layers.append(LayerGap(name, trace.raster.size, trace.spikes, flips[name], local, apart))
-    return CubaGap(frames.shape[1], frames.shape[0], tuple(layers))
+    return RoundingGap(frames.shape[1], frames.shape[0], tuple(layers))
 
 
 def _forms(real: Pair, integer: Pair) -> Iterator[Pair]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a board draws on each supply rail: idle, under input, and the difference."""
+"""Computes what a board draws on each supply rail: idle, under input, and the difference."""
 
 from __future__ import annotations
 
