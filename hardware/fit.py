@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asks a chip whether a network fits: every rule that it breaks with used and allowed, or what it takes of the chip."""
+"""Asks a chip whether a network fits: every rule that it breaks, used and allowed, or what it takes of the chip."""
 
 from __future__ import annotations
 

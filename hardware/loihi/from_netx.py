@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads a network that was trained with lava-dl, a ``.net`` file, as an integer `Network` spike for spike, or refuses it.
+"""Reads a network trained with lava-dl, a ``.net`` file, as an integer `Network` spike for spike, or refuses it.
 
 Supported: input, conv, dense and flatten layers with ``CUBA`` (or ``LOIHI``, the older name) neurons, whose equations
 are in `netx_neurons`. What netx or lava would change silently is refused, and what our `Network` cannot say

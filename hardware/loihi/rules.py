@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks what Loihi 2, or the ``.net`` file that leads there, cannot carry: a function a rule, its docstring the rule.
+"""Checks what Loihi 2, or the ``.net`` file that leads there, cannot carry: one function a rule, its text the rule.
 
 lava's simulator accepts most of these silently and computes something else, so they are checked here (each is shown
 doing so in ``tests/hardware/loihi/test_traps.py``). Shapes and kinds of neurons are checked in real networks too,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Works out and checks what is sent to a board and where, before it is touched; and runs the same in the simulator."""
+"""Works out and checks what is sent to a board before it is touched, and runs the same in the simulator."""
 
 from __future__ import annotations
 
