@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,8 +28,8 @@ def _sources() -> Iterator[tuple[str, ast.Module]]:
         yield place.as_posix(), ast.parse(path.read_text(encoding="utf-8"))
 
 
-def _compared(tree: ast.Module, names: set[str]) -> Iterator[int]:
-    """Lines on which one of the names stands as a whole string, or is the argument of ``startswith``."""
+def _literals(tree: ast.Module, names: set[str]) -> Iterator[int]:
+    """Lines on which one of the names stands as a whole string: compared, looked up or given."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and node.value in names:
             yield node.lineno
@@ -41,7 +43,7 @@ def test_no_name_of_a_chip_stands_outside_its_room() -> None:
     found = {
         place: lines
         for place, tree in _sources()
-        if place != DEFAULT and (lines := list(_compared(tree, names | families | boards)))
+        if place != DEFAULT and (lines := list(_literals(tree, names | families | boards)))
     }
     assert found == {}
 
@@ -49,9 +51,9 @@ def test_no_name_of_a_chip_stands_outside_its_room() -> None:
 def test_the_check_sees_a_name() -> None:
     names = set(chips())
     source = 'if chip == "loihi2" or chip.startswith("speck2f"):\n    pass\n'
-    assert len(list(_compared(ast.parse(source), names))) == 2
+    assert len(list(_literals(ast.parse(source), names))) == 2
     default = dict(_sources())[DEFAULT]
-    assert list(_compared(default, names))
+    assert list(_literals(default, names))
 
 
 def test_only_the_registry_imports_a_room() -> None:
@@ -65,6 +67,16 @@ def test_only_the_registry_imports_a_room() -> None:
             if any(module.startswith(rooms) for module in modules):
                 users.add(place)
     assert users == {REGISTRY}
+
+
+def test_the_registry_loads_no_simulator_and_no_vendors_package() -> None:
+    code = (
+        "import sys\nfrom spikefold.hardware.registry import chips\nassert len(chips()) >= 5\n"
+        "heavy = {'torch', 'sinabs', 'samna', 'lava', 'h5py', 'numba', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/", check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_no_room_imports_another() -> None:
