@@ -16,9 +16,9 @@ from spikefold.energy.chip.markdown import NOMINAL, by_reason
 from spikefold.energy.outputs import read_energy
 from spikefold.energy.report import energy_bars, uncertainty_section
 from spikefold.energy.statistics.clips import FILE, load_clips
+from spikefold.hardware.registry import chip_named, chips
 from spikefold.hardware.report import input_and_layers, output_rasters, spikes_per_layer
 from spikefold.hardware.simulators.trace import Trace, load_trace
-from spikefold.hardware.speck.board.samna_probe import samna_status, why_not
 from spikefold.session import (
     ADAPT,
     BOARD,
@@ -64,7 +64,7 @@ def assemble(session: Session) -> dict[str, Any]:
         "spikefold": __version__,
         "run": session.folder.name,
         "config": session.resolved().model_dump(mode="json"),
-        "environment": {"python": platform.python_version(), "packages": _versions(), "samna": samna_status()},
+        "environment": {"python": platform.python_version(), "packages": _versions(), **_vendors_packages()},
         "classes": trained["classes"],
         "training": {
             key: trained[key] for key in ("protocol", "chosen", "voted", "repairs", "shared_masks") if key in trained
@@ -111,8 +111,7 @@ def _ladder(simulated: dict[str, Any], parity: dict[str, Any], energy: dict[str,
             "changed": result["changed"],
             "voted": result.get("voted"),
         }
-        if name in parity:
-            vendor = parity[name]["simulated"]
+        if name in parity and (vendor := parity[name]["simulated"]) is not None:
             yield {
                 "name": f"{name}.simulated",
                 "what": f"{vendor['runner']}, on the clips given to it",
@@ -138,14 +137,15 @@ def _not_run(session: Session, board: dict[str, Any] | None) -> list[dict[str, s
                 "compared with its simulator",
             }
         )
-    for name in [name for name in session.config.chips.names if name.startswith("speck")]:
-        if board is None or not str(board["target"]).startswith(name):
-            why = f"{why_not() or 'samna is installed'}; `spikefold validate --on {name}devkit:0` asks for a board"
-            missing.append({"what": f"{name.capitalize()} devkit", "why": why})
+    ran = None if board is None else str(board["target"]).partition(":")[0]
+    for chip in map(chip_named, session.config.chips.names):
+        if chip.vendor_simulator is None:
+            why = "there is no simulator of its vendor here: its integers were compared on our own runners alone"
+            missing.append({"what": f"vendor's simulator of {chip.title}", "why": why})
+        if chip.not_run is not None and ran not in [one.name for one in chip.boards]:
+            missing += [{"what": item.what, "why": item.why} for item in chip.not_run()]
     if board is not None and "not_run" in board:
         missing.append({"what": board["target"], "why": board["not_run"]})
-    if "loihi2" in session.config.chips.names:
-        missing.append({"what": "Loihi 2 hardware", "why": "needs Intel's research community and its closed runtime"})
     return missing
 
 
@@ -154,6 +154,16 @@ def _board(session: Session) -> dict[str, Any] | None:
     path = session.path(VALIDATE) / BOARD
     found: dict[str, Any] | None = read_json(path) if path.is_file() else None
     return found
+
+
+def _vendors_packages() -> dict[str, str]:
+    """What was found of the packages by which the chips' vendors reach their hardware."""
+    return {
+        package: found
+        for chip in chips().values()
+        if chip.environment is not None
+        for package, found in chip.environment().items()
+    }
 
 
 def _versions() -> dict[str, str]:

@@ -18,7 +18,7 @@ from spikefold.export.neuron import Neuron
 from spikefold.export.ops import Conv2d, Dense
 from spikefold.export.passes.quantise import quantise
 from spikefold.hardware.loihi.lava import client as lava_client
-from spikefold.hardware.registry import CHIPS
+from spikefold.hardware.registry import chips
 from spikefold.hardware.simulators import clocked, reference
 from spikefold.hardware.speck import sinabs as to_speck
 from spikefold.hardware.speck import sinabs_runner as speck_runner
@@ -48,7 +48,7 @@ def network() -> Network:
 def table() -> Iterator[tuple[str, str]]:
     """Rows of name and figure."""
     real = network()
-    integer = quantise(real, CHIPS["loihi2"].numbers)[0]
+    integer = quantise(real, chips()["loihi2"].numbers)[0]
     speck = to_speck.convert(real)
     rng = np.random.default_rng(1)
     frames = {n: (rng.random((STEPS, n, 2, 34, 34)) < 0.05).astype(np.uint16) for n in (1, 16, 100)}

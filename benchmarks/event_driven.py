@@ -19,7 +19,7 @@ from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Neuron, Reset
 from spikefold.export.ops import Conv2d
 from spikefold.export.passes.quantise import quantise
-from spikefold.hardware.registry import CHIPS
+from spikefold.hardware.registry import chips
 from spikefold.hardware.speck.cores import CoreLayer, core_layers
 from spikefold.hardware.speck.events.dvs_layer import DvsLayer
 from spikefold.hardware.speck.events.simulate import EventRun, simulate, simulate_events
@@ -44,7 +44,7 @@ def speck(name: str, first: float, others: float) -> Network:
         else layer
         for layer in real
     ]
-    return quantise(real.rewritten(layers, "gain"), CHIPS["speck2f"].numbers)[0]
+    return quantise(real.rewritten(layers, "gain"), chips()["speck2f"].numbers)[0]
 
 
 def one_layer(channels: int, features: int, kernel: int, stride: int) -> tuple[Network, np.ndarray]:

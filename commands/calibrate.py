@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from spikefold.commands.screen import guarded
+from spikefold.config import ChipsConfig
 from spikefold.errors import ConfigError
 
+_PROFILE = "The profile that the measured numbers go into; by default the one that is published of the default chip."
 _SOURCES = "Run folders that a board ran, their board.json, or CSV files with synops_per_s and power_mw."
 
 
@@ -18,7 +20,7 @@ def calibrate(
     sources: Annotated[list[Path], typer.Argument(help=_SOURCES)],
     out: Annotated[Path, typer.Option(help="The profile to write, for --set chips.power.speck2f=FILE.toml.")],
     device: Annotated[str, typer.Option(help="What was measured, for the profile.")],
-    chip: Annotated[str, typer.Option(help="The profile that the measured numbers go into.")] = "speck",
+    chip: Annotated[str | None, typer.Option(help=_PROFILE)] = None,
 ) -> None:
     """Fit power = resting + pJ per synaptic operation x rate to measurements of a board, as a technology profile."""
     with guarded():
@@ -26,11 +28,16 @@ def calibrate(
 
         from spikefold.energy.prices.calibrate import fit, write_profile
         from spikefold.energy.prices.calibration_data import read_measurements
+        from spikefold.hardware.registry import chip_named
 
         if out.exists():
             raise ConfigError("something is there, and would be lost", where=str(out), hint="choose another --out")
+        profile = chip or chip_named(ChipsConfig().names[0]).published.own
+        if profile is None:
+            raise ConfigError("nothing is published of the default chip", where="--chip", hint="name a profile")
         given = read_measurements(sources)
         found = fit(given.points)
-        write_profile(found, out, device=device, when=datetime.now(UTC).date(), offset_mw=given.offset_mw, chip=chip)
+        when = datetime.now(UTC).date()
+        write_profile(found, out, device=device, when=when, offset_mw=given.offset_mw, chip=profile)
         typer.echo(found.describe())
         typer.echo(out)

@@ -16,7 +16,8 @@ def chips(name: Annotated[str | None, typer.Argument(help="A chip, for its rules
     """List the chips; with a name, every rule that a network must keep there, its numbers and its memory."""
     with guarded():
         from spikefold.hardware.chip_tables import details, overview
-        from spikefold.hardware.registry import CHIPS, chip_named
+        from spikefold.hardware.registry import chip_named
+        from spikefold.hardware.registry import chips as known
 
-        for table in details(chip_named(name)) if name else [overview(CHIPS.values())]:
+        for table in details(chip_named(name)) if name else [overview(known().values())]:
             show(table, Console(highlight=False))

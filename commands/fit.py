@@ -12,6 +12,7 @@ from rich.console import Console
 from spikefold.commands.options import Attention, Classes, Json, Out
 from spikefold.commands.screen import Screen, guarded
 from spikefold.commands.tables import say_json, show
+from spikefold.config import ChipsConfig
 from spikefold.errors import ConfigError, UnsupportedError
 from spikefold.session import open_session
 
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
     from spikefold.hardware.chip import Chip
     from spikefold.hardware.fit import FitReport
 
+_CHIP = ChipsConfig().names[0]
 _APPLY = "Make it fit: a configuration to train (--arch), or fewer channels in the run's folded network."
 
 
 def fit(
     model: Annotated[str | None, typer.Argument(help="A run folder, FILE.nir or net:FILE.")] = None,
     arch: Annotated[str | None, typer.Option(help="Instead: a network by name; `spikefold inspect`.")] = None,
-    chip: Annotated[str, typer.Option(help="`spikefold chips` lists them.")] = "speck2f",
+    chip: Annotated[str, typer.Option(help="`spikefold chips` lists them.")] = _CHIP,
     attention: Attention = None,
     classes: Classes = None,
     apply: Annotated[bool, typer.Option("--apply", help=_APPLY)] = False,

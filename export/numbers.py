@@ -18,7 +18,7 @@ class NumberFormat:
 
     Attributes:
         weight_bits: signed width of a weight.
-        bias_bits: signed width of a bias.
+        bias_bits: signed width of a bias; None where a neuron cannot have one.
         threshold_max: largest threshold.
         state_bits: width of the membrane potential.
         state_shift: the state is kept in units of ``2**-state_shift`` weights.
@@ -28,12 +28,12 @@ class NumberFormat:
         fire_leaky: how a leaky neuron compares with its threshold. Neurons without a leak compare ``>=``:
             their states are whole weight units, so every chip can be given an exact threshold.
         resets: the resets it knows.
-        multi_spike: whether a neuron may fire more than once in a step.
+        max_spikes: most spikes of a neuron in a step; None where as many as thresholds fit.
         sum_max: largest sum of one neuron's input in one step, bias included; None where the state's width says it.
     """
 
     weight_bits: int
-    bias_bits: int
+    bias_bits: int | None
     threshold_max: int
     state_bits: int
     overflow: Overflow
@@ -42,5 +42,13 @@ class NumberFormat:
     v_min: int | None = None
     leak_shift: int | None = None
     fire_leaky: Fire = Fire.GE
-    multi_spike: bool = False
+    max_spikes: int | None = 1
     sum_max: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_spikes is not None and self.max_spikes < 1:
+            raise ValueError(f"at most {self.max_spikes} spikes a step: a neuron that cannot fire is none")
+
+    def allows(self, max_spikes: int | None) -> bool:
+        """Whether neurons that fire at most so often in a step, None for as often as fits, can be had."""
+        return self.max_spikes is None or (max_spikes is not None and max_spikes <= self.max_spikes)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chips, simulators and devices: every runner takes a network and frames and returns a trace."""
+"""Chips, their rules, files and boards, and the simulators: each takes a network and frames and returns a trace."""

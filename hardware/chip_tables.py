@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``spikefold chips`` shows of a chip, as tables of text: its rules, its integers, the memory of its cores.
+"""Lays out what ``spikefold chips`` shows of a chip, as tables of text: its rules, its integers, its cores' memory.
 
 Nothing is written here by hand that the checks do not use: the rules are the docstrings of the functions that check
 them (`spikefold.hardware.chip.rules_of`), the integers are the chip's `NumberFormat`, the memory is its core table.
@@ -14,8 +14,8 @@ from spikefold.hardware.chip import Chip, Table
 
 
 def overview(chips: Iterable[Chip]) -> Table:
-    """One row a chip: name, title, bits of a weight and of a state, gate forms, cores to place layers on."""
-    columns = ("chip", "title", "weight bits", "state bits", "gate forms", "cores")
+    """One row a chip: name, title, bits of a weight and of a state, gate forms, cores to place layers on, files."""
+    columns = ("chip", "title", "weight bits", "state bits", "gate forms", "cores", "files")
     rows = (
         (
             chip.name,
@@ -24,6 +24,7 @@ def overview(chips: Iterable[Chip]) -> Table:
             str(chip.numbers.state_bits),
             ", ".join(chip.gate_forms) or "none",
             str(len(chip.memory.rows)) if chip.memory else "not placed",
+            "none" if chip.lower is None else "written",
         )
         for chip in chips
     )
@@ -46,7 +47,7 @@ def details(chip: Chip) -> list[Table]:
 
 def _numbers(numbers: NumberFormat) -> Iterable[tuple[str, str]]:
     yield "weight", _signed(numbers.weight_bits)
-    yield "bias", _signed(numbers.bias_bits)
+    yield "bias", "none" if numbers.bias_bits is None else _signed(numbers.bias_bits)
     yield "threshold", f"at most {numbers.threshold_max}"
     yield "state", f"{numbers.state_bits} bits, unit 1/{2**numbers.state_shift}, overflow: {numbers.overflow.value}"
     yield "lower bound of the state", "none" if numbers.v_min is None else str(numbers.v_min)
@@ -55,7 +56,8 @@ def _numbers(numbers: NumberFormat) -> Iterable[tuple[str, str]]:
     if numbers.leak_shift is not None:
         yield "a leaky neuron fires where", f"state {numbers.fire_leaky.value} threshold"
     yield "reset", ", ".join(sorted(reset.value for reset in numbers.resets))
-    yield "spikes of a neuron in a step", "any number" if numbers.multi_spike else "at most 1"
+    most = numbers.max_spikes
+    yield "spikes of a neuron in a step", "any number" if most is None else f"at most {most}"
     if numbers.sum_max is not None:
         yield "sum of a neuron's input in a step", f"at most {numbers.sum_max}"
 

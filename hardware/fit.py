@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does a network fit a chip? Every rule it breaks with used and allowed; and where it fits, what it takes of it."""
+"""Asks a chip whether a network fits: every rule that it breaks, used and allowed, or what it takes of the chip."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulation and parity part of the report: pictures of spikes, as SVG."""
+"""Draws the spikes of a run for its report, as SVG."""
 
 from __future__ import annotations
 

@@ -17,10 +17,10 @@ from spikefold.export.passes.clip_outliers import Clipped, clip_outliers
 from spikefold.export.passes.maxpool_to_or import maxpool_to_or
 from spikefold.export.passes.quantise import LayerScale, quantise
 from spikefold.hardware.chip import Chip
+from spikefold.hardware.registry import chip_named
 from spikefold.hardware.simulators import clocked, parity, reference
 from spikefold.hardware.simulators.parity import Parity
 from spikefold.hardware.simulators.reference import gathered
-from spikefold.hardware.targets import judge, lower
 from spikefold.session import Reporter
 
 SAMPLE_CLIPS = 10
@@ -93,14 +93,14 @@ def write_chip(made: ChipNetwork, folder: Path) -> dict[str, Any]:
     if laid_out is not made.integer:
         save_network(laid_out, folder / ON_CORES)
         kept += [f"{ON_CORES}.json", f"{ON_CORES}.safetensors"]
-    lowered = lower(name, made.real, made.integer, folder)
+    lowered = made.chip.require_files()(made.real, made.integer, folder)
     return {
         "title": made.chip.title,
         "identity": identity(made.integer),
-        "notes": lowered.notes,
+        "notes": list(lowered.notes),
         "scales": [scale.to_json() for scale in made.scales],
         "clipped": [entry.to_json() for entry in made.clipped],
-        "placement": lowered.placement,
+        "placement": dict(lowered.placement),
         "artefacts": [f"{name}/{file}" for file in (*kept, *lowered.files)],
     }
 
@@ -119,7 +119,7 @@ def compare_runners(
     Args:
         networks: by chip, its real and its integer network.
         frames: ``(T, N, C, H, W)``.
-        vendor_clips: how many of the clips the vendor's simulator is given.
+        vendor_clips: how many of the clips the vendor's simulator is given, where the chip has one.
         reporter: told each comparison.
 
     Raises:
@@ -128,7 +128,9 @@ def compare_runners(
     """
     found = {}
     for name, (real, integer) in networks.items():
-        found[name] = parity.check(name, integer, frames, judge(name, real, integer), vendor_clips)
+        simulator = chip_named(name).vendor_simulator
+        vendor = None if simulator is None else simulator(real, integer)
+        found[name] = parity.check(name, integer, frames, vendor, vendor_clips)
         for comparison in found[name].comparisons:
             reporter.line(f"{name}: {comparison.describe()}")
     return found

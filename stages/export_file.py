@@ -36,7 +36,6 @@ from spikefold.hardware.registry import chip_named
 from spikefold.hardware.simulators import clocked
 from spikefold.hardware.simulators.accuracy import accuracy
 from spikefold.hardware.simulators.flips import flips
-from spikefold.hardware.targets import require
 from spikefold.session import Reporter, read_json, write_json
 from spikefold.stages.chip_files import SAMPLE_CLIPS, ChipNetwork, chip_network, compare_runners, write_chip
 from spikefold.train.data.clips import ClipSet
@@ -80,7 +79,7 @@ def export_file(
     if not targets:
         raise ConfigError("no chip to export to", where="--chip")
     for chip in targets:
-        require(chip.name)
+        chip.require_files()
     check_folder(out)
     network = read(path, options)
     if clips is not None:

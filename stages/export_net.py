@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A network made with lava-dl, from its ``.net`` file: checked against Loihi 2, simulated, compared, counted.
+"""A network made with lava-dl, from its ``.net`` file: checked against its chip, simulated, compared, counted.
 
 It holds::
 
-    OUT/  export.json  loihi2/  network.{json,safetensors} network.net network.py
+    OUT/  export.json  CHIP/  network.{json,safetensors} network.net network.py
 
 The file holds the chip's own integers, so nothing is folded or rounded, and no other chip can take them. With
 labelled clips every runner is compared spike for spike and operations are counted; without them ``export.json`` says
@@ -24,10 +24,8 @@ from spikefold.errors import MismatchError, UnsupportedError
 from spikefold.export.io import identity, save_network
 from spikefold.export.network import Network
 from spikefold.files import replacing_folder
-from spikefold.hardware.loihi.from_netx import from_net
-from spikefold.hardware.registry import chip_named
+from spikefold.hardware.registry import reader_of
 from spikefold.hardware.simulators import clocked
-from spikefold.hardware.targets import lower
 from spikefold.session import Reporter, write_json
 from spikefold.stages.chip_files import compare_runners
 from spikefold.stages.export_file import CHECKS, REPORT, WHY_NOT, accuracies, bounded, check_folder
@@ -36,7 +34,8 @@ from spikefold.train.data.datasets import load_dataset
 from spikefold.train.data.fitted import fitted_clips
 
 SCHEMA_VERSION = 1
-CHIP = "loihi2"
+KIND = "net"
+"""Of the file: the suffix by which the registry finds the chip in whose integers it is."""
 
 
 def export_net(
@@ -51,27 +50,28 @@ def export_net(
     Args:
         path: the ``.net`` file.
         out: the folder, which appears whole or not at all; an earlier export there is replaced.
-        network: what `from_net` made of the file; ``max_count`` is counted in the clips where clips are given.
+        network: what `imported` made of the file; ``max_count`` is counted in the clips where clips are given.
         reporter: told each finished fact.
         clips: test frames ``(T, N, C, H, W)`` and a label each.
 
     Raises:
         DataError: the clips do not fit the network, the folder holds something else.
-        UnsupportedError: every rule of Loihi 2 that the network breaks.
+        UnsupportedError: every rule of the chip that the network breaks.
         MismatchError: spikes differ; the evidence was written before.
     """
     check_folder(out)
     if clips is not None:
         most = max(int(clips.frames.max(initial=0)), 1)
         network = bounded(replace(network, input=replace(network.input, max_count=most)), clips)
-    chip = chip_named(CHIP)
+    chip, _ = reader_of(KIND)
+    name = chip.name
     if violations := chip.violations(network):
-        raise UnsupportedError(f"{path.name} does not fit {chip.title}", where=CHIP, issues=violations)
+        raise UnsupportedError(f"{path.name} does not fit {chip.title}", where=name, issues=violations)
     failures: list[str] = []
     with replacing_folder(out) as folder:
-        (folder / CHIP).mkdir()
-        save_network(network, folder / CHIP / "network")
-        lowered = lower(CHIP, network, network, folder / CHIP)
+        (folder / name).mkdir()
+        save_network(network, folder / name / "network")
+        lowered = chip.require_files()(network, network, folder / name)
         files = ("network.json", "network.safetensors", *lowered.files)
         report: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
@@ -80,8 +80,8 @@ def export_net(
             "input": asdict(network.input),
             "classes": network.classes,
             "identity": identity(network),
-            "chips": {CHIP: {"title": chip.title, "identity": identity(network), "notes": lowered.notes}},
-            "artefacts": [f"{CHIP}/{file}" for file in files],
+            "chips": {name: {"title": chip.title, "identity": identity(network), "notes": list(lowered.notes)}},
+            "artefacts": [f"{name}/{file}" for file in files],
             "accuracy": {},
             "parity": {},
             "counts": None,
@@ -91,13 +91,13 @@ def export_net(
             report["not_run"] = [{"what": what, "why": WHY_NOT} for what in ("parity", "accuracy", "counts")]
         else:
             few = clips.first(CHECKS.parity_clips)
-            compared = compare_runners({CHIP: (network, network)}, few.frames, CHECKS.vendor_clips, reporter)
+            compared = compare_runners({name: (network, network)}, few.frames, CHECKS.vendor_clips, reporter)
             failures = [failure for parity in compared.values() for failure in parity.failures()]
-            report["parity"] = {name: parity.to_json() for name, parity in compared.items()}
-            report["accuracy"] = accuracies({CHIP: network}, clips, reporter)
+            report["parity"] = {key: parity.to_json() for key, parity in compared.items()}
+            report["accuracy"] = accuracies({name: network}, clips, reporter)
             report["counts"] = count(network, clips.frames, clocked.run(network, clips.frames)).to_json()
         write_json(folder / REPORT, report)
-    reporter.line(f"exported {path.name} to {CHIP}: {report['identity'][:12]}")
+    reporter.line(f"exported {path.name} to {name}: {report['identity'][:12]}")
     if failures:
         raise MismatchError("; ".join(failures), where=str(out), hint=f"both states are in {REPORT}")
     return report
@@ -122,7 +122,7 @@ def imported(
         UnsupportedError: everything in the file that cannot be imported.
     """
     # the clips bound the counts later; before, one event is the least there can be
-    network = from_net(path, steps=steps, dt_us=dt_us or 10_000, classes=classes)
+    network = reader_of(KIND)[1].read(path, steps=steps, dt_us=dt_us or 10_000, classes=classes)
     if data is None:
         return network, None
     config = DataConfig(source=data, steps=network.input.steps, dt_us=dt_us)

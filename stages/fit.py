@@ -24,7 +24,7 @@ from spikefold.export.passes.fold import fold
 from spikefold.export.passes.uniform_thresholds import uniform_thresholds
 from spikefold.hardware.chip import Chip
 from spikefold.hardware.fit import FitReport, fit_report
-from spikefold.hardware.loihi.from_netx import from_net
+from spikefold.hardware.registry import reader_of
 from spikefold.hardware.simulators import clocked
 from spikefold.session import ADAPT, FOLD, NETWORK, TRAIN, Session, read_json, write_json, write_text
 from spikefold.train import checkpoint
@@ -60,7 +60,7 @@ def fit_net(path: Path, chip: Chip) -> FitReport:
         UnsupportedError: the file holds what cannot be imported.
     """
     # how long a clip is does not matter here, and the file may not say it
-    return fit_report(from_net(path, steps=1), chip, path.name)
+    return fit_report(reader_of("net")[1].read(path, steps=1), chip, path.name)
 
 
 def fit_run(session: Session, chip: Chip) -> FitReport:

@@ -19,7 +19,7 @@ import numpy as np
 from spikefold.config import Config
 from spikefold.export.io import load_network
 from spikefold.export.ops import Gate
-from spikefold.hardware.loihi import rounding
+from spikefold.hardware.event_engine import EventEngine
 from spikefold.hardware.registry import chip_named
 from spikefold.hardware.simulators import clocked
 from spikefold.hardware.simulators.accuracy import Accuracy, accuracy, predictions
@@ -165,27 +165,28 @@ def _chip_variants(session: Session, test: ClipSet, name: str, folds: dict[str, 
         )
         before = f"{name}.adapted"
     title = read_json(session.path(EXPORT) / "export.json")["chips"][name]["title"]
-    variant = _run(
-        session, test, name, f"8-bit integers of {title}, clocked simulation", before, f"{EXPORT}/{name}/network"
-    )
+    chip = chip_named(name)
+    what = f"{chip.numbers.weight_bits}-bit integers of {title}, clocked simulation"
+    variant = _run(session, test, name, what, before, f"{EXPORT}/{name}/network")
     yield replace(variant, more=_rounding(session, test, name))
-    if chip_named(name).event_driven:
-        yield _event_variant(session, test, name)
+    if chip.event_engine is not None:
+        yield _event_variant(session, test, name, chip.event_engine)
 
 
 def _rounding(session: Session, test: ClipSet, name: str) -> dict[str, Any]:
-    """For chips with leaks of so many bits: what each step of the rounding changes, layer by layer."""
-    if chip_named(name).numbers.leak_shift is None:
+    """What each step of the rounding changes, layer by layer, for chips that take it apart."""
+    report = chip_named(name).rounding_report
+    if report is None:
         return {}
     folder = session.path(EXPORT) / name
     real, integer = load_network(folder / "real"), load_network(folder / "network")
     frames = test.first(session.config.chips.parity_clips).frames
-    return {"rounding": rounding.measure(real, integer, frames).to_json()}
+    return {"rounding": report(real, integer, frames)}
 
 
-def _event_variant(session: Session, test: ClipSet, name: str) -> Variant:
+def _event_variant(session: Session, test: ClipSet, name: str, engine: EventEngine) -> Variant:
     file = network_on_chip(session.path(EXPORT) / name)
-    trace, more = run_by_events(session, load_network(file), test)
+    trace, more = run_by_events(session, engine, load_network(file), test)
     return Variant(
         f"{name}.{EVENTS}",
         f"the same integers by events, as the chip works: {more['went_in']}",

@@ -18,7 +18,6 @@ from spikefold.energy.budget import load_profile
 from spikefold.energy.chip.sources import numbers_of
 from spikefold.errors import DataError
 from spikefold.hardware.registry import chip_named
-from spikefold.hardware.targets import require
 from spikefold.session import BASELINE, CONFIG, NETWORK, TRAIN, Session, keep_config, write_json, write_text
 from spikefold.stages.reach import refuse_unreachable
 from spikefold.train.baseline import Job, train_all
@@ -37,7 +36,7 @@ def train_stage(session: Session) -> None:
     """Train, and write the checkpoints and the epochs; under ``torchrun`` only the first process writes."""
     config = session.config
     for name in config.chips.names:
-        require(chip_named(name).name)  # a chip without files must not be found out after the training
+        chip_named(name).require_files()  # a chip without files must not be found out after the training
     prices = load_profile(config.energy_profile).energy_pj
     for price in (prices.mac, prices.ac):  # both, since rules stand side by side
         price.amount  # noqa: B018  an unknown one raises, before anything is trained

@@ -3,9 +3,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from spikefold.errors import MismatchError
 from spikefold.export.io import load_network
 from spikefold.hardware.simulators.accuracy import accuracy
+from spikefold.hardware.simulators.trace import Trace
 from spikefold.session import EXPORT, VALIDATE, Session, write_json
 from spikefold.stages.chip_files import compare_runners
 
@@ -28,18 +33,8 @@ def validate_stage(session: Session) -> None:
     with session.writing(VALIDATE) as folder:
         found = compare_runners(networks, clips.frames, config.vendor_clips, session.reporter)
         for name, checked in found.items():
-            integer = networks[name][1]
-            judged = checked.judged.output_counts(integer.classes)
-            right = accuracy(judged, clips.labels[: len(judged)])
-            parities[name] = checked.to_json() | {
-                "simulated": {
-                    "runner": checked.judged.runner,
-                    "accuracy": right.share,
-                    "clips": right.clips,
-                    "interval": list(right.interval),
-                    "spikes": checked.judged.spikes,
-                },
-            }
+            simulated = _simulated(checked.simulated, networks[name][1].classes, clips.labels)
+            parities[name] = checked.to_json() | {"simulated": simulated}
             failures += checked.failures()
         write_json(folder / "validate.json", parities)
     if failures:
@@ -48,3 +43,18 @@ def validate_stage(session: Session) -> None:
             where=str(session.folder / VALIDATE),
             hint="the first mismatch and both states are in validate.json",
         )
+
+
+def _simulated(trace: Trace | None, classes: int, labels: np.ndarray) -> dict[str, Any] | None:
+    """How the vendor's simulator did on the clips given to it; None for a chip without one."""
+    if trace is None:
+        return None
+    counts = trace.output_counts(classes)
+    right = accuracy(counts, labels[: len(counts)])
+    return {
+        "runner": trace.runner,
+        "accuracy": right.share,
+        "clips": right.clips,
+        "interval": list(right.interval),
+        "spikes": trace.spikes,
+    }

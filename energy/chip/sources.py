@@ -1,48 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which technology profile a chip's power and times come from: its own published numbers, or what the user gives."""
+"""Loads the technology profiles that a chip's power and times come from: those published of it, or the user's own."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from spikefold.energy.prices.load import Profile, load_profile
 from spikefold.errors import ConfigError, Issue, nearest
+from spikefold.hardware.registry import chip_named
 
 KEY = "chips.power"
 """Of the configuration."""
-
-
-@dataclass(frozen=True)
-class Published:
-    """What there is of a chip.
-
-    Attributes:
-        own: profile of its numbers; None where nobody published any.
-        other: profile of another chip, to stand beside.
-        label: what that is.
-    """
-
-    own: str | None
-    other: str | None = None
-    label: str = ""
-
-
-SOURCES: Mapping[str, Published] = MappingProxyType(
-    {
-        "speck2f": Published("speck"),
-        "speck2e": Published("speck"),
-        # the chip before Speck, in another process: only its cores are alike
-        "dynapcnndevkit": Published(None),
-        "loihi1": Published("loihi1-presilicon"),
-        "loihi2": Published(
-            "loihi2",
-            "loihi1-presilicon",
-            "numbers of Loihi 1, pre-silicon, with the cores that Loihi 2 would use: nobody published Loihi 2's own",
-        ),
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -51,8 +20,8 @@ class Numbers:
 
     Attributes:
         own: what its numbers are made of; None where there is nothing.
-        other: another chip's, to stand beside.
-        label: what that is.
+        other: another chip's, to stand beside it in the report; None for none.
+        label: says in words what the other is.
         chosen: whether the user chose `own`.
     """
 
@@ -70,8 +39,9 @@ def numbers_of(names: Collection[str], chosen: Mapping[str, str]) -> dict[str, N
         chosen: by chip a profile's name or path, in place of what is published of it; the table ``chips.power``.
 
     Raises:
-        ConfigError: a choice for a chip that is not among the names, or of a profile that cannot be read, whose power
-            at rest is missing or grows with a clock, or whose energies hold it already; every one is named.
+        ConfigError: an unknown chip; a choice for a chip that is not among the names, or of a profile that cannot be
+            read, whose power at rest is missing or grows with a clock, or whose energies hold it already; every one
+            is named.
     """
     issues = [
         Issue("a chip of this run", f"{KEY}.{name}", repr(name), f"one of {list(names)}", nearest(name, names))
@@ -90,9 +60,9 @@ def numbers_of(names: Collection[str], chosen: Mapping[str, str]) -> dict[str, N
 
 
 def _published(name: str) -> Numbers:
-    source = SOURCES.get(name, Published(None))
-    own, other = (None if one is None else load_profile(one) for one in (source.own, source.other))
-    return Numbers(own, other, source.label)
+    published = chip_named(name).published
+    own, other = (None if one is None else load_profile(one) for one in (published.own, published.reference))
+    return Numbers(own, other, published.label)
 
 
 def _unusable(name: str, profile: Profile | None) -> list[Issue]:

@@ -108,9 +108,7 @@ def fit(points: Sequence[Point]) -> Fit:
     )
 
 
-def write_profile(
-    found: Fit, path: Path, *, device: str, when: date, offset_mw: float = 0.0, chip: str = "speck"
-) -> Profile:
+def write_profile(found: Fit, path: Path, *, device: str, when: date, chip: str, offset_mw: float = 0.0) -> Profile:
     """Write a profile that `load_profile` takes by its path, and load it.
 
     Args:

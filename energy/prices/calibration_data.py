@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spikefold.errors import DataError, Issue
-from spikefold.hardware.speck.board.power import OFFSET_W, RAILS
+from spikefold.config import load_config
+from spikefold.errors import ConfigError, DataError, Issue
+from spikefold.hardware.board import PowerMeter
+from spikefold.hardware.registry import board_of, chip_named
 from spikefold.session import BOARD, CONFIG, VALIDATE, read_json
 
 PROCESSOR = ("ram", "logic")
 """Rails whose sum is the processor's power: at rest 418.7 uW, the published 0.42 mW (facts, speck 6)."""
 SENSOR = ("pixel_digital", "pixel_analog")
-CHANNELS: Mapping[str, int] = {"io": 0, "ram": 1, "logic": 2, "pixel_digital": 3, "pixel_analog": 4}
-"""Rails by our name, with the power monitor's channel."""
-MONITOR_OFFSET_MW = len(PROCESSOR) * OFFSET_W * 1e3
-"""Largest offset of the devkit's power monitor on the processor's rails together, either way."""
+RAILS = ("io", *PROCESSOR, *SENSOR)
+"""Every rail by the name that it has in a technology profile; a board says which of its own they are."""
 _RATE, _POWER = "synops_per_s", "power_mw"
-_COLUMNS = (_RATE, _POWER, *(f"{rail}_mw" for rail in CHANNELS))
+_COLUMNS = (_RATE, _POWER, *(f"{rail}_mw" for rail in RAILS))
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,10 @@ def read_measurements(sources: Iterable[Path]) -> Measurements:
     offset_mw = 0.0
     for source in sources:
         if source.is_dir() or source.suffix == ".json":
-            points += devkit_points(_board_result(source))
-            offset_mw = MONITOR_OFFSET_MW
+            result = _board_result(source)
+            points += devkit_points(result)
+            # the processor's rails together, each off by as much
+            offset_mw = max(offset_mw, len(PROCESSOR) * _meter(result).offset_w * 1e3)
         else:
             points += read_points(source)
     return Measurements(tuple(points), offset_mw)
@@ -72,9 +74,31 @@ def _board_result(source: Path) -> Any:
         raise DataError(
             "no board has run the clips of this run, so no power was measured",
             where=str(path),
-            hint=f"spikefold validate {source} --on speck2fdevkit:0",
+            hint=f"spikefold validate {source} --on {_board_for(source)}",
         )
     return read_json(path)
+
+
+def _board_for(run: Path) -> str:
+    """The first board that carries a chip of a run, as a target; else words that say so."""
+    boards = [board.name for name in load_config(run / CONFIG).chips.names for board in chip_named(name).boards]
+    return f"{boards[0]}:0" if boards else "BOARD:0, where a chip of the run is on a board"
+
+
+def _meter(run: Any) -> PowerMeter:
+    """The power monitor of the board that ran.
+
+    Raises:
+        DataError: no chip has such a board, or it has no monitor.
+    """
+    target = str(run["target"])
+    try:
+        meter = board_of(target)[1].meter
+    except ConfigError as error:
+        raise DataError(error.what, where=target, hint=error.hint) from error
+    if meter is None:
+        raise DataError("the board has no power monitor", where=target, hint="give its power as a CSV file")
+    return meter
 
 
 def read_points(path: Path) -> tuple[Point, ...]:
@@ -136,9 +160,10 @@ def devkit_points(run: Any) -> tuple[Point, ...]:
                 where=target,
                 hint="measure on a board with a power monitor, and let it rest first",
             )
-        idle = _rails(run["power"], "idle_w")
+        rails = _meter(run).rails
+        idle = _rails(run["power"], "idle_w", rails)
         clips = [
-            (float(synops), float(us) * 1e-6, _rails(power, "active_w"))
+            (float(synops), float(us) * 1e-6, _rails(power, "active_w", rails))
             for synops, us, power in zip(run["synops"], run["replayed_us"], run["clip_power"], strict=True)
         ]
     except (KeyError, TypeError, ValueError) as error:
@@ -168,9 +193,8 @@ def _measured(rails_mw: Mapping[str, float]) -> bool:
     return all(rail in rails_mw for rail in PROCESSOR)
 
 
-def _rails(power: list[Mapping[str, Any]], which: str) -> dict[str, float]:
+def _rails(power: list[Mapping[str, Any]], which: str, names: Mapping[str, str]) -> dict[str, float]:
     """Milliwatts by our names of the rails that were measured."""
-    names = {RAILS[channel]: rail for rail, channel in CHANNELS.items()}
     return {names[one["rail"]]: one[which] * 1e3 for one in power if one["rail"] in names and one[which] is not None}
 
 
@@ -179,7 +203,7 @@ def _processor(rails_mw: Mapping[str, float]) -> float:
 
 
 def _point(row: Mapping[str, float]) -> Point:
-    rails = {rail: row[f"{rail}_mw"] for rail in CHANNELS if f"{rail}_mw" in row}
+    rails = {rail: row[f"{rail}_mw"] for rail in RAILS if f"{rail}_mw" in row}
     return Point(row[_RATE], row[_POWER] if _POWER in row else _processor(rails), rails)
 
 

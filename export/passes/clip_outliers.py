@@ -113,5 +113,5 @@ def _clipped(op: Conv2d | Dense, scale: float, chip: NumberFormat) -> Conv2d | D
     def within(values: np.ndarray, bits: int) -> np.ndarray:
         return np.clip(values, -(2 ** (bits - 1)) / scale, (2 ** (bits - 1) - 1) / scale)
 
-    bias = None if op.bias is None else within(op.bias, chip.bias_bits)
+    bias = op.bias if op.bias is None or chip.bias_bits is None else within(op.bias, chip.bias_bits)
     return replace(op, weight=within(op.weight, chip.weight_bits), bias=bias)

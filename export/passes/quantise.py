@@ -103,7 +103,7 @@ def scale_for(op: Conv2d | Dense, neuron: Neuron, most: int, chip: NumberFormat)
     """The factor of a weight layer with these neurons, each of its inputs carrying at most ``most`` events a step."""
     threshold = chip.threshold_max - raised(neuron)
     fits = {"weight": _fit(op.weight, chip.weight_bits), "threshold": threshold / float(neuron.threshold)}
-    if op.bias is not None:
+    if op.bias is not None and chip.bias_bits is not None:
         fits["bias"] = _fit(op.bias, chip.bias_bits)
     if chip.sum_max is not None:
         fits["sum"] = _fit_sum(op, most, chip.sum_max)
@@ -195,6 +195,9 @@ def _unsupported(network: Network, layer: Layer, chip: NumberFormat) -> list[Iss
     if isinstance(op, Neuron):
         return _unsupported_source(network, layer) + _unsupported_neuron(op, where, chip)
     if isinstance(op, Conv2d | Dense):
+        if op.bias is not None and chip.bias_bits is None:
+            hint = "a run drops biases for this chip and fine-tunes; train other networks without them"
+            return [Issue("no bias", where, f"{len(op.bias)} biases", "none", hint)]
         after = network.consumers(where)
         if len(after) == 1 and isinstance(after[0].op, Neuron):
             return []
@@ -224,8 +227,8 @@ def _unsupported_neuron(neuron: Neuron, where: str, chip: NumberFormat) -> list[
          "train integrate-and-fire neurons for this chip"),
         (neuron.v_min is None or chip.v_min is not None, "lower bound of the state", str(neuron.v_min), "none",
          "train without a lower bound for this chip"),
-        (neuron.max_spikes == 1 or chip.multi_spike, "spikes a step", str(neuron.max_spikes), "1",
-         "train with one spike a step"),
+        (chip.allows(neuron.max_spikes), "spikes a step", str(neuron.max_spikes), str(chip.max_spikes),
+         f"train with at most {chip.max_spikes} a step"),
     ]  # fmt: skip
     return [Issue(rule, where, got, limit, hint) for holds, rule, got, limit, hint in rules if not holds]
 

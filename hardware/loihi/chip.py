@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loihi 2 and Loihi 1 (Intel): 8-bit weights, 24-bit states in units of 1/128 weight, 12-bit leak.
+"""Says what Loihi 2 and Loihi 1 (Intel) are: 8-bit weights, 24-bit states in units of 1/128 weight, 12-bit leak.
 
 Loihi 2 is reached through lava-dl's netx, which writes ``2 * q`` for an int8 weight q; the state counts 1/64 of a
 written weight: 1/128 of q. Thresholds (17 bit) and biases (13 bit) are written doubled as well, so both have one bit
@@ -10,12 +10,16 @@ memory and no graded spikes. For Loihi 1 we say whether a network fits; nothing 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from spikefold.errors import Issue
 from spikefold.export.network import INPUT, Network
 from spikefold.export.neuron import Fire, Overflow, Reset
 from spikefold.export.numbers import NumberFormat
-from spikefold.hardware.chip import Chip, rules_of
+from spikefold.hardware.chip import Chip, Lowered, NetworkReader, NotRun, PublishedProfiles, rules_of
 from spikefold.hardware.loihi import cores as loihi_cores
 from spikefold.hardware.loihi import loihi1_cores
 from spikefold.hardware.loihi.rules import (
@@ -30,6 +34,9 @@ from spikefold.hardware.loihi.rules import (
     broken,
     violations,
 )
+
+if TYPE_CHECKING:
+    from spikefold.hardware.simulators.parity import Runner
 
 NUMBERS = NumberFormat(
     weight_bits=8,
@@ -77,6 +84,42 @@ def loihi1_violations(network: Network) -> list[Issue]:
     return broken(LOIHI1_LAYER_RULES, network) + a_core_holds_a_part(network)
 
 
+def _lower(real: Network, integer: Network, folder: Path) -> Lowered:
+    from spikefold.hardware.loihi.to_netx import write_net, write_script
+
+    write_net(integer, folder / "network.net")
+    script = write_script(folder / "network.py")
+    most = integer.input.max_count or 1
+    graded = f"input spikes carry event counts up to {most}: graded spikes, which Loihi 2 has and Loihi 1 has not"
+    return Lowered(("network.net", script.name), (graded,) if most > 1 else ())
+
+
+def _simulator(real: Network, integer: Network) -> Runner:
+    from spikefold.hardware.loihi.lava import client
+    from spikefold.hardware.simulators.trace import Trace
+
+    def run(frames: np.ndarray, *, potentials: bool = False) -> Trace:
+        return client.run(integer, frames, potentials=potentials)
+
+    return run
+
+
+def _rounding(real: Network, integer: Network, frames: np.ndarray) -> dict[str, Any]:
+    from spikefold.hardware.loihi.rounding import measure
+
+    return measure(real, integer, frames).to_json()
+
+
+def _read_net(path: Path, *, steps: int | None = None, dt_us: int = 10_000, classes: int | None = None) -> Network:
+    from spikefold.hardware.loihi.from_netx import from_net
+
+    return from_net(path, steps=steps, dt_us=dt_us, classes=classes)
+
+
+def _not_run() -> tuple[NotRun, ...]:
+    return (NotRun("Loihi 2 hardware", "needs Intel's research community and its closed runtime"),)
+
+
 # a .net file has one threshold a layer, so a factor per neuron has no place; one per channel goes into the weights
 _GATE_FORMS = ("channel", "mask")
 LOIHI2 = Chip(
@@ -89,6 +132,16 @@ LOIHI2 = Chip(
     resources=loihi_cores.resources,
     or_pools=True,
     counts_any=True,
+    lower=_lower,
+    vendor_simulator=_simulator,
+    rounding_report=_rounding,
+    published=PublishedProfiles(
+        "loihi2",
+        "loihi1-presilicon",
+        "numbers of Loihi 1, pre-silicon, with the cores that Loihi 2 would use: nobody published Loihi 2's own",
+    ),
+    readers=(NetworkReader("net", _read_net),),
+    not_run=_not_run,
 )
 LOIHI1 = Chip(
     "loihi1",
@@ -99,4 +152,5 @@ LOIHI1 = Chip(
     rules=rules_of(*LOIHI1_LAYER_RULES, a_core_holds_a_part),
     resources=loihi1_cores.resources,
     or_pools=True,
+    published=PublishedProfiles("loihi1-presilicon"),
 )

@@ -12,7 +12,7 @@ for the core's n neurons. As long as that is more than 12000 words, the neurons 
 ``ceil(words / 12000)`` times as many parts.
 
 An input without neurons takes no core. Where the recording goes through neurons of its own first, as in slayer's
-PilotNet, those neurons are a layer of the network (see ``export/from_net.py``), and are counted as a convolution.
+PilotNet, those neurons are a layer of the network (see `from_netx`), and are counted as a convolution.
 Memory of axons, and of kernels (shared, hence small), decided no layer in the logs and is not counted.
 """
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The door for networks trained with lava-dl: a ``.net`` file as an integer `Network`, spike for spike, or a refusal.
+"""Reads a network trained with lava-dl, a ``.net`` file, as an integer `Network` spike for spike, or refuses it.
 
 Supported: input, conv, dense and flatten layers with ``CUBA`` (or ``LOIHI``, the older name) neurons, whose equations
-are in ``net_neurons.py``. What netx or lava would change silently is refused, and what our `Network` cannot say
-(delays, a bias for each neuron, a bias beside a current that lasts), all at once, each layer by name. What a chip
-cannot hold is imported: that is for the chip's rules (``hardware/loihi_rules.py``).
+are in `netx_neurons`. What netx or lava would change silently is refused, and what our `Network` cannot say
+(delays, a bias for each neuron, a bias beside a synaptic current that decays), all at once, each layer by name. What
+a chip cannot hold is imported: that is for the chip's rules (`rules`).
 
 An input layer with neurons becomes a convolution of 1x1 and its neurons: lava-dl's encoders drive them by
 ``weight * x + bias`` (64 and 0 where the file does not say), which netx itself leaves to its user. A conv bias is

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many cores of Loihi 1 a network takes: an estimate with the limits and the memory layout of nengo-loihi 1.1.
+"""Estimates how many cores of Loihi 1 a network takes, with the limits and the memory layout of nengo-loihi 1.1.
 
 A core holds one part of one layer (nengo-loihi's allocators do not share cores) within four limits
 (``nengo_loihi/block.py``): 1024 neurons, 4096 axons in, 4096 axons out, 2^20 bits of synapses. A list of synapses

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bytes of a ``.net`` file as a list of entries, read as a file from a stranger in a process of its own.
+"""Reads the bytes of a ``.net`` file as a list of entries, in a process of its own: it is a file from a stranger.
 
 A ``.net`` file is HDF5 without attributes: groups ``layer/0`` to ``layer/n-1``, each with a ``type`` and numbers,
 some with a group ``neuron``; and ``simulation`` with the length of a clip. slayer writes texts as arrays of one

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The neurons of a ``.net`` file as ours: what netx makes of ``CUBA`` neurons, or why our `Neuron` cannot be that.
+"""Turns the ``CUBA`` neurons of a ``.net`` file, as netx reads them, into our `Neuron`, or says why it cannot.
 
 Equations (lava-nc 0.10.0 ``proc/lif/models.py``; weights w, bias b and threshold as written)::
 
@@ -7,7 +7,7 @@ Equations (lava-nc 0.10.0 ``proc/lif/models.py``; weights w, bias b and threshol
     v <- trunc(v * (4096 - vDecay) / 4096) + u + 64 * b, within 24 bits; fires where v > 64 * vThMant
 
 A layer becomes int8 weights q = w / 2 with states in 1/128 where every number of it is even, and the threshold too
-(or odd, without leak and current: ``>= (vThMant + 1) / 2`` is the same of whole states); that is what `to_loihi`
+(or odd, without leak and current: ``>= (vThMant + 1) / 2`` is the same of whole states); that is what `to_netx`
 writes. Other layers keep the file's numbers, with states in 1/64. Threshold 0 is imported where no weight or bias is
 negative (spikes joined by OR): then nothing ever stays in a state, and ``> 0`` is ``>= 1`` without a leak.
 """
@@ -23,7 +23,7 @@ from spikefold.errors import Issue, UnsupportedError
 from spikefold.export.neuron import Fire, Leak, Neuron, Overflow
 from spikefold.export.ops import Conv2d, Dense
 from spikefold.hardware.loihi.netx_file import Entry
-from spikefold.hardware.loihi.rules import FILE_SHIFT, LEAK_SHIFT, STATE_BITS, lasting
+from spikefold.hardware.loihi.rules import FILE_SHIFT, LEAK_SHIFT, STATE_BITS, largest_current
 
 _DECAY_ONE = 2**LEAK_SHIFT
 _CURRENT_MAX = 2**17
@@ -139,7 +139,7 @@ def _current(driven: Driven) -> Iterator[Issue]:
         yield Issue("no bias beside a current that lasts", where, got, "one of them", hint)
     rows = driven.op.weight.reshape(len(driven.op.weight), -1) * driven.count
     ends = int(rows.clip(min=0).sum(axis=1).max()), int(-rows.clip(max=0).sum(axis=1).min())
-    high, low = (lasting(end, current, driven.steps) for end in ends)
+    high, low = (largest_current(end, current, driven.steps) for end in ends)
     if not driven.by_bias and (high > _CURRENT_MAX or low >= _CURRENT_MAX):
         hint = f"the current wraps beyond, and the neuron stays silent: scale the weights down (count {driven.count})"
         limit = f"above {-_CURRENT_MAX}, to {_CURRENT_MAX}"

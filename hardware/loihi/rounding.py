@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far Loihi's integer CUBA network is from the float LIF network it was made of, layer by layer, causes apart.
+"""Measures how far Loihi's integer CUBA network is from the float LIF network it was made of, cause by cause.
 
 Each layer is run on one input, the spikes of the float network before it, in five forms; the spike bits that differ
 between one form and the next are the flips of one cause::
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +57,7 @@ class LayerGap:
 
 
 @dataclass(frozen=True)
-class CubaGap:
+class RoundingGap:
     """All spiking layers of one network, in order, on the same clips."""
 
     clips: int
@@ -73,7 +74,7 @@ class CubaGap:
         """Bits that differ between the two networks, of all bits of all layers."""
         return sum(layer.end_to_end for layer in self.layers) / sum(layer.bits for layer in self.layers)
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, Any]:
         """Plain values for a report: counts, and shares of all spike bits."""
         layers = [
             asdict(layer)
@@ -89,7 +90,7 @@ class CubaGap:
         }
 
 
-def measure(real: Network, integer: Network, frames: np.ndarray, *, batch: int = 25) -> CubaGap:
+def measure(real: Network, integer: Network, frames: np.ndarray, *, batch: int = 25) -> RoundingGap:
     """Compare a folded real network with what `quantise` made of it for Loihi.
 
     Args:
@@ -128,7 +129,7 @@ def measure(real: Network, integer: Network, frames: np.ndarray, *, batch: int =
         apart = int((trace.raster != two.layers[name].raster).sum())
         local = flips[name].pop("local")
         layers.append(LayerGap(name, trace.raster.size, trace.spikes, flips[name], local, apart))
-    return CubaGap(frames.shape[1], frames.shape[0], tuple(layers))
+    return RoundingGap(frames.shape[1], frames.shape[0], tuple(layers))
 
 
 def _forms(real: Pair, integer: Pair) -> Iterator[Pair]:

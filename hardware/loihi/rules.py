@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Loihi 2, or the ``.net`` file that leads there, cannot carry: a function a rule, its docstring is the rule.
+"""Checks what Loihi 2, or the ``.net`` file that leads there, cannot carry: one function a rule, its text the rule.
 
 lava's simulator accepts most of these silently and computes something else, so they are checked here (each is shown
-doing so in ``tests/hardware/loihi/test_traps.py``). Shapes and kinds of neurons are judged in real networks too,
-numbers in integer ones.
+doing so in ``tests/hardware/loihi/test_traps.py``). Shapes and kinds of neurons are checked in real networks too,
+numbers in integer ones only.
 
 A layer counts in int8 weights q, of which the file holds ``2q`` (`Site.unit` 2, states in 1/128), so a width of the
 chip is one bit less. A layer read from somebody else's file may count in the file's own half weights instead (unit 1,
@@ -181,7 +181,7 @@ def sum_of_weights(site: Site) -> Iterator[Issue]:
     bias = np.zeros(len(rows), np.int64) if op.bias is None else np.abs(op.bias)
     sums = np.maximum(rows.clip(min=0).sum(axis=1), -rows.clip(max=0).sum(axis=1))
     current = None if site.driven is None else site.driven.current
-    sums = np.array([lasting(int(total), current, site.network.input.steps) for total in sums]) + bias
+    sums = np.array([largest_current(int(total), current, site.network.input.steps) for total in sums]) + bias
     most = (2 * SUM_MAX + 1) // site.unit
     if sums.max() > most:
         over = int((sums > most).sum())
@@ -312,8 +312,8 @@ RULES = (*NETX_RULES, *NUMBER_RULES, channels_of_a_core, inputs_of_a_dense_layer
 """What `violations` checks."""
 
 
-def lasting(total: int, current: Leak | None, steps: int) -> int:
-    """The largest current where each of so many steps adds ``total``, rounded up; in weights or half weights."""
+def largest_current(total: int, current: Leak | None, steps: int) -> int:
+    """The largest synaptic current where each step adds ``total``, rounded up; in weights or half weights."""
     if current is None:
         return total
     unit = 2**STATE_SHIFT

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write an integer network as a ``.net`` file (HDF5), which lava-dl's netx reads for its simulator and for Loihi 2.
+"""Writes an integer network as a ``.net`` file (HDF5), which lava-dl's netx reads for its simulator and for Loihi 2.
 
 Lowering, exact for every network without `violations` (a ``.net`` file counts in half weights)::
 
@@ -7,7 +7,7 @@ Lowering, exact for every network without `violations` (a ``.net`` file counts i
     vThMant 2*theta        neurons that fire at v > theta: all leaky ones
     vThMant 2*theta - 1    neurons without leak and current, v >= theta
 
-A layer that counts in the file's half weights already (``state_shift`` 6, as `from_net` reads some) is written as it
+A layer that counts in the file's half weights already (``state_shift`` 6, as `from_netx` reads some) is written as it
 is. netx fires at ``v > 64 * vThMant``. Without a leak the state is a multiple of 128 (or one above, once it
 saturated), so ``v > 128*theta - 64`` is ``v >= 128*theta``. ``steps`` is stored as ``simulation/tSample``, which netx
 ignores. Format and semantics: lava-dl 0.6.0 ``lib/dl/netx/{hdf5,utils}.py``, lava-nc 0.10.0 ``proc/lif/models.py``.

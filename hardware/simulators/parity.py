@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does everything that runs a chip's integer network agree, spike for spike? The reference is compared with all."""
+"""Compares everything that runs a chip's integer network with the reference, spike for spike."""
 
 from __future__ import annotations
 
@@ -23,11 +23,17 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class Parity:
-    """All comparisons of one chip, and what its own simulator did."""
+    """All comparisons of one chip.
+
+    Attributes:
+        chip: its name.
+        comparisons: the reference with each other runner.
+        simulated: what the simulator of the chip's vendor did; None for a chip without one.
+    """
 
     chip: str
     comparisons: tuple[Comparison, ...]
-    judged: Trace
+    simulated: Trace | None
 
     @property
     def runners(self) -> tuple[str, ...]:
@@ -53,14 +59,14 @@ class Parity:
         }
 
 
-def check(chip: str, network: Network, frames: np.ndarray, judge: Runner, vendor_clips: int) -> Parity:
-    """Compare the reference with the PyTorch engine on all clips, and with the chip's own simulator on some.
+def check(chip: str, network: Network, frames: np.ndarray, vendor: Runner | None, vendor_clips: int) -> Parity:
+    """Compare the reference with the PyTorch engine on all clips, and with the vendor's simulator on some.
 
     Args:
         chip: its name.
         network: its integer network.
         frames: ``(T, N, C, H, W)``.
-        judge: the chip vendor's simulator.
+        vendor: the simulator of the chip's vendor; None for a chip without one.
         vendor_clips: how many of the clips it is given.
 
     Raises:
@@ -73,18 +79,18 @@ def check(chip: str, network: Network, frames: np.ndarray, judge: Runner, vendor
     def engine(frames: np.ndarray, *, potentials: bool = False) -> Trace:
         return clocked.run(network, frames, potentials=potentials)
 
+    def compared(trace: Trace, runner: Runner, clips: np.ndarray) -> tuple[Comparison, Trace]:
+        found = runner(clips)
+        return compare(trace, found, (_one_clip(specification, clips), _one_clip(runner, clips))), found
+
     expected = specification(frames)
-    few = frames[:, :vendor_clips]
-    pairs: list[tuple[Trace, Runner, np.ndarray]] = [
-        (expected, engine, frames),
-        (expected if vendor_clips >= frames.shape[1] else specification(few), judge, few),
-    ]
-    comparisons, judged = [], expected
-    for trace, runner, clips in pairs:
-        again = (_one_clip(specification, clips), _one_clip(runner, clips))
-        judged = runner(clips)  # the judge is the last one
-        comparisons.append(compare(trace, judged, again))
-    return Parity(chip, tuple(comparisons), judged)
+    comparisons, simulated = [compared(expected, engine, frames)[0]], None
+    if vendor is not None:
+        few = frames[:, :vendor_clips]
+        same = expected if vendor_clips >= frames.shape[1] else specification(few)
+        comparison, simulated = compared(same, vendor, few)
+        comparisons.append(comparison)
+    return Parity(chip, tuple(comparisons), simulated)
 
 
 def _one_clip(runner: Runner, frames: np.ndarray) -> Rerun:

@@ -1,70 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Speck2f, Speck2e and the DYNAP-CNN devkit (SynSense): nine convolution cores, integrate-and-fire neurons.
+"""Says what Speck2f, Speck2e and the DYNAP-CNN devkit (SynSense) are: nine convolution cores, integrate-and-fire.
 
-Weights of 8 bits, states of 16. Its limits are in `speck_rules`, its cores in `speck_cores`.
+Weights have 8 bits, states 16. The limits are in `rules` and `limits`, the cores in `cores`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from spikefold.errors import Issue
 from spikefold.export.network import Network
-from spikefold.export.neuron import Overflow
-from spikefold.export.numbers import NumberFormat
-from spikefold.hardware.chip import Chip, Table, rules_of
-from spikefold.hardware.speck.cores import CORES, core_layers
+from spikefold.hardware.board import Board, BoardRun, BoardTask, PowerMeter
+from spikefold.hardware.chip import Chip, Lowered, NotRun, PublishedProfiles, Table, rules_of
+from spikefold.hardware.event_engine import EventClips, EventFindings
+from spikefold.hardware.speck.board.power import OFFSET_W, OUR_RAILS
+from spikefold.hardware.speck.board.samna_probe import samna_status
+from spikefold.hardware.speck.cores import CORES
+from spikefold.hardware.speck.limits import NUMBERS, violations
 from spikefold.hardware.speck.resources import resources
-from spikefold.hardware.speck.rules import (
-    CORE_RULES,
-    NETWORK_RULES,
-    RESETS,
-    core_count,
-    destinations,
-    features,
-    input_destinations,
-    input_map,
-    integer_ranges,
-    neuron_kind,
-    neuron_map,
-    operations,
-    padding,
-    placement,
-    plain_convolution,
-    pooling,
-    square_kernel,
-    stride,
-)
+from spikefold.hardware.speck.rules import CORE_RULES, NETWORK_RULES
 from spikefold.hardware.speck.split import split_to_fit
 
-__all__ = [
-    "CORE_RULES", "DYNAPCNN", "MEMORY", "NETWORK_RULES", "NUMBERS", "SPECK2E", "SPECK2F", "core_count",
-    "destinations", "features", "input_destinations", "input_map", "integer_ranges", "neuron_kind", "neuron_map",
-    "operations", "padding", "placement", "plain_convolution", "pooling", "square_kernel", "stride", "violations",
-]  # fmt: skip
+if TYPE_CHECKING:
+    from spikefold.hardware.simulators.parity import Runner
 
-NUMBERS = NumberFormat(
-    weight_bits=8,
-    # sinabs scales biases into 8 bits, though the chip holds 16
-    bias_bits=8,
-    threshold_max=2**15 - 1,
-    state_bits=16,
-    overflow=Overflow.FORBID,
-    resets=RESETS,
-    # threshold_low must not be 0 (datasheet 3.2.4.6.3). Half of the range: far below any useful state, and with
-    # a factor of two to spare so that it never decides sinabs' common scale.
-    v_min=-(2**14),
-    multi_spike=True,
-)
-
-
-def violations(network: Network) -> list[Issue]:
-    """Every limit that the network breaks as `speck_split.split_to_fit` would place it, by its own layers' names."""
-    cores = core_layers(network)
-    return [issue for check in NETWORK_RULES for issue in check(network)] + [
-        issue for core in cores for check in CORE_RULES for issue in check(core, network.is_integer)
-    ]
-
+__all__ = ["DYNAPCNN", "MEMORY", "NUMBERS", "SPECK2E", "SPECK2F", "violations"]
 
 MEMORY = Table(
     "memory of the cores, in words",
@@ -72,10 +35,56 @@ MEMORY = Table(
     tuple((str(number), str(core.kernel), str(core.neuron), str(core.bias)) for number, core in enumerate(CORES)),
 )
 
+
+def _lower(device: str, real: Network, integer: Network, folder: Path) -> Lowered:
+    from spikefold.hardware.speck.lowering import lower
+
+    return lower(device, real, integer, folder)
+
+
+def _simulator(real: Network, integer: Network) -> Runner:
+    from spikefold.hardware.speck.lowering import simulator
+
+    return simulator(real)
+
+
+def _by_events(network: Network, clips: EventClips) -> EventFindings:
+    from spikefold.hardware.speck.event_engine import run_by_events
+
+    return run_by_events(network, clips)
+
+
+def _missing(target: str) -> str | None:
+    from spikefold.hardware.speck.board.device import device_status
+
+    return device_status(target)
+
+
+def _run_on_board(task: BoardTask) -> BoardRun:
+    from spikefold.hardware.speck.board.evidence import run
+
+    return run(task)
+
+
+def _not_run(title: str, board: str) -> tuple[NotRun, ...]:
+    from spikefold.hardware.speck.board.evidence import not_run
+
+    return not_run(title, board)
+
+
+def _environment() -> Mapping[str, str]:
+    return {"samna": samna_status()}
+
+
+def _boards(*names: str) -> tuple[Board, ...]:
+    meter = PowerMeter(OUR_RAILS, OFFSET_W)
+    return tuple(Board(name, _missing, _run_on_board, meter) for name in names)
+
+
 # a core has one threshold, so a factor per neuron has no place; one per channel goes into the weights
-SPECK2F = Chip(
-    "speck2f",
-    "SynSense Speck2f",
+_CORES = Chip(
+    "dynapcnndevkit",
+    "SynSense DYNAP-CNN devkit",
     NUMBERS,
     violations,
     gate_forms=("channel", "mask"),
@@ -84,8 +93,28 @@ SPECK2F = Chip(
     resources=resources,
     laid_out=split_to_fit,
     event_driven=True,
+    event_engine=_by_events,
+)
+# the chip before Speck, with the same table in sinabs 2.0.3; no release of sinabs since 3.0 writes its files. It was
+# made in another process: only its cores are alike, and no published number of Speck is one of it
+DYNAPCNN = _CORES
+SPECK2F = replace(
+    _CORES,
+    name="speck2f",
+    title="SynSense Speck2f",
+    lower=partial(_lower, "speck2fdevkit"),
+    vendor_simulator=_simulator,
+    published=PublishedProfiles("speck"),
+    boards=_boards("speck2fdevkit", "speck2fmodule"),
+    not_run=partial(_not_run, "Speck2f", "speck2fdevkit"),
+    environment=_environment,
 )
 # the same cores and limits (datasheet 3.2.4.1; one table in sinabs); sinabs fills in another class of samna's
-SPECK2E = replace(SPECK2F, name="speck2e", title="SynSense Speck2e")
-# the chip before Speck, with the same table in sinabs 2.0.3; no release of sinabs since 3.0 writes its files
-DYNAPCNN = replace(SPECK2F, name="dynapcnndevkit", title="SynSense DYNAP-CNN devkit")
+SPECK2E = replace(
+    SPECK2F,
+    name="speck2e",
+    title="SynSense Speck2e",
+    lower=partial(_lower, "speck2edevkit"),
+    boards=_boards("speck2edevkit", "speck2e"),
+    not_run=partial(_not_run, "Speck2e", "speck2edevkit"),
+)

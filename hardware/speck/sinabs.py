@@ -32,8 +32,8 @@ from spikefold.export.ops import Conv2d, Dense, Shape, SumPool2d
 from spikefold.export.passes.quantise import LayerScale, quantise, raised
 from spikefold.files import replacing
 from spikefold.hardware.speck.board.samna_standin import SpeckConfiguration, as_values, standin
-from spikefold.hardware.speck.chip import NUMBERS, violations
 from spikefold.hardware.speck.configuration import write
+from spikefold.hardware.speck.limits import NUMBERS, violations
 from spikefold.hardware.speck.notes import forward_limits, notes, wiring
 from spikefold.hardware.speck.placement import check_placement, place
 

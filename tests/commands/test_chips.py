@@ -18,18 +18,17 @@ from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import Conv2d
 from spikefold.export.passes.quantise import quantise
-from spikefold.hardware import targets
 from spikefold.hardware.chip import Rule, Table, rules_of
 from spikefold.hardware.chip_tables import details, overview
 from spikefold.hardware.loihi import chip as loihi
 from spikefold.hardware.loihi import rules as loihi_rules
-from spikefold.hardware.registry import CHIPS
+from spikefold.hardware.registry import chips
 from spikefold.hardware.simulators import reference
-from spikefold.hardware.speck import chip as speck
+from spikefold.hardware.speck import rules as speck_rules
 from spikefold.hardware.speck.cores import CORES
 from spikefold.pipeline import app
 
-SPECK = (*speck.NETWORK_RULES, *speck.CORE_RULES)
+SPECK = (*speck_rules.NETWORK_RULES, *speck_rules.CORE_RULES)
 FUNCTIONS = dict.fromkeys(("speck2f", "speck2e", "dynapcnndevkit"), SPECK) | {
     "loihi2": loihi_rules.RULES,
     "loihi1": (*loihi.LOIHI1_LAYER_RULES, loihi.a_core_holds_a_part),
@@ -50,19 +49,19 @@ def _cells(line: str) -> list[str]:
 def test_one_line_a_chip() -> None:
     title, header, *rows = _lines()
     assert title == "chips:"
-    assert _cells(header) == ["chip", "title", "weight bits", "state bits", "gate forms", "cores"]
+    assert _cells(header) == ["chip", "title", "weight bits", "state bits", "gate forms", "cores", "files"]
     assert [_cells(row) for row in rows] == [
-        ["speck2f", "SynSense Speck2f", "8", "16", "channel, mask", "9"],
-        ["speck2e", "SynSense Speck2e", "8", "16", "channel, mask", "9"],
-        ["dynapcnndevkit", "SynSense DYNAP-CNN devkit", "8", "16", "channel, mask", "9"],
-        ["loihi2", "Intel Loihi 2", "8", "24", "channel, mask", "not placed"],
-        ["loihi1", "Intel Loihi 1", "8", "24", "channel, mask", "not placed"],
+        ["speck2f", "SynSense Speck2f", "8", "16", "channel, mask", "9", "written"],
+        ["speck2e", "SynSense Speck2e", "8", "16", "channel, mask", "9", "written"],
+        ["dynapcnndevkit", "SynSense DYNAP-CNN devkit", "8", "16", "channel, mask", "9", "none"],
+        ["loihi2", "Intel Loihi 2", "8", "24", "channel, mask", "not placed", "written"],
+        ["loihi1", "Intel Loihi 1", "8", "24", "channel, mask", "not placed", "none"],
     ]
 
 
-@pytest.mark.parametrize("name", CHIPS)
+@pytest.mark.parametrize("name", chips())
 def test_every_rule_is_a_docstring_and_every_docstring_a_row(name: str) -> None:
-    rules = details(CHIPS[name])[0]
+    rules = details(chips()[name])[0]
     texts = [text for _, text in rules.rows]
     assert texts == [" ".join(str(function.__doc__).replace("``", "").split()) for function in FUNCTIONS[name]]
     assert len(set(rules.rows)) == len(rules.rows) > 5
@@ -102,30 +101,38 @@ def test_numbers_of_loihi_and_no_memory() -> None:
     assert not any("memory of the cores" in line for line in lines)
 
 
-def test_every_chip_has_its_files_and_its_judge() -> None:
-    assert set(targets._LOWER) == set(targets._JUDGE) == set(CHIPS) - NO_FILES
+def test_every_chip_with_files_has_the_simulator_of_its_vendor() -> None:
+    files = {name for name, chip in chips().items() if chip.lower is not None}
+    simulators = {name for name, chip in chips().items() if chip.vendor_simulator is not None}
+    assert files == simulators == set(chips()) - NO_FILES
+    for name in NO_FILES:
+        with pytest.raises(UnsupportedError, match="nothing here writes files") as told:
+            chips()[name].require_files()
+        assert told.value.where == name
 
 
 def test_a_network_goes_to_speck2e_as_to_speck2f(tmp_path: Path) -> None:
     weight = np.random.default_rng(3).normal(0.2, 0.2, (4, 2, 3, 3))
     layers = (Layer("c", Conv2d(weight)), Layer("n", Neuron(np.array(1.0))))
     network = Network(InputSpec((2, 8, 8), 1000, 4), layers, 1)
-    integer, _ = quantise(network, CHIPS["speck2e"].numbers)
+    integer, _ = quantise(network, chips()["speck2e"].numbers)
     documents = {}
     for chip in ("speck2e", "speck2f"):
         (tmp_path / chip).mkdir()
-        (name,) = targets.lower(chip, network, integer, tmp_path / chip).files
+        (name,) = chips()[chip].require_files()(network, integer, tmp_path / chip).files
         documents[chip] = json.loads((tmp_path / chip / name).read_text())
     assert documents["speck2e"].pop("device") == "speck2edevkit"
     assert documents["speck2f"].pop("device") == "speck2fdevkit"
     assert documents["speck2e"] == documents["speck2f"]
     frames = np.random.default_rng(4).poisson(0.4, (4, 2, 2, 8, 8))
-    traces = [targets.judge(chip, network, integer)(frames) for chip in ("speck2e", "speck2f")]
+    simulators = [chips()[chip].vendor_simulator for chip in ("speck2e", "speck2f")]
+    traces = [simulator(network, integer)(frames) for simulator in simulators if simulator is not None]
+    assert len(traces) == 2
     assert traces[0].layers["n"].spikes == reference.run(integer, frames).layers["n"].spikes > 50
     np.testing.assert_array_equal(traces[0].layers["n"].raster, traces[1].layers["n"].raster)
     wide = Network(InputSpec((2, 8, 8), 1000, 4), (Layer("c", Conv2d(weight, stride=(3, 3))), layers[1]), 1)
     with pytest.raises(UnsupportedError, match="does not fit Speck2e"):
-        targets.lower("speck2e", wide, wide, tmp_path)
+        chips()["speck2e"].require_files()(wide, wide, tmp_path)
 
 
 def test_an_unknown_chip_gets_the_nearest() -> None:
@@ -137,11 +144,11 @@ def test_an_unknown_chip_gets_the_nearest() -> None:
 
 def test_a_terminal_gets_frames_and_the_same_words() -> None:
     screen = Console(file=io.StringIO(), force_terminal=True, width=200, color_system=None)
-    for table in (overview(CHIPS.values()), *details(CHIPS["speck2f"]), *details(CHIPS["loihi2"])):
+    for table in (overview(chips().values()), *details(chips()["speck2f"]), *details(chips()["loihi2"])):
         show(table, screen)
     written = screen.file.getvalue()  # type: ignore[attr-defined]
     assert "┃" in written
-    for rule in CHIPS["speck2f"].rules:
+    for rule in chips()["speck2f"].rules:
         assert rule.text in written
 
 

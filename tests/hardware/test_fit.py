@@ -17,7 +17,7 @@ from spikefold.export.passes.quantise import quantise
 from spikefold.hardware.chip import Resources
 from spikefold.hardware.fit import FitReport, broken_rules, fit_report
 from spikefold.hardware.loihi.chip import LOIHI2
-from spikefold.hardware.speck import chip as speck
+from spikefold.hardware.speck import rules as speck
 from spikefold.hardware.speck.chip import SPECK2F
 from spikefold.hardware.speck.placement import check_placement
 from spikefold.hardware.speck.split import split_to_fit

@@ -25,6 +25,7 @@ from spikefold.errors import ConfigError, DataError, MismatchError, UnsupportedE
 from spikefold.export.io import load_network
 from spikefold.export.nir.from_nir import read
 from spikefold.export.nir.options import NirOptions
+from spikefold.hardware.registry import chip_named
 from spikefold.hardware.simulators import clocked
 from spikefold.stages import chip_files as module
 from spikefold.stages.export_file import clips_of, export_file
@@ -243,23 +244,18 @@ def test_a_mismatch_is_written_down_and_then_fails(
     files: Any, clips: ClipSet, tmp_path: Path, monkeypatch: Any
 ) -> None:
     _, path = files(single=True, pool=False)
-    honest = module.judge
 
-    def wrong(chip: str, folded: Any, integer: Any) -> Any:
+    def wrong(real: Any, integer: Any) -> Any:
         last = integer.layers[-1]
         lower = replace(last, op=replace(last.op, threshold=last.op.threshold // 2))
-        return (
-            honest(chip, folded, integer)
-            if chip != "speck2f"
-            else _other(replace(integer, layers=(*integer.layers[:-1], lower)))
-        )
+        return _other(replace(integer, layers=(*integer.layers[:-1], lower)))
 
     def _other(network: Any) -> Any:
         return lambda frames, *, potentials=False: replace(
             clocked.run(network, frames, potentials=potentials), runner="wrong"
         )
 
-    monkeypatch.setattr(module, "judge", wrong)
+    monkeypatch.setattr(module, "chip_named", lambda name: replace(chip_named(name), vendor_simulator=wrong))
     with pytest.raises(MismatchError, match="MISMATCHES"):
         export_file(path, ("speck2f",), tmp_path / "out", ZERO, Silent(), clips)
     report = json.loads((tmp_path / "out" / "export.json").read_text(encoding="utf-8"))

@@ -28,8 +28,10 @@ def session(finished_run: Path, tmp_path: Path) -> Session:
 
 
 def _on(session: Session, board: Board, target: str = "speck2fdevkit:0") -> dict[str, Any]:
-    clock = Clock(board.time.now, board.time.sleep)
-    return validate_on(session, target, 2, 1, samna({"Speck2fDevKit": board}), clock)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("spikefold.hardware.speck.board.device.load", lambda: samna({"Speck2fDevKit": board}))
+        patch.setattr("spikefold.hardware.speck.board.run.Clock", lambda: Clock(board.time.now, board.time.sleep))
+        return validate_on(session, target, 2, 1)
 
 
 def test_a_board_that_works_as_simulated_is_evidence(session: Session) -> None:
@@ -66,3 +68,14 @@ def test_another_board_than_the_configuration_was_made_for(session: Session) -> 
         _on(session, Board(Time(), Faults()), "speck2edevkit:0")
     with pytest.raises(ConfigError, match="unknown board"):
         _on(session, Board(Time(), Faults()), "loihi:0")
+
+
+def test_another_board_of_the_same_chip_needs_its_own_configuration(session: Session) -> None:
+    board = Board(Time(), Faults())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("spikefold.hardware.speck.board.device.load", lambda: samna({"Speck2fModuleDevKit": board}))
+        with pytest.raises(ConfigError, match="was made for speck2fdevkit") as told:
+            validate_on(session, "speck2fmodule:0", 2, 1)
+    assert told.value.hint == "validate --on speck2fdevkit:0"
+    with pytest.raises(ConfigError, match="'x' is no index of a board"):
+        _on(session, board, "speck2fdevkit:x")

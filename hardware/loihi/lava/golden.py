@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A network small enough to run by hand, and what it does: the proof that an installed lava computes right.
+"""Holds a network small enough to run by hand, and runs it: the proof that an installed lava computes right.
 
 A convolution with kernel ``[3, -1]`` and threshold 4 without leak, then two dense neurons that keep half of their
 state, with threshold 3. Two ties are in it: 4 fires at ``>=`` last, 3 does not at ``>`` one step before.

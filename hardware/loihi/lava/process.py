@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One start of `worker` in a subprocess: job directory in, arrays out, nothing left running."""
+"""Starts `worker` once in a subprocess: a job directory goes in, arrays come out, and nothing is left running."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run as a script in a subprocess: simulates netx files with lava-nc's fixed-point models. Imports no spikefold.
+"""Simulates netx files with lava-nc's fixed-point models; runs as a script in a subprocess, without spikefold.
 
 The job directory, the only argument, is the whole interface:
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clips as lists of events for a board, and a board's spikes as rasters."""
+"""Turns clips into lists of events for a board, and a board's spikes into rasters."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HINT = "bin the recording as for the network, then events_of(frames, dt_us)"
 def events_of(frames: np.ndarray, dt_us: int) -> np.ndarray:
     """One clip's frames as events, those of a bin evenly over its middle three quarters.
 
-    Within a bin they come by y, x and channel, the order in which `event_driven.simulate` lets a frame in. An eighth
+    Within a bin they come by y, x and channel, the order in which `events.simulate` lets a frame in. An eighth
     of the bin is left empty at its start, so that a slow clock that drifts a little still ticks between two bins'
     events; and one at its end, so that the spikes they cause fall into the same bin.
 
@@ -83,7 +83,7 @@ def reading(spikes: np.ndarray, core: int, shape: Shape, steps: int, dt_us: int,
     """The spikes of one core, by bin.
 
     Args:
-        spikes: of `samna_board.SPIKE_DTYPE`, before any pool.
+        spikes: of `open_board.SPIKE_DTYPE`, before any pool.
         core: its number; spikes of others are left out.
         shape: ``(C, H, W)`` of its neurons.
         steps: bins.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far a chip is from its simulator, against what is published about chips.
+"""Measures how far a chip is from its simulator, against what is published about chips.
 
 "Equal or not" is no fair question here: the same Speck, given the same events, does not always give the same spikes
 (sinabs issue 53). So the spike difference of each layer is put beside two published ones and gets the name of

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which values of a Speck configuration decide what a board computes, and whether they are those of a network."""
+"""Picks the values of a Speck configuration that decide what a board computes, and compares them with a network's."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find and open a Speck board: the only file that imports the real samna, and only after the probe said it is real.
+"""Finds and opens a Speck board: the only file that imports the real samna, once the probe said that it is real.
 
 samna is handed in as a value everywhere else, so that a test can hand in a strict stand-in.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An open Speck board: what the protocol of `devkit` does, in calls of samna.
+"""Drives an open Speck board: what the protocol of `run` does, in calls of samna.
 
 The calls are those that sinabs 3.1.3 makes (``dynapcnn_network.py``, ``io.py``, ``config_builder.py``) and its power
 notebook, and no others. samna is a value here, never imported. Whatever it raises becomes an `EnvironmentLacksError`

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How clips are run on a board: repeats, waiting, power, and what is done about the first event."""
+"""Sets how clips are run on a board: repeats, waiting, power, and what is done about the first event."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is sent to a board and where, worked out and checked before it is touched; and the same in the simulator."""
+"""Works out and checks what is sent to a board before it is touched, and runs the same in the simulator."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def planned(
     clips: Sequence[np.ndarray],
     options: DeviceOptions,
 ) -> Plan:
-    """The plan of a run; arguments and errors as `devkit.run_on_device`."""
+    """The plan of a run; arguments and errors as `run.run_on_device`."""
     event_driven.refuse_unsupported(network)
     spec, names = network.input, [layer.name for layer in network.neurons]
     if unknown := sorted(set(options.layers) - set(names)):

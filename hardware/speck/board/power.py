@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a board draws on each supply rail: idle, under input, and the difference."""
+"""Computes what a board draws on each supply rail: idle, under input, and the difference."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ RAILS: Mapping[int, str] = {
     4: "VDD_PIXEL_ANALOG 1.2V",
 }
 """Rails by the monitor's channel (sinabs, ``power_monitoring.ipynb``)."""
+OUR_RAILS: Mapping[str, str] = dict(
+    zip(RAILS.values(), ("io", "ram", "logic", "pixel_digital", "pixel_analog"), strict=True)
+)
+"""The names of the same rails in a technology profile."""
 
 
 @dataclass(frozen=True)

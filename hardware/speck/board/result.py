@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`DeviceRun`: what a board did with some clips, beside what the simulator says it should do."""
+"""Defines `DeviceRun`: what a board did with some clips, beside what the simulator says it should do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class DeviceRun:
     Attributes:
         target: as asked for, such as ``speck2fdevkit:0``.
         board: samna's name of its type.
-        configuration_sha256: `board_config.fingerprint` of the configuration that was applied.
+        configuration_sha256: `config.fingerprint` of the configuration that was applied.
         clips: how many.
         steps: bins of a clip.
         dt_us: length of a bin.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run clips on a Speck board and hold its spikes against the event-driven simulator: the protocol, without samna.
+"""Runs clips on a Speck board and holds its spikes against the event-driven simulator: the protocol, without samna.
 
 For each clip every word of the neuron memories is zeroed, the clocks start, the events are sent a little in the
 future (the stop watch runs while a long list is still being written, and what is due by then comes in a burst), and
@@ -54,7 +54,7 @@ def run_on_device(
         network: the exported integer network, split where the export split it.
         placement: core number by spiking layer, ``layer2core`` of the same file.
         clips: events of each clip, fields ``t, x, y, p``, sorted by t from the start of the clip in microseconds; of
-            frames, as `devkit_clips.events_of` makes them.
+            frames, as `clips.events_of` makes them.
         options: how to run.
         samna: the module; the real one is loaded where none is given.
         clock: where waiting is done.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which samna is installed, found out without running it.
+"""Finds out which samna is installed, without running it.
 
 Every samna on PyPI is a stub whose import runs ``pip install --force-reinstall`` against the vendor's index and,
 offline, ends in ``subprocess.CalledProcessError`` after some seconds, not in ``ImportError``. So the question is

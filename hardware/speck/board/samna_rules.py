@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``samna.speck2f.validate_configuration`` is documented to refuse, for the stand-in.
+"""Refuses what ``samna.speck2f.validate_configuration`` is documented to refuse, for the stand-in.
 
 The original is compiled and not public; these are the rules of the datasheet 2.4 and 3.2.4 and of sinabs' overview,
-applied to a filled configuration, so independently of `spikefold.hardware.speck.chip`, which looks at a network.
+applied to a filled configuration, so independently of `spikefold.hardware.speck.rules`, which look at a network.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stand-in for samna's configuration classes, so that sinabs' Speck path works where samna is not installed.
+"""Stands in for samna's configuration classes, so that sinabs' Speck path works where samna is not installed.
 
 All of ``sinabs.backend.dynapcnn`` imports samna, but it only touches it to fill in a configuration. The classes here
 have the attributes that the datasheet lists (3.2.2) and sinabs 3.1.3 sets, and no others: setting or reading another

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -75,9 +76,9 @@ class Gap:
     accuracy_events: Accuracy | None
     warnings: tuple[Issue, ...]
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, Any]:
         """Plain values for a report."""
-        found = asdict(self)
+        found: dict[str, Any] = asdict(self)
         for key in ("accuracy_clocked", "accuracy_events"):
             value: Accuracy | None = getattr(self, key)
             if value is not None:

@@ -18,7 +18,6 @@ from spikefold.energy.chip.power import chip_power
 from spikefold.energy.counts.count import Counts, LayerCounts
 from spikefold.energy.prices.calibrate import Fit, fit, write_profile
 from spikefold.energy.prices.calibration_data import (
-    MONITOR_OFFSET_MW,
     Point,
     devkit_points,
     read_measurements,
@@ -26,7 +25,7 @@ from spikefold.energy.prices.calibration_data import (
 )
 from spikefold.energy.prices.load import load_profile
 from spikefold.errors import ConfigError, DataError
-from spikefold.hardware.speck.board.power import RAILS, rail_powers
+from spikefold.hardware.speck.board.power import OFFSET_W, RAILS, rail_powers
 from spikefold.session import BOARD, CONFIG, VALIDATE, write_json
 
 DAY = date(2026, 11, 21)
@@ -97,7 +96,7 @@ def _counts() -> Counts:
 
 def test_the_written_profile_prices_what_speck_could_not(tmp_path: Path) -> None:
     found = fit(CLEAN)
-    made = write_profile(found, tmp_path / "my-board.toml", device='Speck2f, "no. 7"', when=DAY)
+    made = write_profile(found, tmp_path / "my-board.toml", device='Speck2f, "no. 7"', when=DAY, chip="speck")
     again = load_profile(str(tmp_path / "my-board.toml"))
     assert made == again
     assert again.name == "my-board"
@@ -114,9 +113,8 @@ def test_the_written_profile_prices_what_speck_could_not(tmp_path: Path) -> None
 
 
 def test_the_offset_of_the_meter_widens_rest_and_not_the_slope(tmp_path: Path) -> None:
-    assert pytest.approx(0.1) == MONITOR_OFFSET_MW  # two rails of 50 uW
     noisy = Fit(0.42, 0.01, 20.0, 2.0, 0.99, 5, 3.0, {"io": (0.06, 0.05, 0.08), "pixel_analog": (0.6, 0.6, 0.6)})
-    found = write_profile(noisy, tmp_path / "b.toml", device="x", when=DAY, offset_mw=0.1)
+    found = write_profile(noisy, tmp_path / "b.toml", device="x", when=DAY, offset_mw=0.1, chip="speck")
     assert found.power_mw is not None
     assert found.power_mw.static.bounds == pytest.approx((0.29, 0.55))
     assert found.energy_pj.ac.bounds == pytest.approx((14, 26))
@@ -133,10 +131,10 @@ def test_the_offset_of_the_meter_widens_rest_and_not_the_slope(tmp_path: Path) -
 )
 def test_a_profile_without_a_name_is_not_written(name: str, device: str, offset: float, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no profile can be written"):
-        write_profile(fit(CLEAN), tmp_path / name, device=device, when=DAY, offset_mw=offset)
+        write_profile(fit(CLEAN), tmp_path / name, device=device, when=DAY, offset_mw=offset, chip="speck")
     assert not list(tmp_path.iterdir())
     with pytest.raises(ConfigError, match="cannot write the profile"):
-        write_profile(fit(CLEAN), tmp_path / "none" / "b.toml", device="x", when=DAY)
+        write_profile(fit(CLEAN), tmp_path / "none" / "b.toml", device="x", when=DAY, chip="speck")
 
 
 def _csv(tmp_path: Path, text: str) -> Path:
@@ -258,7 +256,7 @@ def test_sources_of_every_kind_go_into_one_fit(tmp_path: Path) -> None:
     plain = _csv(tmp_path, "synops_per_s,power_mw\n2e7,1.3\n")
     found = read_measurements([folder, file, plain])
     assert [point.synops_per_s for point in found.points] == pytest.approx([0, 1e7, 5e6, 0, 1e7, 5e6, 2e7])
-    assert found.offset_mw == MONITOR_OFFSET_MW > 0
+    assert found.offset_mw == 2 * OFFSET_W * 1e3 == pytest.approx(0.1)  # two rails of 50 uW
     assert fit(found.points).energy_pj == pytest.approx(44, rel=1e-9)
     assert read_measurements([plain]).offset_mw == 0  # nobody knows the meter of a file
     assert read_measurements([folder, plain]) == read_measurements([folder / VALIDATE / BOARD, plain])

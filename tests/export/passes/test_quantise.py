@@ -19,7 +19,7 @@ from spikefold.export.numbers import NumberFormat
 from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, SumPool2d
 from spikefold.export.passes.quantise import common_scale, quantise, refuse_unsupported
 from spikefold.hardware.loihi import chip as loihi
-from spikefold.hardware.registry import CHIPS
+from spikefold.hardware.registry import chips
 from spikefold.hardware.simulators import reference
 from spikefold.hardware.speck import chip as speck
 
@@ -261,7 +261,7 @@ def _random(seed: int = 0) -> tuple[Network, np.ndarray]:
     return Network(InputSpec((2, 6, 7), 1000, 9), layers, 3), rng.poisson(0.5, (9, 6, 2, 6, 7))
 
 
-@pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize("chip", chips())
 @pytest.mark.parametrize("power", [-9, -1, 1, 3, 12])
 def test_scaling_a_layer_by_a_power_of_two_leaves_its_integers_and_spikes(chip: str, power: int) -> None:
     network, frames = _random()
@@ -276,7 +276,7 @@ def test_scaling_a_layer_by_a_power_of_two_leaves_its_integers_and_spikes(chip: 
         return op
 
     other = Network(network.input, tuple(Layer(la.name, scaled(la.op)) for la in network), 3)  # type: ignore[arg-type]
-    (one, first), (two, second) = (quantise(net, CHIPS[chip].numbers) for net in (network, other))
+    (one, first), (two, second) = (quantise(net, chips()[chip].numbers) for net in (network, other))
     for a, b in zip(one, two, strict=True):
         for field in ("weight", "bias", "threshold"):
             np.testing.assert_array_equal(getattr(a.op, field, None), getattr(b.op, field, None))
@@ -288,7 +288,7 @@ def test_scaling_a_layer_by_a_power_of_two_leaves_its_integers_and_spikes(chip: 
         np.testing.assert_array_equal(spikes[2].layers[name].raster, spikes[3].layers[name].raster)
 
 
-@pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize("chip", chips())
 def test_whole_numbers_that_fit_are_kept_and_so_is_every_spike(chip: str) -> None:
     rng = np.random.default_rng(4)
     weight = rng.integers(-60, 127, (5, 12)).astype(float)
@@ -296,7 +296,7 @@ def test_whole_numbers_that_fit_are_kept_and_so_is_every_spike(chip: str) -> Non
     network = Network(
         InputSpec((12, 1, 1), 1000, 20), (Layer("w", Dense(weight)), Layer("n", Neuron(np.array(300.0)))), 1
     )
-    quantised, (report,) = quantise(network, CHIPS[chip].numbers)
+    quantised, (report,) = quantise(network, chips()[chip].numbers)
     np.testing.assert_array_equal(quantised["w"].op.weight, weight)
     assert (report.scale, report.weight_error, report.zeroed_share) == (1.0, 0.0, 0.0)
     frames = rng.poisson(0.3, (20, 9, 12, 1, 1))

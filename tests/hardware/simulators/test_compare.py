@@ -13,7 +13,7 @@ from spikefold.errors import ConfigError, MismatchError
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Fire, Leak, Neuron, Reset
 from spikefold.export.ops import Conv2d, Dense
-from spikefold.hardware.registry import CHIPS, chip_named
+from spikefold.hardware.registry import chip_named, chips
 from spikefold.hardware.simulators import parity, reference
 from spikefold.hardware.simulators.compare import Comparison, FirstMismatch, compare, explain
 from spikefold.hardware.simulators.trace import LayerTrace, Trace
@@ -214,7 +214,7 @@ def test_no_clips_and_no_layers_are_refused_for_nothing_was_compared() -> None:
 # ---- parity -----------------------------------------------------------------------------------------------------
 
 
-def _judge(network: Network, name: str = "vendor"):
+def _vendor(network: Network, name: str = "vendor"):
     def run(frames: np.ndarray, *, potentials: bool = False) -> Trace:
         return Trace(name, reference.run(network, frames, potentials=potentials).layers)
 
@@ -223,7 +223,7 @@ def _judge(network: Network, name: str = "vendor"):
 
 @pytest.mark.parametrize("clips", [1, 3, N, N + 5])
 def test_parity_of_equal_runners(clips: int) -> None:
-    found = parity.check("chip", _network(), _frames(), _judge(_network()), clips)
+    found = parity.check("chip", _network(), _frames(), _vendor(_network()), clips)
     assert found.failures() == []
     assert found.runners == ("reference", "torch", "vendor")
     assert [c.clips for c in found.comparisons] == [N, min(clips, N)]
@@ -244,14 +244,16 @@ WRONG = {
 
 @pytest.mark.parametrize("clips", [2, N])
 @pytest.mark.parametrize("wrong", WRONG)
-def test_parity_with_a_wrong_judge_names_layer_step_neuron_and_both_states(wrong: str, clips: int) -> None:
+def test_parity_with_a_wrong_simulator_names_layer_step_neuron_and_both_states(wrong: str, clips: int) -> None:
     network, frames = _network(), _frames()
-    judged = _network(replace(network["first"].op, **WRONG[wrong]))  # type: ignore[type-var]
-    found = parity.check("chip", network, frames, _judge(judged), clips)
+    other_network = _network(replace(network["first"].op, **WRONG[wrong]))  # type: ignore[type-var]
+    found = parity.check("chip", network, frames, _vendor(other_network), clips)
     (text,) = found.failures()
     first = found.comparisons[1].first
     assert first is not None
-    spec, other = (reference.run(net, frames, potentials=True).layers[first.layer] for net in (network, judged))
+    spec, other = (
+        reference.run(net, frames, potentials=True).layers[first.layer] for net in (network, other_network)
+    )
     assert first.layer == "first"
     spot = (first.clip, *first.neuron)
     for side, trace in enumerate((spec, other)):
@@ -269,26 +271,33 @@ def test_parity_with_a_wrong_judge_names_layer_step_neuron_and_both_states(wrong
     assert found.to_json()["mismatches"] == found.comparisons[1].mismatches > 0
 
 
-def test_parity_with_a_judge_that_leaves_out_a_layer_is_an_error() -> None:
-    def judge(frames: np.ndarray, *, potentials: bool = False) -> Trace:
+def test_parity_with_a_simulator_that_leaves_out_a_layer_is_an_error() -> None:
+    def partly(frames: np.ndarray, *, potentials: bool = False) -> Trace:
         layers = reference.run(_network(), frames, potentials=potentials).layers
         return Trace("vendor", {"first": layers["first"]})
 
     with pytest.raises(MismatchError, match="both runners must report every spiking layer"):
-        parity.check("chip", _network(), _frames(), judge, 2)
+        parity.check("chip", _network(), _frames(), partly, 2)
+
+
+def test_parity_without_a_simulator_of_the_vendor_compares_our_own_runners_alone() -> None:
+    found = parity.check("chip", _network(), _frames(), None, 2)
+    assert (found.simulated, found.runners) == (None, ("reference", "torch"))
+    assert [(c.clips, c.mismatches) for c in found.comparisons] == [(N, 0)]
+    assert found.comparisons[0].spikes > 150
 
 
 def test_parity_on_silent_clips_is_an_error() -> None:
     with pytest.raises(MismatchError, match="never fires"):
-        parity.check("chip", _network(), np.zeros_like(_frames()), _judge(_network()), 2)
+        parity.check("chip", _network(), np.zeros_like(_frames()), _vendor(_network()), 2)
 
 
 # ---- the chips --------------------------------------------------------------------------------------------------
 
 
 def test_chips_are_found_by_name_and_a_typo_gets_a_suggestion() -> None:
-    assert set(CHIPS) == {"speck2f", "speck2e", "dynapcnndevkit", "loihi2", "loihi1"}
-    assert all(chip_named(name).name == name for name in CHIPS)
+    assert set(chips()) == {"speck2f", "speck2e", "dynapcnndevkit", "loihi2", "loihi1"}
+    assert all(chip_named(name).name == name for name in chips())
     with pytest.raises(ConfigError, match="unknown chip 'spec2f'") as caught:
         chip_named("spec2f")
     assert "Did you mean 'speck2f'?" in str(caught.value)

@@ -55,7 +55,6 @@ print(sorted(name for name in sys.modules if name.split(".")[0] in ("samna", "sa
 CONVERT_AND_RUN = """
 import json, pathlib, sys
 import numpy as np
-from spikefold.hardware import targets
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import Conv2d
@@ -64,15 +63,15 @@ from spikefold.hardware.simulators import clocked
 from spikefold.hardware.speck.events import simulate as event_driven
 from spikefold.hardware.simulators import reference
 from spikefold.hardware.speck.board.samna_probe import samna_status
-from spikefold.hardware.speck.chip import NUMBERS
+from spikefold.hardware.speck.chip import NUMBERS, SPECK2F
 layers = (Layer("a", Conv2d(np.ones((1, 1, 1, 1)))), Layer("n", Neuron(np.array(1.0))))
 network = Network(InputSpec((1, 4, 4), 1000, 2, 1), layers, 1)
 integer, _ = quantise(network, NUMBERS)
 frames = np.ones((2, 1, 1, 4, 4), np.int64)
 folder = pathlib.Path(sys.argv[1])
-written = targets.lower("speck2f", network, integer, folder).files
+written = SPECK2F.lower(network, integer, folder).files
 runs = [reference.run, clocked.run, event_driven.run]
-spikes = [run(integer, frames).spikes for run in runs] + [targets.judge("speck2f", network, integer)(frames).spikes]
+spikes = [run(integer, frames).spikes for run in runs] + [SPECK2F.vendor_simulator(network, integer)(frames).spikes]
 print(samna_status(), json.loads((folder / written[0]).read_text())["layer2core"], spikes)
 print(sorted(name for name in sys.modules if name.split(".")[0] in ("samna", "samnagui", "pip")))
 """

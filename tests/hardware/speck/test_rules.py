@@ -15,7 +15,7 @@ from spikefold.errors import Issue, UnsupportedError
 from spikefold.export.network import INPUT, InputSpec, Layer, Network
 from spikefold.export.neuron import Leak, Neuron, Reset
 from spikefold.export.ops import AvgPool2d, Concat, Conv2d, Dense, SumPool2d
-from spikefold.hardware.speck import chip as speck
+from spikefold.hardware.speck import rules as speck
 from spikefold.hardware.speck.chip import DYNAPCNN, SPECK2E, SPECK2F, violations
 from spikefold.hardware.speck.cores import (
     CORES,

@@ -16,6 +16,7 @@ from spikefold.export.ops import Concat, Conv2d, Dense, SumPool2d
 from spikefold.export.passes.split_channels import split_channels
 from spikefold.hardware.simulators import reference
 from spikefold.hardware.speck import chip as speck
+from spikefold.hardware.speck import rules
 from spikefold.hardware.speck.cores import CORES, Destination, Memory, core_layers, memory_needed
 from spikefold.hardware.speck.placement import check_placement, place
 from spikefold.hardware.speck.resources import resources
@@ -43,8 +44,8 @@ def _chain(*features: int, side: int, k: int = 1) -> Network:
 
 def _unfit(network: Network) -> list[str]:
     """The rules that a network breaks as it stands, with no leave to split: the definition, spelt out."""
-    issues = [issue for check in speck.NETWORK_RULES[:3] for issue in check(network)]
-    issues += [i for core in core_layers(network) for check in speck.CORE_RULES for i in check(core, True)]
+    issues = [issue for check in rules.NETWORK_RULES[:3] for issue in check(network)]
+    issues += [i for core in core_layers(network) for check in rules.CORE_RULES for i in check(core, True)]
     return [issue.rule for issue in issues]
 
 
@@ -182,7 +183,7 @@ def test_violations_are_those_of_the_network_that_would_be_placed() -> None:
         network = _random_wide(seed)
         fitted = split_to_fit(network)
         found = speck.violations(network)
-        kept = _unfit(fitted) == [] and speck.placement(fitted) == []
+        kept = _unfit(fitted) == [] and rules.placement(fitted) == []
         assert kept == (found == []) == (speck.violations(fitted) == [])
         names = [core.name for core in core_layers(network)]
         for issue in found:

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from spikefold.errors import UnsupportedError
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Leak, Neuron, Reset
 from spikefold.export.ops import Conv2d, Dense
+from spikefold.export.passes.quantise import quantise
 from spikefold.hardware.loihi import chip as loihi
 from spikefold.hardware.simulators import reference
 from spikefold.hardware.speck import chip as speck
@@ -70,3 +74,41 @@ def test_several_spikes_a_step_where_the_chip_can_and_the_user_wants_them() -> N
     assert all(isinstance(la.op, Neuron) and la.op.max_spikes is None for la in found.neurons)
     assert reference.run(found, FRAMES).layers["n1"].raster.max() > 1
     assert for_chip(network, loihi.NUMBERS, FRAMES, several=True) == (network, ())
+
+
+NO_BIAS = replace(speck.NUMBERS, bias_bits=None, max_spikes=3)
+
+
+def test_a_chip_without_biases_gets_none_and_its_layers_fire_as_often() -> None:
+    network = _network(Neuron(np.array(1.0)))
+    layers = tuple(
+        replace(la, op=replace(la.op, bias=np.full(len(la.op.weight), 0.3))) if hasattr(la.op, "weight") else la
+        for la in network
+    )
+    biased = replace(network, layers=layers)
+    with pytest.raises(UnsupportedError) as told:
+        quantise(biased, NO_BIAS)
+    assert {issue.rule for issue in told.value.issues} == {"no bias"}
+    found, replaced = for_chip(biased, NO_BIAS, FRAMES)
+    assert {entry.what for entry in replaced} == {"bias -> none"}
+    assert all(la.op.bias is None for la in found if hasattr(la.op, "weight"))
+    # without its bias a layer fires less, so that its threshold must fall
+    assert all(entry.threshold_factor < 1 for entry in replaced)
+    for entry in replaced:
+        assert entry.spikes_before > 5
+        assert entry.spikes_after == pytest.approx(entry.spikes_before, rel=0.2)
+    assert quantise(found, NO_BIAS)[0].is_integer
+    assert for_chip(network, NO_BIAS, FRAMES) == (network, ())
+
+
+def test_spikes_a_step_go_up_to_what_the_chip_makes_and_no_further() -> None:
+    assert [NO_BIAS.allows(most) for most in (1, 3, 4, None)] == [True, True, False, False]
+    assert [speck.NUMBERS.allows(most) for most in (1, 3, 4, None)] == [True] * 4
+    with pytest.raises(ValueError, match="at most 0 spikes"):
+        replace(NO_BIAS, max_spikes=0)
+    for given, several, wanted in ((None, False, 3), (5, False, 3), (2, False, 2), (2, True, 3), (1, True, 3)):
+        network = _network(Neuron(np.array(1.0), max_spikes=given))
+        found, replaced = for_chip(network, NO_BIAS, FRAMES, several=several)
+        assert {la.op.max_spikes for la in found.neurons if isinstance(la.op, Neuron)} == {wanted}
+        assert (replaced == ()) == (given == wanted)
+        assert 1 < reference.run(found, FRAMES).layers["n1"].raster.max() <= wanted

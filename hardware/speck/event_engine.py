@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs test clips event by event, as the chip does: their spikes, how busy its cores are, how far clocked steps are.
+
+Where the chip's sensor layer makes the network's input itself (it pools by 1, 2 or 4), the recordings go in as they
+are, event by event in the order of their times. Else the events of a frame enter in a random order, fixed by a seed:
+a frame does not say which came first, and the order of addresses would be none that a sensor sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+
+import numpy as np
+
+from spikefold.export.network import Network
+from spikefold.hardware.event_engine import EventClips, EventFindings
+from spikefold.hardware.simulators.trace import concatenate
+from spikefold.hardware.speck.events import clocked_vs_events
+from spikefold.hardware.speck.events import simulate as event_driven
+from spikefold.hardware.speck.events.dvs_layer import POOLS, DvsLayer
+from spikefold.hardware.speck.events.options import Arrival, Options
+from spikefold.hardware.speck.events.result import CoreLoad, EventRun
+
+Engine = Callable[[Options], EventRun]
+
+
+def run_by_events(network: Network, clips: EventClips) -> EventFindings:
+    """Run every clip, and hold the result against clocked steps on the same clips.
+
+    Raises:
+        SpikefoldError: as `events.simulate` and `clocked_vs_events.compare`.
+    """
+    layer = sensor_layer(network, clips)
+    if layer is None or clips.recordings is None:
+        went_in, engine = "frames, their events in a random order", _on_frames(network, clips.frames)
+    else:
+        went_in = "the recordings' own events, in the order of their times"
+        engine = _on_recordings(network, layer, clips.recordings)
+    options = Options(arrival=Arrival.SEEDED, seed=clips.seed)
+    ran = engine(options)
+    gap = clocked_vs_events.compare(network, clips.frames, clips.labels, lambda other: engine(other).trace, options)
+    dt_us = network.input.dt_us
+    loads = tuple(
+        {
+            "layer": load.name,
+            "peak_synops_per_s": load.peak_per_second(dt_us),
+            "mean_synops_per_s": float(load.operations.mean()) * 1e6 / dt_us,
+        }
+        for load in ran.loads
+    )
+    limit = clips.limit_per_s
+    above = () if limit is None else tuple(asdict(found) for found in ran.over_limit(limit, dt_us))
+    warnings = [
+        f"{issue.where}: {issue.rule}: {issue.got}, {issue.limit}. To do: {issue.hint}" for issue in gap.warnings
+    ]
+    warnings += [
+        f"{found['layer']}: {found['peak_per_second']:,.0f} synaptic operations a second at its peak, "
+        f"the limit given is {limit:,.0f}"
+        for found in above
+    ]
+    return EventFindings(ran.trace, went_in, gap.to_json(), loads, above, tuple(warnings))
+
+
+def sensor_layer(network: Network, clips: EventClips) -> DvsLayer | None:
+    """The setting of the chip's sensor layer that gives the network's input, or None where none does."""
+    if clips.downsample not in POOLS or clips.recordings is None:
+        return None
+    layer = DvsLayer(clips.sensor, pool=(clips.downsample, clips.downsample))
+    return layer if layer.output_shape == network.input.shape else None
+
+
+def _on_frames(network: Network, frames: np.ndarray) -> Engine:
+    return lambda options: event_driven.simulate(network, frames, options)
+
+
+def _on_recordings(network: Network, layer: DvsLayer, recordings: Callable[[], Iterable[np.ndarray]]) -> Engine:
+    spec = network.input
+
+    def run(options: Options) -> EventRun:
+        runs = [
+            event_driven.simulate_events(network, events, layer, dt_us=spec.dt_us, steps=spec.steps, options=options)
+            for events in recordings()
+        ]
+        loads = tuple(
+            CoreLoad(
+                same[0].name,
+                *(np.concatenate([getattr(load, key) for load in same], axis=1) for key in ("events", "operations")),
+            )
+            for same in zip(*(one.loads for one in runs), strict=True)
+        )
+        return EventRun(concatenate([one.trace for one in runs]), loads)
+
+    return run
