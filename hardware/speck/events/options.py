@@ -42,9 +42,10 @@ INTERVALS = (2, 4, 8, 16, 32, 128, 256, 512)
 class Emission(StrEnum):
     """Order in which the spikes of one event leave a core."""
 
-    RASTER = "raster"
-    REVERSE = "reverse"
-    SEEDED = "seeded"
+    FEATURES_DESCENDING = "features-descending"
+    ADDRESSES_ASCENDING = "addresses-ascending"
+    ADDRESSES_DESCENDING = "addresses-descending"
+    SHUFFLED = "shuffled"
 
 
 class Arrival(StrEnum):
@@ -79,7 +80,7 @@ class Options:
         ConfigError: an interval that the chip has not.
     """
 
-    emission: Emission = Emission.RASTER
+    emission: Emission = Emission.FEATURES_DESCENDING
     arrival: Arrival = Arrival.RASTER
     tick: Tick = Tick.END
     seed: int = 0

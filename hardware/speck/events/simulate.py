@@ -47,10 +47,10 @@ from spikefold.hardware.simulators.reference import check_frames
 from spikefold.hardware.simulators.trace import Trace
 from spikefold.hardware.speck import rules as speck_rules
 from spikefold.hardware.speck.cores import CoreLayer, core_layers
-from spikefold.hardware.speck.events.core import Core
+from spikefold.hardware.speck.events.core import WIDE, Core
 from spikefold.hardware.speck.events.dvs_layer import DvsLayer, entering
-from spikefold.hardware.speck.events.kernel import LARGEST
-from spikefold.hardware.speck.events.options import Arrival, Emission, Options, Tick
+from spikefold.hardware.speck.events.options import Arrival, Options, Tick
+from spikefold.hardware.speck.events.order import emission_rank
 from spikefold.hardware.speck.events.queue import Queue, sources_of
 from spikefold.hardware.speck.events.result import CoreLoad, EventRun
 
@@ -178,7 +178,7 @@ def _queues(network: Network, clips: tuple[int, int], options: Options, potentia
         raise ConfigError("a decimator is given for a layer that is no core", issues=issues)
     return [
         Queue(
-            Core(layer, _rank(layer, number, options), options.decimators.get(layer.name, 1)),
+            Core(layer, emission_rank(layer.neuron_shape, number, options), options.decimators.get(layer.name, 1)),
             sources_of(network, layer.name),
             clips,
             lose_first=options.lose_first,
@@ -208,26 +208,15 @@ def refuse_unsupported(network: Network) -> None:
 
 def _unlike_speck(core: CoreLayer) -> list[Issue]:
     neuron, bias = core.neuron, 0 if core.bias is None else core.bias
-    largest = max(np.abs(values).max() for values in (core.weight, bias, neuron.threshold, neuron.v_min or 0))
+    largest = max(int(np.abs(values).max()) for values in (core.weight, bias, neuron.threshold, neuron.v_min or 0))
     plain = neuron.state_bits is None or neuron.overflow is Overflow.FORBID
     rules = [
         (neuron.fire is Fire.GE, "fires at", neuron.fire.value, Fire.GE.value, "quantise it for Speck"),
         (neuron.state_shift == 0, "unit of the state", f"2^-{neuron.state_shift}", "1", "quantise it for Speck"),
         (plain, "overflow of the state", neuron.overflow.value, Overflow.FORBID.value, "quantise it for Speck"),
-        (largest <= LARGEST // 2, "largest number", f"{largest:g}", str(LARGEST // 2), "quantise it for Speck"),
+        (largest <= WIDE // 2, "largest number", f"{largest:g}", f"{WIDE // 2:g}", "quantise it for Speck"),
     ]
     return [Issue(rule, core.neuron_name, got, limit, hint) for holds, rule, got, limit, hint in rules if not holds]
-
-
-def _rank(layer: CoreLayer, number: int, options: Options) -> np.ndarray | None:
-    neurons = int(np.prod(layer.neuron_shape))
-    match options.emission:
-        case Emission.RASTER:
-            return None
-        case Emission.REVERSE:
-            return np.arange(neurons)[::-1].copy()
-        case Emission.SEEDED:
-            return np.random.default_rng([options.seed, number]).permutation(neurons)
 
 
 def _frame_events(frame: np.ndarray, clip: int, step: int, options: Options) -> np.ndarray:

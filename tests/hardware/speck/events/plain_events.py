@@ -38,9 +38,9 @@ class PlainCore:
         channels, _, width = self.shape
         total = len(self.v)
         places = list(range(total))
-        if options.emission is Emission.REVERSE:
+        if options.emission is Emission.ADDRESSES_DESCENDING:
             places = [-place for place in places]
-        if options.emission is Emission.SEEDED:
+        if options.emission is Emission.SHUFFLED:
             places = np.random.default_rng([options.seed, number]).permutation(total).tolist()
         self.place = {(c, y, x): places[(y * width + x) * channels + c] for c, y, x in self.v}
         self.low = self.high = self.overflow = self.operations = self.events = self.emitted = 0

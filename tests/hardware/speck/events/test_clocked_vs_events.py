@@ -51,7 +51,7 @@ def test_emission_orders_are_measured_against_the_one_asked_for() -> None:
     network = two_cores([2, -2])
     first, last = compare(network, rows([1])).layers
     assert (first.emission, last.emission["reverse"]) == ({"reverse": 0.0, "seeded": 0.0}, 1.0)
-    turned = compare(network, rows([1]), options=Options(emission=Emission.REVERSE)).layers[1]
+    turned = compare(network, rows([1]), options=Options(emission=Emission.ADDRESSES_DESCENDING)).layers[1]
     assert turned.emission == {"raster": None, "seeded": None}
     assert (turned.spikes_clocked, turned.spikes_events, turned.difference) == (0, 0, None)
 

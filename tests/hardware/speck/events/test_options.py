@@ -36,7 +36,7 @@ def test_every_nth_spike_of_the_core_passes(interval: int) -> None:
 
 def test_the_order_of_emission_decides_which_spike_passes() -> None:
     """Reversed, neuron 0 is the second of each pair."""
-    options = Options(emission=Emission.REVERSE, decimators={"w": 2})
+    options = Options(emission=Emission.ADDRESSES_DESCENDING, decimators={"w": 2})
     assert spikes_and_states(one_core([[1], [1]], 1), rows([3]), options)[0] == [[3, 0]]
 
 

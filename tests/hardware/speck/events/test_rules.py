@@ -68,10 +68,10 @@ def test_emission_order_decides_where_weights_are_negative_and_not_elsewhere() -
     """+2 then -2 fires and leaves -2; -2 then +2 does not fire. With +1, +2 both orders fire once and leave 1."""
     found = {
         order: spikes_and_states(two_cores([2, -2]), rows([1]), Options(emission=order))
-        for order in (Emission.RASTER, Emission.REVERSE)
+        for order in (Emission.ADDRESSES_ASCENDING, Emission.ADDRESSES_DESCENDING)
     }
-    assert found == {Emission.RASTER: ([[1]], [[-2]]), Emission.REVERSE: ([[0]], [[0]])}
-    seeded = [spikes_and_states(two_cores([2, -2]), rows([1]), Options(Emission.SEEDED, seed=s)) for s in range(20)]
+    assert found == {Emission.ADDRESSES_ASCENDING: ([[1]], [[-2]]), Emission.ADDRESSES_DESCENDING: ([[0]], [[0]])}
+    seeded = [spikes_and_states(two_cores([2, -2]), rows([1]), Options(Emission.SHUFFLED, seed=s)) for s in range(20)]
     assert {str(one) for one in seeded} == {str(one) for one in found.values()}
     safe = [spikes_and_states(two_cores([1, 2]), rows([1]), Options(emission=order)) for order in Emission]
     assert safe == [([[1]], [[1]])] * 3

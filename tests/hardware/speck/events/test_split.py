@@ -87,7 +87,7 @@ def test_with_negative_weights_only_the_split_layer_itself_is_kept() -> None:
         whole = network(rng, least=-4)
         frames = rng.integers(0, 3, (5, 2, 2, 6, 6))
         parts = split_channels(whole, "b", [2, 3])
-        for order in (Emission.RASTER, Emission.REVERSE):
+        for order in (Emission.ADDRESSES_ASCENDING, Emission.ADDRESSES_DESCENDING):
             one, other = (simulate(net, frames, Options(emission=order)) for net in (whole, parts))
             split = [other.trace.layers[f"nb.{part}"].raster for part in (0, 1)]
             np.testing.assert_array_equal(one.trace.layers["nb"].raster, joined(split))
@@ -98,7 +98,7 @@ def test_with_negative_weights_only_the_split_layer_itself_is_kept() -> None:
             differed[order] += not np.array_equal(one.trace.layers["nc"].raster, other.trace.layers["nc"].raster)
             spikes += one.trace.layers["nb"].spikes
     assert spikes > 3000, spikes
-    assert min(differed[order] for order in (Emission.RASTER, Emission.REVERSE)) > 2, differed
+    assert min(differed[order] for order in (Emission.ADDRESSES_ASCENDING, Emission.ADDRESSES_DESCENDING)) > 2, differed
 
 
 def test_a_first_dense_layer_in_parts_keeps_the_whole_network() -> None:
@@ -119,7 +119,7 @@ def test_a_first_dense_layer_in_parts_keeps_the_whole_network() -> None:
         one, other = (run(net, frames, potentials=True).layers["nb"] for net in (whole, parts))
         np.testing.assert_array_equal(one.raster, other.raster)
         np.testing.assert_array_equal(one.potentials, other.potentials)
-        turned = [run(net, frames, Options(Emission.REVERSE)).layers["nb"].raster for net in (whole, parts)]
+        turned = [run(net, frames, Options(Emission.ADDRESSES_DESCENDING)).layers["nb"].raster for net in (whole, parts)]
         differed += not np.array_equal(*turned)
         spikes += one.spikes
     assert spikes > 300, spikes
