@@ -23,8 +23,9 @@ reset, before v_min. All cores tick before any spike of a tick arrives; what a t
 start) or behind (at the end) all that the bin's events cause.
 
 **A lost event**: on a Speck2f with sinabs 3.1 a user measured that the first event after a reset of the states never
-reaches the neurons (public probe; fact sheet ``speck.md``, 2.8, item 4). Every clip starts reset, so with ``lose_first`` the
-first event that arrives at each core in each clip is dropped, and does not count as an event of that core.
+reaches the neurons (public probe; fact sheet ``speck.md``, 2.8, item 4). Every clip starts reset, so with
+``lose_first`` the first event that arrives at each core in each clip is dropped, and does not count as an event of
+that core.
 
 **Decimators**: a core's output passes one spike of n, n one of `INTERVALS` (datasheet table 4; 64 is not among them).
 Which one of the n is not public. Here a core counts its spikes from the start of the clip, in order of emission, and

@@ -140,7 +140,7 @@ def test_a_raster_refuses_what_it_cannot_hold() -> None:
     held = as_raster(np.array([[0.0, 65535.0]]), "n")
     assert (held.dtype, held.tolist()) == (np.uint16, [[0, 65535]])
     assert as_raster(np.zeros((0, 3)), "n").shape == (0, 3)
-    with pytest.raises(UnsupportedError, match="65536 spikes .* 65535 can be recorded"):
+    with pytest.raises(UnsupportedError, match=r"65536 spikes .* 65535 can be recorded"):
         as_raster(np.array([[65536, 1]]), "n")
 
 

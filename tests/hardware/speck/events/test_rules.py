@@ -148,10 +148,9 @@ def test_a_wide_kernel_with_strides_reaches_the_right_neurons() -> None:
 
 
 def test_the_default_order_has_features_outermost_then_rows_then_columns() -> None:
-    """Eight neurons fire at once, (feature, y, x) = 000 to 111; each sends to a neuron of its own, a decimator counts.
+    """Eight neurons, (feature, y, x) from 000 to 111, fire at one event, and a decimator passes one spike of n.
 
-    One of eight spikes passes, and n spikes are lost first from a neuron that nothing else reads: which neuron passes
-    tells the n-th place. So the whole order is read off, one place after the other.
+    With n = 2 those at the 2nd, 4th, 6th and 8th place pass, with 4 and 8 fewer: which they are tells the order.
     """
     layers = (
         Layer("c", Conv2d(np.ones((2, 1, 2, 2), np.int64), padding=(1, 1))),
@@ -172,7 +171,7 @@ def test_the_default_order_has_features_outermost_then_rows_then_columns() -> No
 
 
 def test_states_beyond_32_bits_are_kept_in_64() -> None:
-    """Numbers of 2^40 from the start, and numbers that only the third event lifts over 2^31; equal to those by hand."""
+    """Numbers of 2^40 from the start, and a state that could leave 32 bits only from the second bin on, by hand."""
     large = 2**40
     assert spikes_and_states(one_core([[3 * large, -large]], 2 * large), rows([1, 1])) == ([[1]], [[0]])
     bounded = one_core([[-3 * large]], large, v_min=-float(large))
