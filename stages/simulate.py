@@ -213,7 +213,7 @@ def _voted(run: Runner, windows: Windows, config: Config, classes: int) -> dict[
     for start in range(0, len(windows), together):
         chosen = range(start, min(start + together, len(windows)))
         counts = run(windows.frames(chosen)).output_counts(classes).reshape(len(chosen), windows.each, classes)
-        right += int(is_correct(counts, windows.labels[chosen], vote).sum())
+        right += int(is_correct(counts, windows.labels[chosen], vote, np.array(chosen)).sum())
     found = Accuracy(right, len(windows))
     return {
         "accuracy": found.share,

@@ -14,6 +14,7 @@ from spikingjelly.activation_based import functional
 
 from spikefold.config import Config, ModelConfig, TrainConfig
 from spikefold.errors import SpikefoldError
+from spikefold.hardware.simulators.accuracy import predictions
 from spikefold.train.data.clips import Windows
 from spikefold.train.models.attention import ASA
 from spikefold.train.models.spiking_net import SpikingNet
@@ -101,18 +102,24 @@ def _input(model: SpikingNet, frames: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(frames.astype(np.float32)).to(next(model.parameters()).device)
 
 
-def is_correct(counts: np.ndarray, labels: np.ndarray, vote: str) -> np.ndarray:
-    """For each recording whether its class is told, ``(N,)`` bool.
+def is_correct(
+    counts: np.ndarray, labels: np.ndarray, vote: str, numbers: np.ndarray | list[int] | None = None
+) -> np.ndarray:
+    """For each recording whether its class is named, ``(N,)`` bool; ties of counts as `predictions` decides them.
 
     Args:
         counts: output spikes ``(N, clips, classes)``.
         labels: ``(N,)``.
         vote: ``"majority"``: more than half of the clips must be right, a tie is wrong (BICLab/ASA-SNN,
             ``apis/test.py``); ``"rates"``: the class with most spikes in all clips together must be.
+        numbers: of each recording in its set, ``(N,)``; None for 0, 1, 2, ... Whoever calls this batch by batch gives
+            them, or a tie is decided otherwise in another batch size.
     """
+    recordings = np.arange(len(counts)) if numbers is None else np.asarray(numbers)
     if vote == "rates":
-        return np.asarray(counts.sum(axis=1).argmax(1) == labels)
-    right = (counts.argmax(2) == labels[:, None]).sum(axis=1)
+        return np.asarray(predictions(counts.sum(axis=1), recordings) == labels)
+    clips = recordings[:, None] * counts.shape[1] + np.arange(counts.shape[1])
+    right = (predictions(counts, clips) == labels[:, None]).sum(axis=1)
     return np.asarray(2 * right > counts.shape[1])
 
 
@@ -137,5 +144,5 @@ def judged(model: SpikingNet, windows: Windows, vote: str, ranks: Ranks = ALONE,
         chosen = parts[part].tolist()
         together = None if batch is None else len(chosen) * windows.each
         counts = evaluate(model, windows.frames(chosen), together).reshape(len(chosen), windows.each, -1)
-        right += int(is_correct(counts, windows.labels[chosen], vote).sum())
+        right += int(is_correct(counts, windows.labels[chosen], vote, chosen).sum())
     return ranks.total(right)[0] / len(windows)

@@ -21,7 +21,7 @@ from spikefold.export.neuron import Fire, Leak, Neuron, Order, Overflow, Reset
 from spikefold.export.ops import AvgPool2d, BatchNorm, Concat, Conv2d, Dense, Gate, MaxPool2d, SumPool2d
 from spikefold.hardware.simulators import sparse as clocked_sparse
 from spikefold.hardware.simulators.reference import check_frames
-from spikefold.hardware.simulators.trace import LayerTrace, Trace, concatenate
+from spikefold.hardware.simulators.trace import MOST_COUNT, LayerTrace, Trace, as_raster, concatenate
 
 RUNNER = "torch"
 
@@ -51,7 +51,8 @@ def values(network: Network, frames: np.ndarray) -> dict[str, np.ndarray]:
     found = _Values(frames)
     for layer in network:
         if isinstance(layer.op, Neuron):
-            found.dense[layer.name] = _neurons(layer.op, found.by_step(layer), potentials=False)[0].flatten(0, 1)
+            spikes, _ = _neurons(layer.name, layer.op, found.by_step(layer), potentials=False)
+            found.dense[layer.name] = spikes.flatten(0, 1)
         else:
             found.dense[layer.name] = _stateless(
                 layer.op, found.read(layer), exact=network.is_integer, where=layer.name
@@ -78,7 +79,7 @@ def _run(network: Network, frames: np.ndarray, potentials: bool) -> dict[str, La
         else:
             if source is not None:
                 found.dense[source.name] = _stateless(source.op, found.read(source), exact=True, where=source.name)
-            spikes, trace = _neurons(layer.op, found.by_step(layer), potentials)
+            spikes, trace = _neurons(layer.name, layer.op, found.by_step(layer), potentials)
             found.dense[layer.name] = spikes.flatten(0, 1)
         traces[layer.name] = trace
     return traces
@@ -146,7 +147,7 @@ class _Values:
         known = self.counts.get(layer.inputs[0]) if len(layer.inputs) == 1 else None
         x = self.by_step(layer).numpy() if known is None else known
         small = x.dtype in (bool, np.uint8, np.uint16)
-        if not small and (x.min(initial=0) < 0 or x.max(initial=0) > clocked_sparse.MOST_COUNT):
+        if not small and (x.min(initial=0) < 0 or x.max(initial=0) > MOST_COUNT):
             return None
         return x.astype(np.uint16, copy=False)
 
@@ -189,7 +190,7 @@ def _exact_dtype(op: Conv2d | Dense, x: torch.Tensor, where: str) -> torch.dtype
     raise UnsupportedError(f"sums up to {bound} are not exact in float64", where=where, hint="use the reference")
 
 
-def _neurons(neuron: Neuron, x: torch.Tensor, potentials: bool) -> tuple[torch.Tensor, LayerTrace]:
+def _neurons(name: str, neuron: Neuron, x: torch.Tensor, potentials: bool) -> tuple[torch.Tensor, LayerTrace]:
     """A spiking layer over input ``(T, N, C, H, W)``: its spikes in float64 and its trace."""
     shift = 2**neuron.state_shift
     theta = torch.tensor(neuron.threshold, dtype=torch.float64) * shift
@@ -209,7 +210,7 @@ def _neurons(neuron: Neuron, x: torch.Tensor, potentials: bool) -> tuple[torch.T
         v = _reset(neuron, v, fired, theta)
         if potentials:
             states.append(v)
-    raster = spikes.numpy().astype(np.uint16)
+    raster = as_raster(spikes.numpy(), name)
     kept = torch.stack(states).numpy() if potentials else None
     if kept is not None and neuron.is_integer:
         kept = kept.astype(np.int64)

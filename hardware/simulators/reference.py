@@ -16,7 +16,7 @@ from spikefold.errors import NetworkError
 from spikefold.export.network import INPUT, Layer, Network
 from spikefold.export.neuron import Fire, Leak, Neuron, Order, Overflow, Reset
 from spikefold.export.ops import AvgPool2d, BatchNorm, Concat, Conv2d, Dense, Gate, MaxPool2d, SumPool2d
-from spikefold.hardware.simulators.trace import LayerTrace, Trace
+from spikefold.hardware.simulators.trace import LayerTrace, Trace, as_raster
 
 RUNNER = "reference"
 
@@ -34,6 +34,7 @@ def run(network: Network, frames: np.ndarray, *, potentials: bool = False) -> Tr
 
     Raises:
         NetworkError: the frames do not have the network's input shape.
+        UnsupportedError: a neuron has more spikes in one time step than a raster can hold.
     """
     check_frames(network, frames)
     dtype = np.int64 if network.is_integer else np.float64
@@ -123,6 +124,7 @@ def _windows(x: np.ndarray, kernel: tuple[int, int]) -> np.ndarray:
 class _Log:
     """State of one spiking layer during a run, and what is kept of it."""
 
+    name: str
     neuron: Neuron
     v: np.ndarray
     u: np.ndarray
@@ -137,7 +139,7 @@ class _Log:
         if not isinstance(layer.op, Neuron):
             raise NetworkError(f"{layer.name} is not spiking")
         shape = batch, *network.shapes[layer.name]
-        return cls(layer.op, np.zeros(shape, dtype), np.zeros(shape, dtype))
+        return cls(layer.name, layer.op, np.zeros(shape, dtype), np.zeros(shape, dtype))
 
     def step(self, x: np.ndarray, *, keep: bool) -> np.ndarray:
         self.u, wide = drive(self.neuron, self.u, x)
@@ -145,7 +147,7 @@ class _Log:
         self.low, self.high = min(self.low, charged.min().item()), max(self.high, charged.max().item())
         self.overflow += wide + lost
         spikes, self.v = fire(self.neuron, charged)
-        self.raster.append(spikes.astype(np.uint16))
+        self.raster.append(as_raster(spikes, self.name))
         if keep:
             self.states.append(self.v.copy())
         return spikes

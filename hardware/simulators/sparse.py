@@ -14,12 +14,10 @@ from spikefold.export.neuron import Leak, Neuron, Order, Overflow, Reset
 from spikefold.export.ops import Conv2d, Dense, Shape
 from spikefold.hardware.simulators import sparse_kernel as clocked_loops
 from spikefold.hardware.simulators.sparse_kernel import Rules, Synapses
-from spikefold.hardware.simulators.trace import LayerTrace
+from spikefold.hardware.simulators.trace import MOST_COUNT, LayerTrace
 
 MOST = 2**31 - 1
 """Of the 32-bit numbers of currents and states."""
-MOST_COUNT = 2**16 - 1
-"""Of the 16-bit numbers of spikes."""
 _MOST_SHIFT = 20
 """A 31-bit state times such a leak's numerator is exact in float64."""
 

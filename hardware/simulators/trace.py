@@ -9,8 +9,31 @@ from pathlib import Path
 
 import numpy as np
 
-from spikefold.errors import DataError
+from spikefold.errors import DataError, UnsupportedError
 from spikefold.npz import read_arrays, write_arrays
+
+MOST_COUNT = 2**16 - 1
+"""The most spikes of one neuron in one time step that a raster of uint16 can hold."""
+
+
+def as_raster(spikes: np.ndarray, where: str) -> np.ndarray:
+    """Spike counts as the uint16 of a raster, for every simulator alike; nothing wraps.
+
+    Args:
+        spikes: whole numbers, 0 or more, of any shape and type.
+        where: the spiking layer, for the error.
+
+    Raises:
+        UnsupportedError: a neuron has more spikes in one time step than a raster can hold.
+    """
+    most = spikes.max(initial=0)
+    if most > MOST_COUNT:
+        raise UnsupportedError(
+            f"{most:.0f} spikes of one neuron in one time step, {MOST_COUNT} can be recorded",
+            where=where,
+            hint="use shorter time steps, or a higher threshold",
+        )
+    return spikes.astype(np.uint16)
 
 
 @dataclass(frozen=True, eq=False)

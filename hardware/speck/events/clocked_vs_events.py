@@ -6,9 +6,10 @@ Measure, per layer, over spike counts a of the clocked run and b of the event-dr
     SD = sum |a - b| / sum a
 
 It is the spike difference of "Temporal Flexibility in Spiking Neural Networks" (MTT), quoted second-hand in the fact
-sheet Speck (0, item 7): there 2.81 % between two chips, 3.92 % between an event-driven simulation and a chip and
-28.77 % between time steps and a chip, for one network on N-MNIST; a yardstick, not a limit. The same measure between
-orders of emission, with a the run that was asked for, tells how much of it the order could be that nobody knows.
+sheet ``speck.md`` (0, item 7): there 2.81 % between two chips, 3.92 % between an event-driven simulation and a chip
+and 28.77 % between time steps and a chip, for one network on N-MNIST; a yardstick, not a limit. The same measure
+between orders of emission, with a the run that was asked for, tells how much of it the order could be; it is known
+for samna's simulator only.
 
 One cause has a remedy: a neuron fires once an event on the chip, so a weight above the threshold leaves a residual
 that waits for the next event. With one event a step and no such weight both simulations are equal (0, item 5).
@@ -96,15 +97,15 @@ def compare(
     """Run a Speck network both ways, and event by event in the other orders of emission too.
 
     Args:
-        network: integer, as for `event_driven.simulate`.
+        network: integer, as for `simulate.simulate`.
         frames: event counts ``(T, N, C, H, W)``.
         labels: class of each clip ``(N,)``; None for no accuracy.
-        by_events: runs the same clips event by event; `event_driven.run` on the frames by default.
+        by_events: runs the same clips event by event; `simulate.run` on the frames by default.
         options: of the event-driven run.
 
     Raises:
-        DataError: not one label for each clip; frames as in `event_driven.simulate`.
-        SpikefoldError: as `event_driven.simulate` and `clocked.run`.
+        DataError: not one label for each clip; frames as in `simulate.simulate`.
+        SpikefoldError: as `simulate.simulate` and `clocked.run`.
     """
     options = options or Options()
     if labels is not None and np.shape(labels) != (frames.shape[1],):

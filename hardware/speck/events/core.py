@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One Speck core fed event by event: its state, its events, the tick of the slow clock, and its decimator.
 
-Addresses are whole numbers in the order y, x, channel, the channel fastest: ``(y * width + x) * channels + channel``.
-The state lies in the same order, so that an event reaches whole rows of it.
+Addresses are whole numbers in the order y, x, feature, the feature fastest: ``(y * width + x) * features + feature``.
+The state lies in the same order, so that an event reaches whole rows of it. A core keeps its state in 32 bits as long
+as no sum can leave them, and goes on in 64 bits from then on; the numbers are the same, only slower.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ import numpy as np
 from spikefold.errors import UnsupportedError
 from spikefold.export.neuron import Reset
 from spikefold.hardware.speck.cores import CoreLayer
-from spikefold.hardware.speck.events.kernel import LARGEST, drain, taps_of
+from spikefold.hardware.speck.events.kernel import Firing, Outbox, drain
+from spikefold.hardware.speck.events.taps import taps_of
 
 _ROOM = 2**14
 """Spikes that the compiled loop hands over at once, at least those of one event."""
+NARROW, WIDE = 2**31 - 1, 2**63 - 1
+"""The largest states in 32 and in 64 bits."""
 Events = tuple[np.ndarray, np.ndarray]
 """Addresses, and for each the input event of the bin that it stems from; both ``(events,)`` int64."""
 NO_EVENTS: Events = (np.empty(0, np.int64), np.empty(0, np.int64))
@@ -29,9 +33,10 @@ class Core:
 
     Attributes:
         layer: what it computes; plain convolution, one whole threshold, no leak.
-        rank: place of each neuron address among the spikes of one event, ``(neurons,)``; None for ascending ones.
+        rank: place of each neuron address among the spikes of one event, ``(neurons,)`` int64; None for ascending
+            addresses.
         decimator: passes one spike of so many; 1 for every one.
-        v: state by neuron address, ``(neurons,)`` int32.
+        v: state by neuron address, ``(neurons,)`` int32 or int64.
         low: lowest state seen before the lower bound was applied.
         high: highest state seen before a reset.
         overflow: how many updates left the state outside ``state_bits``.
@@ -46,22 +51,33 @@ class Core:
     overflow: int = 0
 
     def __post_init__(self) -> None:
-        layer = self.layer
-        self._taps = taps_of(layer)
-        positions = layer.neuron_shape[1] * layer.neuron_shape[2]
-        self._bias = None if layer.bias is None else np.tile(layer.bias.astype(np.int32), positions)
-        self._largest_weight = int(np.abs(layer.weight).max())
-        bits, v_min = layer.neuron.state_bits, layer.neuron.v_min
-        self._theta, self._to_zero = int(layer.neuron.threshold), layer.neuron.reset is Reset.ZERO
-        self._v_min = -LARGEST if v_min is None else int(v_min)
-        self._most = LARGEST if bits is None else 2 ** (bits - 1) - 1
-        self._least = -self._most - 1
-        self._room = np.empty((2, max(_ROOM, int(np.prod(layer.neuron_shape)))), np.int64)
+        neurons = int(np.prod(self.layer.neuron_shape))
+        self._largest_weight = int(np.abs(self.layer.weight).max())
+        self._largest_bias = 0 if self.layer.bias is None else int(np.abs(self.layer.bias).max())
+        rank = np.empty(0, np.int64) if self.rank is None else np.ascontiguousarray(self.rank, np.int64)
+        spikes, whence = np.empty((2, max(_ROOM, neurons)), np.int64)
+        self._outbox = Outbox(spikes, whence, rank, np.argsort(rank))
+        self.v = np.zeros(neurons, np.int32)
+        neuron = self.layer.neuron
+        numbers = (self._largest_weight, self._largest_bias, int(neuron.threshold), -int(neuron.v_min or 0))
+        self._use(np.int32 if max(numbers) <= NARROW // 2 else np.int64)
         self.clear()
+
+    def _use(self, word: type[np.int32 | np.int64]) -> None:
+        """Keep the state in numbers of this width from now on."""
+        neuron = self.layer.neuron
+        self._limit = NARROW if word is np.int32 else WIDE
+        self._taps = taps_of(self.layer, word)
+        positions = self.layer.neuron_shape[1] * self.layer.neuron_shape[2]
+        self._bias = None if self.layer.bias is None else np.tile(self.layer.bias.astype(word), positions)
+        most = self._limit if neuron.state_bits is None else 2 ** (neuron.state_bits - 1) - 1
+        v_min = -self._limit if neuron.v_min is None else int(neuron.v_min)
+        self._firing = Firing(int(neuron.threshold), neuron.reset is Reset.ZERO, v_min, -most - 1, most)
+        self.v = self.v.astype(word)
 
     def clear(self) -> None:
         """Zero state and decimator, as before a clip."""
-        self.v = np.zeros(int(np.prod(self.layer.neuron_shape)), np.int32)
+        self.v = np.zeros_like(self.v)
         self._sent = 0
 
     def tick(self, cause: int | None) -> Events:
@@ -74,24 +90,25 @@ class Core:
             The spikes that leave, in order of emission.
 
         Raises:
-            UnsupportedError: the state could leave 32 bits.
+            UnsupportedError: the state could leave 64 bits.
         """
         if self._bias is None:
             return NO_EVENTS
-        self._check_room(int(np.abs(self._bias).max()))
+        self._make_room(self._largest_bias)
+        firing = self._firing
         self.v += self._bias
         lowest, highest = int(self.v.min()), int(self.v.max())
         self.low, self.high = min(self.low, lowest), max(self.high, highest)
-        if lowest < self._least or highest > self._most:
-            self.overflow += int(((self.v < self._least) | (self.v > self._most)).sum())
+        if lowest < firing.least or highest > firing.most:
+            self.overflow += int(((self.v < firing.least) | (self.v > firing.most)).sum())
         spikes = NO_EVENTS
-        if cause is not None and highest >= self._theta:
-            fired = np.flatnonzero(self.v >= self._theta)
-            self.v[fired] = 0 if self._to_zero else self.v[fired] - self._theta
+        if cause is not None and highest >= firing.theta:
+            fired = np.flatnonzero(self.v >= firing.theta)
+            self.v[fired] = 0 if firing.to_zero else self.v[fired] - firing.theta
             fired = fired if self.rank is None else fired[self.rank[fired].argsort()]
             spikes = self._leaving(fired, np.full(len(fired), cause))
-        if lowest < self._v_min:
-            np.maximum(self.v, self._v_min, out=self.v)
+        if lowest < firing.v_min:
+            np.maximum(self.v, firing.v_min, out=self.v)
         return spikes
 
     def drain(self, events: np.ndarray, causes: np.ndarray) -> tuple[Events, int]:
@@ -105,26 +122,19 @@ class Core:
             The spikes that leave in order of emission, and the synaptic operations.
 
         Raises:
-            UnsupportedError: the state could leave 32 bits.
+            UnsupportedError: the state could leave 64 bits.
         """
         if not len(events):
             return NO_EVENTS, 0
-        self._check_room(len(events) * self._largest_weight)
-        channels, _, width = self.layer.input_shape
-        taps, found = self._taps, []
-        done = operations = 0
+        self._make_room(len(events) * self._largest_weight)
+        found, done, operations = [], 0, 0
         while done < len(events):
-            done, sent, reached, self.low, self.high, overflow = drain(
-                events, done, channels, width, taps.rows, taps.columns, taps.weights, taps.row, taps.kernel_height,
-                taps.stride, self.v, taps.neuron_row, self._theta, self._to_zero, self._v_min, self._least,
-                self._most, self.low, self.high, *self._room,
-            )  # fmt: skip
-            found.append(self._room[:, :sent].copy())
-            operations += reached
-            self.overflow += overflow
+            part = drain(events, done, self._taps, self._firing, self.v, self.low, self.high, self._outbox)
+            found.append(np.stack([self._outbox.spikes[: part.sent], self._outbox.whence[: part.sent]]))
+            done, self.low, self.high = part.done, part.low, part.high
+            operations += part.operations
+            self.overflow += part.overflow
         spikes, whence = found[0] if len(found) == 1 else np.concatenate(found, axis=1)
-        if self.rank is not None:
-            spikes = spikes[np.lexsort((self.rank[spikes], whence))]
         return self._leaving(spikes, causes[whence]), operations
 
     def _leaving(self, spikes: np.ndarray, causes: np.ndarray) -> Events:
@@ -136,10 +146,14 @@ class Core:
         passing = numbers % self.decimator == 0
         return spikes[passing], causes[passing]
 
-    def _check_room(self, change: int) -> None:
-        if max(-self.low, self.high) + change > LARGEST:
+    def _make_room(self, change: int) -> None:
+        """Go on in 64 bits where the state can leave 32 by this change, or refuse where it can leave those too."""
+        largest = max(-self.low, self.high) + change
+        if largest > self._limit and self._limit == NARROW:
+            self._use(np.int64)
+        if largest > self._limit:
             raise UnsupportedError(
-                f"a state of {max(-self.low, self.high)} that can change by {change} may leave 32 bits",
+                f"a state of {max(-self.low, self.high)} that can change by {change} may leave 64 bits",
                 where=self.layer.neuron_name,
                 hint="simulate shorter clips or shorter time steps",
             )

@@ -1,194 +1,228 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The compiled loop of the event-driven simulator: a queue of events through one core.
+"""The compiled loop of the event-driven simulator, which takes a queue of events through one core.
 
 An event adds one row of weights to one row of states for each output row under its kernel. Rows are contiguous in
-both (`Taps`), so this vectorises. Only one number is kept of the sums: how far the farthest of them lies above
-``floor``, unsigned, so that those below it are far above. Only where a sum is outside ``floor..floor + span`` is an
-event looked at again: something fires, needs the lower bound, overflows, or is lower or higher than ever before.
+both (`taps.Taps`), so this is vectorised. The loop keeps only one number of the sums of an event: how far the
+farthest of them lies above ``floor``, as an unsigned number, so that a sum below the floor counts as far above it.
+An event is looked at again only where a sum is outside ``floor..floor + span``, which means that a neuron fires,
+needs the lower bound, overflows, or has a state lower or higher than ever before.
 
-The machine code is not cached on disk: where neither this folder nor the home can be written, numba refuses to
-import a module with a cached function. Compiling takes about a second, once a process.
+The same code is compiled for states of 32 bits and, where a core needs them, of 64 bits: numba makes one machine
+code for each type of ``v``. The machine code is not cached on disk, because numba refuses to import a module with a
+cached function where neither this folder nor the home can be written. Compiling takes about a second, once a process.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 
-from spikefold.hardware.speck.cores import CoreLayer
+from spikefold.hardware.speck.events.taps import Taps
 
-LARGEST = 2**31 - 1
-"""Of the 32-bit numbers in which the simulator keeps a state."""
 _U64 = np.uint64
 
 
-@dataclass(frozen=True, eq=False)
-class Taps:
-    """Where an event's weights and neurons lie.
-
-    Padded column p meets kernel columns kx = p - o * stride, which fall by the stride while the output column o
-    ascends. So a kernel row is kept as one row for each remainder of kx, taps in falling order of kx, features last.
+class Firing(NamedTuple):
+    """What a sum is compared with, and what a spike does.
 
     Attributes:
-        weights: those rows, ``(c, kH, stride, taps, f)`` flattened, int32.
-        row: entries for one ``(c, ky)``.
-        kernel_height: kH.
-        stride: of the output rows.
-        neuron_row: neurons of one output row, ``fW * f``.
-        rows: for each input row the first output row it reaches, how many, and the kernel row of the first.
-        columns: for each input column the first neuron it reaches in an output row, its weight's place in a ``row``,
-            and how many of both.
+        theta: threshold, at which a neuron fires.
+        to_zero: a spike sets the state to zero, where it otherwise subtracts the threshold.
+        v_min: lower bound of the state after an event.
+        least: lowest state of the chip's width; below it an update is counted as overflow.
+        most: highest state of that width.
     """
 
-    weights: np.ndarray
-    row: int
-    kernel_height: int
-    stride: int
-    neuron_row: int
-    rows: np.ndarray
-    columns: np.ndarray
+    theta: int
+    to_zero: bool
+    v_min: int
+    least: int
+    most: int
 
 
-def taps_of(layer: CoreLayer) -> Taps:
-    """The weights of a core, rearranged; see `Taps`."""
-    features, channels, k_height, k_width = layer.weight.shape
-    down, across = layer.stride
-    most = -(-k_width // across)
-    weights = np.zeros((channels, k_height, across, most, features), np.int32)
-    for tap in range(k_width):
-        last = (k_width - 1 - tap % across) // across  # the tap that meets the first output column
-        weights[:, :, tap % across, last - tap // across] = layer.weight[:, :, :, tap].transpose(1, 2, 0)
-    top, height, k_y = _reached(layer.input_shape[1], layer.neuron_shape[1], k_height, down, layer.padding[0])
-    left, width, k_x = _reached(layer.input_shape[2], layer.neuron_shape[2], k_width, across, layer.padding[1])
-    first = k_x % across * most + (k_width - 1 - k_x % across) // across - k_x // across
-    return Taps(
-        weights.ravel(),
-        across * most * features,
-        k_height,
-        down,
-        layer.neuron_shape[2] * features,
-        np.stack([top, height, k_y], axis=1),
-        np.stack([left, first, width], axis=1) * features,
-    )
+class Outbox(NamedTuple):
+    """Where the loop writes spikes, and the order in which those of one event leave.
+
+    Attributes:
+        spikes: neuron addresses, ``(room,)`` int64.
+        whence: for each spike the number of its event in the queue, ``(room,)`` int64.
+        rank: place of each neuron address in the order of emission, ``(neurons,)`` int64; empty for ascending ones.
+        ranked: the neuron address at each place, the inverse of ``rank``.
+    """
+
+    spikes: np.ndarray
+    whence: np.ndarray
+    rank: np.ndarray
+    ranked: np.ndarray
 
 
-def _reached(size: int, outputs: int, kernel: int, stride: int, padding: int) -> tuple[np.ndarray, ...]:
-    """Along one axis, for each input place: the first output, how many, and the kernel's place at the first."""
-    place = np.arange(size) + padding
-    first = np.maximum(0, -((kernel - 1 - place) // stride))  # output o reads place - o * stride, in [0, kernel)
-    count = np.maximum(0, np.minimum(outputs - 1, place // stride) - first + 1)
-    return np.where(count > 0, first, 0), count, np.where(count > 0, place - first * stride, 0)
+class Drained(NamedTuple):
+    """How far one call of the loop came.
+
+    Attributes:
+        done: number of the next event.
+        sent: spikes written.
+        operations: synaptic operations.
+        low: lowest state so far.
+        high: highest state so far.
+        overflow: updates that left the width of the state.
+    """
+
+    done: int
+    sent: int
+    operations: int
+    low: int
+    high: int
+    overflow: int
+
+
+def _unsigned(value: Any) -> Any:
+    """A signed number of the state's width as an unsigned one of the same width, in compiled code only."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(_unsigned)
+def _unsigned_compiled(value: Any) -> Any:
+    # numba wants the annotations of the implementation to be those of the function above
+    def narrow(value: Any) -> Any:
+        return np.uint32(value)
+
+    def wide(value: Any) -> Any:
+        return np.uint64(value)
+
+    return narrow if value == types.int32 else wide
 
 
 @njit(cache=False, error_model="numpy")
 def drain(
-    events: np.ndarray, start: int, channels: int, in_width: int, rows: np.ndarray, columns: np.ndarray,
-    weights: np.ndarray, row: int, kernel_height: int, stride: int, v: np.ndarray, neuron_row: int, theta: int,
-    to_zero: bool, v_min: int, least: int, most: int, low: int, high: int, spikes: np.ndarray, whence: np.ndarray,
-) -> tuple[int, int, int, int, int, int]:  # fmt: skip
-    """Process events from number ``start`` on while there is room for the spikes of one more.
+    events: np.ndarray, start: int, taps: Taps, firing: Firing, v: np.ndarray, low: int, high: int, outbox: Outbox
+) -> Drained:
+    """Process events from number ``start`` on, while there is room for the spikes of one more.
 
-    Spikes are written by address, ascending within an event, and for each the number of its event. Returns the number
-    of the next event, how many spikes there are, operations, lowest and highest state, overflows.
+    Args:
+        events: addresses in the core's input map, in order of arrival, ``(events,)`` int64.
+        start: number of the first event to process.
+        taps: the core's weights.
+        firing: threshold, reset and bounds.
+        v: states by neuron address, changed in place, ``(neurons,)`` int32 or int64 as the weights.
+        low: lowest state so far.
+        high: highest state so far.
+        outbox: what the spikes are written to.
     """
     sent, operations, overflow = 0, 0, 0
-    floor, span = _quiet(low, high, theta, v_min, least, most)
+    word = v.dtype.type
+    floor, span = _quiet(v, low, high, firing)
     for index in range(start, len(events)):
         address = _U64(events[index])
-        place = address // _U64(channels)
-        channel = address - place * _U64(channels)
-        y = place // _U64(in_width)
-        x = place - y * _U64(in_width)
-        top, height, k_y = rows[y, 0], rows[y, 1], rows[y, 2]
-        left, first, width = columns[x, 0], columns[x, 1], columns[x, 2]
-        if sent + height * width > len(spikes):
-            return index, sent, operations, low, high, overflow
+        place = address // _U64(taps.channels)
+        channel = address - place * _U64(taps.channels)
+        y = place // _U64(taps.in_width)
+        x = place - y * _U64(taps.in_width)
+        top, height, k_y = taps.rows[y, 0], taps.rows[y, 1], taps.rows[y, 2]
+        left, first, width = taps.columns[x, 0], taps.columns[x, 1], taps.columns[x, 2]
+        if sent + height * width > len(outbox.spikes):
+            return Drained(index, sent, operations, low, high, overflow)
         operations += height * width
-        farthest = np.uint32(0)
-        neurons = top * neuron_row + left
-        taps = (np.int64(channel) * kernel_height + k_y) * row + first
+        farthest = _unsigned(word(0))
+        neurons = top * taps.neuron_row + left
+        weights = (np.int64(channel) * taps.kernel_height + k_y) * taps.row + first
         for _ in range(height):
-            farthest = _add(v, _U64(neurons), weights, _U64(taps), width, floor, farthest)
-            neurons += neuron_row
-            taps -= stride * row
+            farthest = _add(v, _U64(neurons), taps.weights, _U64(weights), width, floor, farthest)
+            neurons += taps.neuron_row
+            weights -= taps.stride * taps.row
         if farthest <= span:
             continue
-        neurons = top * neuron_row + left
+        neurons = top * taps.neuron_row + left
+        before = sent
         for _ in range(height):
-            lowest, highest, lost = _range(v, _U64(neurons), width, least, most)
+            lowest, highest, lost = _range(v, _U64(neurons), width, firing)
             low, high, overflow = min(low, lowest), max(high, highest), overflow + lost
-            if highest >= theta:
-                sent = _fire(v, neurons, width, theta, to_zero, spikes, whence, sent, index)
-            if lowest < v_min:
-                _bound(v, _U64(neurons), width, v_min)
-            neurons += neuron_row
-        floor, span = _quiet(low, high, theta, v_min, least, most)
-    return len(events), sent, operations, low, high, overflow
+            if highest >= firing.theta:
+                sent = _fire(v, neurons, width, firing, outbox, sent, index)
+            if lowest < firing.v_min:
+                _bound(v, _U64(neurons), width, firing.v_min)
+            neurons += taps.neuron_row
+        if len(outbox.rank) and sent - before > 1:
+            _in_order(outbox, before, sent)
+        floor, span = _quiet(v, low, high, firing)
+    return Drained(len(events), sent, operations, low, high, overflow)
 
 
 @njit(cache=False)
-def _quiet(low: int, high: int, theta: int, v_min: int, least: int, most: int) -> tuple[np.int32, np.uint32]:
+def _quiet(v: np.ndarray, low: int, high: int, firing: Firing) -> tuple[Any, Any]:
     """The lowest sum that asks for nothing, and how far above it the highest lies."""
-    floor, ceiling = max(low, v_min, least), min(high, theta - 1, most)
-    return np.int32(floor), np.uint32(ceiling - floor)
+    word = v.dtype.type
+    floor, ceiling = max(low, firing.v_min, firing.least), min(high, firing.theta - 1, firing.most)
+    return word(floor), _unsigned(word(ceiling - floor))
 
 
 @njit(cache=False)
 def _add(
-    v: np.ndarray,
-    start: np.uint64,
-    weights: np.ndarray,
-    taps: np.uint64,
-    width: int,
-    floor: np.int32,
-    farthest: np.uint32,
-) -> np.uint32:
-    """Add one row; unsigned indices, for numba counts negative ones from the end, and that does not vectorise."""
+    v: np.ndarray, start: np.uint64, weights: np.ndarray, taps: np.uint64, width: int, floor: Any, farthest: Any
+) -> Any:
+    """Add one row; unsigned indices, for numba counts negative ones from the end, and that is not vectorised."""
+    word = v.dtype.type
     for i in range(width):
-        value = np.int32(v[start + _U64(i)] + weights[taps + _U64(i)])
+        value = word(v[start + _U64(i)] + weights[taps + _U64(i)])
         v[start + _U64(i)] = value
-        farthest = max(farthest, np.uint32(value - floor))
+        farthest = max(farthest, _unsigned(word(value - floor)))
     return farthest
 
 
 @njit(cache=False)
-def _range(v: np.ndarray, start: np.uint64, width: int, least: int, most: int) -> tuple[int, int, int]:
-    """Lowest and highest state of a row, and how many are outside their width."""
-    lowest, highest, lost = np.int32(LARGEST), np.int32(-LARGEST), np.int32(0)
+def _range(v: np.ndarray, start: np.uint64, width: int, firing: Firing) -> tuple[int, int, int]:
+    """Lowest and highest state of a row of at least one neuron, and how many are outside their width."""
+    word = v.dtype.type
+    lowest = highest = v[start]
+    lost = word(0)
     for i in range(width):
         value = v[start + _U64(i)]
         lowest, highest = min(lowest, value), max(highest, value)
-        lost += np.int32((value < np.int32(least)) | (value > np.int32(most)))
-    return int(lowest), int(highest), int(lost)
+        lost += word((value < word(firing.least)) | (value > word(firing.most)))
+    return np.int64(lowest), np.int64(highest), np.int64(lost)
 
 
 @njit(cache=False)
-def _fire(
-    v: np.ndarray,
-    start: int,
-    width: int,
-    theta: int,
-    to_zero: bool,
-    spikes: np.ndarray,
-    whence: np.ndarray,
-    sent: int,
-    index: int,
-) -> int:
+def _fire(v: np.ndarray, start: int, width: int, firing: Firing, outbox: Outbox, sent: int, index: int) -> int:
     """One spike of each neuron of a row that is at the threshold, and its reset; how many have been sent then."""
+    word = v.dtype.type
     for neuron in range(start, start + width):
         # written in any case, and overwritten by the next one unless it counts: no branch to be guessed wrong
-        spikes[sent], whence[sent] = neuron, index
-        sent += v[_U64(neuron)] >= theta
-    kept = np.int32(0 if to_zero else 1)
+        outbox.spikes[sent], outbox.whence[sent] = neuron, index
+        sent += v[_U64(neuron)] >= firing.theta
+    theta, kept = word(firing.theta), word(0 if firing.to_zero else 1)
     for neuron in range(start, start + width):
         value = v[_U64(neuron)]
-        v[_U64(neuron)] = np.int32(kept * np.int32(value - theta)) if value >= np.int32(theta) else value
+        v[_U64(neuron)] = word(kept * word(value - theta)) if value >= theta else value
     return sent
 
 
 @njit(cache=False)
 def _bound(v: np.ndarray, start: np.uint64, width: int, v_min: int) -> None:
+    bound = v.dtype.type(v_min)
     for i in range(width):
-        v[start + _U64(i)] = max(v[start + _U64(i)], np.int32(v_min))
+        v[start + _U64(i)] = max(v[start + _U64(i)], bound)
+
+
+@njit(cache=False)
+def _in_order(outbox: Outbox, before: int, sent: int) -> None:
+    """Sort the spikes of one event, those from ``before`` to ``sent``, by rank: Shell's sort, for they are few."""
+    spikes = outbox.spikes
+    for place in range(before, sent):
+        spikes[place] = outbox.rank[spikes[place]]
+    gap = 1
+    while gap < (sent - before) // 3:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for place in range(before + gap, sent):
+            value, hole = spikes[place], place
+            while hole >= before + gap and spikes[hole - gap] > value:
+                spikes[hole] = spikes[hole - gap]
+                hole -= gap
+            spikes[hole] = value
+        gap //= 3
+    for place in range(before, sent):
+        spikes[place] = outbox.ranked[spikes[place]]

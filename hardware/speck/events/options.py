@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the public documents of Speck leave open, or leave to the user: the options of the event-driven simulator.
 
-**Emission** within one event is not public: ascending neuron address y, x, feature; descending; or a fixed sweep of
-each core drawn from the seed: neuron address a has place ``default_rng([seed, core]).permutation(neurons)[a]``, cores
-numbered in network order from 0. It cannot change the first core. In a chain it changes no spike count of a bin
-behind it either where there is no bias, no weight is negative or above its threshold, and all resets subtract.
+**Emission** is the order in which the spikes of one event leave a core. The default is that of samna's simulator:
+descending in (feature, y, x) with the feature most significant, so features descending in a dense layer. It is
+settled for that simulator by ten published output totals, which the engine gives exactly and which each other order
+misses (fact sheet ``silicon.md``, section 3; ``tests/hardware/speck/events/test_specksim.py``). Whether silicon keeps
+it is not public, so there are others: ascending or descending neuron addresses, in which (y, x, feature) count with y
+most significant; or a fixed sweep of each core, drawn from the seed: neuron address a has place
+``default_rng([seed, core]).permutation(neurons)[a]``, cores numbered in network order from 0. The order cannot change
+the first core. In a chain it changes no spike count of a bin behind it either where there is no bias, no weight is
+negative or above its threshold, and all resets subtract.
 
 **Arrival** within a bin of frames: the order of addresses y, x, channel, an input with n events n times in a row; or
 shuffled, ``default_rng([seed, clip, step]).permutation`` of that list, clips counted within the run. Raw events enter
@@ -18,8 +23,9 @@ reset, before v_min. All cores tick before any spike of a tick arrives; what a t
 start) or behind (at the end) all that the bin's events cause.
 
 **A lost event**: on a Speck2f with sinabs 3.1 a user measured that the first event after a reset of the states never
-reaches the neurons (public probe; fact sheet Speck 2.8, item 4). Every clip starts reset, so with ``lose_first`` the
-first event that arrives at each core in each clip is dropped, and does not count as an event of that core.
+reaches the neurons (public probe; fact sheet ``speck.md``, 2.8, item 4). Every clip starts reset, so with
+``lose_first`` the first event that arrives at each core in each clip is dropped, and does not count as an event of
+that core.
 
 **Decimators**: a core's output passes one spike of n, n one of `INTERVALS` (datasheet table 4; 64 is not among them).
 Which one of the n is not public. Here a core counts its spikes from the start of the clip, in order of emission, and
@@ -40,11 +46,16 @@ INTERVALS = (2, 4, 8, 16, 32, 128, 256, 512)
 
 
 class Emission(StrEnum):
-    """Order in which the spikes of one event leave a core."""
+    """Order in which the spikes of one event leave a core; see the module's docstring for what is known of it."""
 
-    RASTER = "raster"
-    REVERSE = "reverse"
-    SEEDED = "seeded"
+    FEATURES_DESCENDING = "features-descending"
+    """By (feature, y, x), feature most significant, the last one first: as samna's simulator."""
+    ADDRESSES_ASCENDING = "addresses-ascending"
+    """By (y, x, feature), y most significant, the first one first."""
+    ADDRESSES_DESCENDING = "addresses-descending"
+    """By (y, x, feature), y most significant, the last one first."""
+    SHUFFLED = "shuffled"
+    """In a fixed sweep of each core that the seed draws."""
 
 
 class Arrival(StrEnum):
@@ -64,10 +75,10 @@ class Tick(StrEnum):
 
 @dataclass(frozen=True)
 class Options:
-    """How a run goes where the chip's documents do not say; see the module's docstring.
+    """How a simulation goes where the chip's documents do not say; see the module's docstring.
 
     Attributes:
-        emission: order of the spikes of one event.
+        emission: order of the spikes of one event; as samna's simulator by default.
         arrival: order of the events of a frame.
         tick: when the slow clock adds the bias.
         seed: of the seeded orders.
@@ -79,7 +90,7 @@ class Options:
         ConfigError: an interval that the chip has not.
     """
 
-    emission: Emission = Emission.RASTER
+    emission: Emission = Emission.FEATURES_DESCENDING
     arrival: Arrival = Arrival.RASTER
     tick: Tick = Tick.END
     seed: int = 0

@@ -18,11 +18,8 @@ from spikefold.errors import UnsupportedError
 from spikefold.export.network import INPUT, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import Concat, Shape, SumPool2d
-from spikefold.hardware.simulators.trace import LayerTrace
+from spikefold.hardware.simulators.trace import LayerTrace, as_raster
 from spikefold.hardware.speck.events.core import Core, Events
-
-MOST_COUNT = 2**16 - 1
-"""Spikes of one neuron in one bin that a raster can hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +30,22 @@ class Source:
     addresses: np.ndarray
 
 
-def sources_of(network: Network, name: str) -> list[Source]:
-    """The sources of a weight layer in the order of its inputs, those behind pools and `Concat` included."""
-    return [source for read in network[name].inputs for source in _sending(network, read)]
+def sources_of(network: Network, name: str, *, last_part_first: bool = False) -> list[Source]:
+    """What a weight layer reads, behind pools and `Concat`, in the order in which it takes their events of one cause.
+
+    Args:
+        network: the network.
+        name: the weight layer.
+        last_part_first: the parts of a `Concat` come in descending order of their channels, as its features do where
+            they are emitted in descending order; otherwise as they are listed. Other inputs come as they are listed.
+
+    Raises:
+        UnsupportedError: a layer in between sends no events.
+    """
+    return [source for read in network[name].inputs for source in _sending(network, read, last_part_first)]
 
 
-def _sending(network: Network, name: str) -> list[Source]:
+def _sending(network: Network, name: str, last_part_first: bool) -> list[Source]:
     """What sends the events of a layer's output or of the input, and where they lie in it."""
     shape = network.shapes[name]
     if name == INPUT or isinstance(network[name].op, Neuron):
@@ -52,10 +59,11 @@ def _sending(network: Network, name: str) -> list[Source]:
             channel += network.shapes[read][0]
         else:
             raise UnsupportedError(f"{type(layer.op).__name__} sends no events", where=name)
-        found += [
+        sending = [
             Source(one.name, np.where(one.addresses < 0, -1, places[one.addresses]))
-            for one in _sending(network, read)
+            for one in _sending(network, read, last_part_first)
         ]
+        found = sending + found if last_part_first else found + sending
     return found
 
 
@@ -111,7 +119,8 @@ class Queue:
             tick_fires: whether it can fire.
 
         Raises:
-            UnsupportedError: more spikes of a neuron than a raster can hold; a state that may leave 32 bits.
+            UnsupportedError: more spikes of a neuron than a raster can hold; a state that may leave
+                64 bits.
         """
         events, causes = self._arriving(sent)
         here = (step, clip)
@@ -127,14 +136,7 @@ class Queue:
         return spikes, whence
 
     def _record(self, here: tuple[int, int], spikes: np.ndarray) -> None:
-        counts = np.bincount(spikes, minlength=self._neurons)
-        if counts.max() > MOST_COUNT:
-            raise UnsupportedError(
-                f"{counts.max()} spikes of one neuron in one bin, {MOST_COUNT} can be recorded",
-                where=self.core.layer.neuron_name,
-                hint="use shorter time steps",
-            )
-        self._raster[here] = counts
+        self._raster[here] = as_raster(np.bincount(spikes, minlength=self._neurons), self.core.layer.neuron_name)
         if self._states is not None:
             self._states[here] = self.core.v
 

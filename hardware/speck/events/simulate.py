@@ -14,18 +14,23 @@ is counted as overflow and kept, for what the chip does with it is not public.
 **Pooling** is by address: a spike goes to ``(f, y // p, x // p)``, one event, nothing is summed; those of an
 incomplete window at the border are dropped.
 
-**Bias**: added by ticks of a slow clock, once a bin here (`event_options`).
+**Bias**: added by ticks of a slow clock, once a bin here (`options`).
 
 **Order of arrival.** The next event enters when the chip has finished all that the one before it caused. Each core
 takes its events first in, first out: an event's spikes queue behind what is there, in the order of their emission; of
-several sources that one input event made fire, the first among the layer's inputs comes first (of a `Concat`, its own
-inputs in their order). In a chain any other policy that keeps each queue in order gives the same spikes, for a core
-sees the same sequence.
+several sources that one input event made fire, the first among the layer's inputs comes first. In a chain any other
+policy that keeps each queue in order gives the same spikes, for a core sees the same sequence.
+
+**The order of emission** within one event is that of samna's simulator: features descending, then rows, then columns.
+Ten published output totals of a real network settle it for that simulator; whether silicon keeps it is not public
+(`options`, where other orders are).
 
 **A layer split over two cores** by output channels (`Concat`) gives the split layer's spikes exactly, where no
-decimator is behind it. What reads them sees part by part what one input event made fire, not in the order of the
-whole layer. So behind it the spikes are those of the unsplit network where order changes nothing (`event_options`,
-emission), or where the split layer is the first core, dense, and emits in ascending order.
+decimator is behind it. What reads them takes part by part what one input event made fire, the part with the last
+features first where features leave in descending order, otherwise as listed. So behind it the spikes are those of the
+unsplit network where order changes nothing (`options`, emission), and where the split layer is the first core and
+features leave in descending order, or it is dense and addresses ascend. Elsewhere one input event can reach a
+part several times, and what the parts send is not interleaved as the whole layer would send it.
 
 **Time** orders the events and decides their bin; no core computes with it. A bin is there for what is recorded and
 for the slow clock.
@@ -47,10 +52,10 @@ from spikefold.hardware.simulators.reference import check_frames
 from spikefold.hardware.simulators.trace import Trace
 from spikefold.hardware.speck import rules as speck_rules
 from spikefold.hardware.speck.cores import CoreLayer, core_layers
-from spikefold.hardware.speck.events.core import Core
+from spikefold.hardware.speck.events.core import WIDE, Core
 from spikefold.hardware.speck.events.dvs_layer import DvsLayer, entering
-from spikefold.hardware.speck.events.kernel import LARGEST
 from spikefold.hardware.speck.events.options import Arrival, Emission, Options, Tick
+from spikefold.hardware.speck.events.order import emission_rank
 from spikefold.hardware.speck.events.queue import Queue, sources_of
 from spikefold.hardware.speck.events.result import CoreLoad, EventRun
 
@@ -70,9 +75,11 @@ def simulate(
     """Simulate clips, each from zero state.
 
     Args:
-        network: integer, as `quantise` makes it for ``speck.NUMBERS``; a chain or graph of cores.
+        network: integer, as `quantise` makes it for Speck; a chain or graph of cores. States are kept in 32 bits, and
+            in 64 where 32 may not hold them.
         frames: event counts ``(T, N, C, H, W)``, whole and not negative.
-        options: what the chip's documents leave open; raster orders and a tick at the end of a bin by default.
+        options: what the chip's documents leave open; by default spikes leave as in samna's simulator and the slow
+            clock ticks at the end of a bin.
         potentials: record the state of every neuron at the end of every bin too, int64.
 
     Returns:
@@ -83,8 +90,8 @@ def simulate(
         NetworkError: the frames do not have the network's input shape.
         DataError: counts that are not whole or below 0.
         ConfigError: a decimator for a layer that is no core.
-        UnsupportedError: with everything in the network that such a core cannot do; a state that may leave 32 bits;
-            more than 65535 spikes of one neuron in one bin.
+        UnsupportedError: with everything in the network that such a core cannot do; a state that may leave 64 bits;
+            more than 65,535 spikes of one neuron in one bin.
     """
     options = options or Options()
     refuse_unsupported(network)
@@ -178,8 +185,8 @@ def _queues(network: Network, clips: tuple[int, int], options: Options, potentia
         raise ConfigError("a decimator is given for a layer that is no core", issues=issues)
     return [
         Queue(
-            Core(layer, _rank(layer, number, options), options.decimators.get(layer.name, 1)),
-            sources_of(network, layer.name),
+            Core(layer, emission_rank(layer.neuron_shape, number, options), options.decimators.get(layer.name, 1)),
+            sources_of(network, layer.name, last_part_first=options.emission is Emission.FEATURES_DESCENDING),
             clips,
             lose_first=options.lose_first,
             potentials=potentials,
@@ -194,7 +201,7 @@ def refuse_unsupported(network: Network) -> None:
     Raises:
         UnsupportedError: a real network; a leak, a threshold per channel or neuron, a reset to a value; layers that
             are no core of Speck; groups or dilation; a neuron that fires above its threshold only, or whose state has
-            a unit of its own, wraps or saturates; numbers beyond 30 bits.
+            a unit of its own, wraps or saturates; numbers beyond 62 bits.
     """
     issues = speck_rules.operations(network)
     if not network.is_integer:
@@ -208,26 +215,15 @@ def refuse_unsupported(network: Network) -> None:
 
 def _unlike_speck(core: CoreLayer) -> list[Issue]:
     neuron, bias = core.neuron, 0 if core.bias is None else core.bias
-    largest = max(np.abs(values).max() for values in (core.weight, bias, neuron.threshold, neuron.v_min or 0))
+    largest = max(int(np.abs(values).max()) for values in (core.weight, bias, neuron.threshold, neuron.v_min or 0))
     plain = neuron.state_bits is None or neuron.overflow is Overflow.FORBID
     rules = [
         (neuron.fire is Fire.GE, "fires at", neuron.fire.value, Fire.GE.value, "quantise it for Speck"),
         (neuron.state_shift == 0, "unit of the state", f"2^-{neuron.state_shift}", "1", "quantise it for Speck"),
         (plain, "overflow of the state", neuron.overflow.value, Overflow.FORBID.value, "quantise it for Speck"),
-        (largest <= LARGEST // 2, "largest number", f"{largest:g}", str(LARGEST // 2), "quantise it for Speck"),
+        (largest <= WIDE // 2, "largest number", f"{largest:g}", f"{WIDE // 2:g}", "quantise it for Speck"),
     ]
     return [Issue(rule, core.neuron_name, got, limit, hint) for holds, rule, got, limit, hint in rules if not holds]
-
-
-def _rank(layer: CoreLayer, number: int, options: Options) -> np.ndarray | None:
-    neurons = int(np.prod(layer.neuron_shape))
-    match options.emission:
-        case Emission.RASTER:
-            return None
-        case Emission.REVERSE:
-            return np.arange(neurons)[::-1].copy()
-        case Emission.SEEDED:
-            return np.random.default_rng([options.seed, number]).permutation(neurons)
 
 
 def _frame_events(frame: np.ndarray, clip: int, step: int, options: Options) -> np.ndarray:

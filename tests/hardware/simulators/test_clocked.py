@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -340,3 +340,17 @@ def test_frames_of_another_shape_or_with_too_many_events_are_refused() -> None:
     bounded = Network(replace(network.input, max_count=1), network.layers, 1)
     with pytest.raises(NetworkError, match="a frame holds 2 events of one input"):
         clocked.run(bounded, np.full((2, 1, 2, 1, 1), 2))
+
+
+@pytest.mark.parametrize("engine", [reference.run, clocked.run])
+def test_more_spikes_than_a_raster_can_hold_are_refused(engine: Callable[[Network, np.ndarray], Trace]) -> None:
+    """Weight 127, threshold 1: 516 events make 65,532 spikes in one step, 517 make 65,659, which must not wrap."""
+    layers = (
+        Layer("c", Conv2d(np.full((1, 1, 1, 1), 127))),
+        Layer("s", Neuron(np.int64(1), reset=Reset.SUBTRACT, max_spikes=None)),
+    )
+    network = Network(InputSpec((1, 1, 1), 1000, 1), layers, 1)
+    assert engine(network, np.full((1, 1, 1, 1, 1), 516, np.uint16)).layers["s"].raster.item() == 65_532
+    with pytest.raises(UnsupportedError, match="65659 spikes of one neuron") as caught:
+        engine(network, np.full((1, 1, 1, 1, 1), 517, np.uint16))
+    assert caught.value.where == "s"

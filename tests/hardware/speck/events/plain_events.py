@@ -38,12 +38,15 @@ class PlainCore:
         channels, _, width = self.shape
         total = len(self.v)
         places = list(range(total))
-        if options.emission is Emission.REVERSE:
+        if options.emission is Emission.ADDRESSES_DESCENDING:
             places = [-place for place in places]
-        if options.emission is Emission.SEEDED:
+        if options.emission is Emission.SHUFFLED:
             places = np.random.default_rng([options.seed, number]).permutation(total).tolist()
-        self.place = {(c, y, x): places[(y * width + x) * channels + c] for c, y, x in self.v}
+        self.place: dict[Spot, object] = {(c, y, x): places[(y * width + x) * channels + c] for c, y, x in self.v}
+        if options.emission is Emission.FEATURES_DESCENDING:
+            self.place = {(c, y, x): (-c, -y, -x) for c, y, x in self.v}
         self.low = self.high = self.overflow = self.operations = self.events = self.emitted = 0
+        self.turned = options.emission is Emission.FEATURES_DESCENDING
         self.loses, self.tick_fires = options.lose_first, options.tick_fires
         self.interval = options.decimators.get(weights.name, 1)
 
@@ -95,20 +98,27 @@ class PlainCore:
         return self._leaving([spot for spot, value in charged.items() if self._after(spot, value, self.tick_fires)])
 
 
-def arriving(network: Network, name: str, sent: dict[str, list[Spot]]) -> list[Spot]:
-    """What the layer called ``name`` sends after one input event, pools by address, channels of `Concat` shifted."""
+def arriving(network: Network, name: str, sent: dict[str, list[Spot]], turned: bool) -> list[Spot]:
+    """What the layer called ``name`` sends after one input event, pools by address, channels of `Concat` shifted.
+
+    ``turned``: the parts of a `Concat` come last first.
+    """
     if name == INPUT or isinstance(network[name].op, Neuron):
         return sent[name]
-    layer, spots, shift = network[name], [], 0
+    layer, parts, shift = network[name], [], 0
     for source in layer.inputs:
-        for c, y, x in arriving(network, source, sent):
+        part = []
+        for c, y, x in arriving(network, source, sent, turned):
             if isinstance(layer.op, Concat):
-                spots.append((shift + c, y, x))
+                part.append((shift + c, y, x))
             else:
-                spots.append((c, y // layer.op.kernel[0], x // layer.op.kernel[1]))
+                part.append((c, y // layer.op.kernel[0], x // layer.op.kernel[1]))
+        parts.append(part)
         shift += network.shapes[source][0]
+    if turned:
+        parts.reverse()
     _, height, width = network.shapes[name]
-    return [(c, y, x) for c, y, x in spots if y < height and x < width]
+    return [(c, y, x) for part in parts for c, y, x in part if y < height and x < width]
 
 
 def frame_spots(frames: np.ndarray, options: Options) -> Entering:
@@ -134,7 +144,7 @@ def one_bin(network: Network, cores: list[PlainCore], queue: list[Spot], tick: T
 
     def through(sent: dict[str, list[Spot]], own: dict[str, list[Spot]]) -> None:
         for core in cores:
-            spots = [spot for source in core.inputs for spot in arriving(network, source, sent)]
+            spots = [spot for source in core.inputs for spot in arriving(network, source, sent, core.turned)]
             name = core.spiking.name
             sent[name] = own.get(name, []) + [spike for spot in spots for spike in core.event(*spot)]
             left[name].update(sent[name])

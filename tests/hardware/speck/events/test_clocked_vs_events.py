@@ -17,6 +17,11 @@ from spikefold.hardware.speck.events.options import Emission, Options
 from tests.hardware.speck.events.event_cases import one_core, rows, two_cores
 
 
+def others(order: Emission) -> list[str]:
+    """The orders of emission but one, as the report names them."""
+    return [other.value for other in Emission if other is not order]
+
+
 def test_spike_difference_by_hand() -> None:
     """Counts 2, 0, 1 against 1, 3, 1: 4 of 3. Bins of a neuron and clip add up first."""
     one = np.array([[[1, 0, 0]], [[1, 0, 1]]])[..., None, None].astype(np.uint16)
@@ -32,7 +37,7 @@ def test_an_inhibitory_event_of_the_same_bin_comes_too_late_on_the_chip() -> Non
     (layer,) = gap.layers
     assert (layer.name, layer.spikes_clocked, layer.spikes_events) == ("n", 2, 3)
     assert (layer.difference, layer.equal_share) == (0.5, 2 / 3)
-    assert layer.emission == {"reverse": 0.0, "seeded": 0.0}
+    assert layer.emission == dict.fromkeys(others(Emission.FEATURES_DESCENDING), 0.0)
     assert gap.warnings == ()
     assert (gap.clips, gap.predictions_changed, gap.accuracy_clocked, gap.accuracy_events) == (1, 0, None, None)
 
@@ -47,12 +52,13 @@ def test_nothing_differs_where_both_are_proven_equal() -> None:
 
 
 def test_emission_orders_are_measured_against_the_one_asked_for() -> None:
-    """+2 -2 in raster order fires once; reversed it does not: SD 1 from raster, none to be told from reverse."""
-    network = two_cores([2, -2])
+    """The feature of +2 before that of -2 fires once; after it, not: SD 1 from the first, none from the second."""
+    network = two_cores([-2, 2])
     first, last = compare(network, rows([1])).layers
-    assert (first.emission, last.emission["reverse"]) == ({"reverse": 0.0, "seeded": 0.0}, 1.0)
-    turned = compare(network, rows([1]), options=Options(emission=Emission.REVERSE)).layers[1]
-    assert turned.emission == {"raster": None, "seeded": None}
+    assert first.emission == dict.fromkeys(others(Emission.FEATURES_DESCENDING), 0.0)
+    assert (last.emission["addresses-ascending"], last.emission["addresses-descending"]) == (1.0, 0.0)
+    turned = compare(network, rows([1]), options=Options(emission=Emission.ADDRESSES_ASCENDING)).layers[1]
+    assert turned.emission == dict.fromkeys(others(Emission.ADDRESSES_ASCENDING))
     assert (turned.spikes_clocked, turned.spikes_events, turned.difference) == (0, 0, None)
 
 
@@ -64,7 +70,7 @@ def test_a_weight_above_the_threshold_is_warned_of_with_both_numbers() -> None:
 
 
 def test_accuracy_and_changed_predictions() -> None:
-    """Class 0 wins a clip in clocked steps by its index, class 1 event by event; another clip is alike in both."""
+    """Class 0 wins a clip in clocked steps, class 1 event by event; another clip is alike in both."""
     weight = np.array([[1, 0, 0], [0, 2, -2]])
     layers = (Layer("w", Dense(weight)), Layer("n", Neuron(np.int64(2), reset=Reset.SUBTRACT, v_min=0.0)))
     network = Network(InputSpec((1, 1, 3), 1000, 1), layers, 2)

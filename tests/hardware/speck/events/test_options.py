@@ -23,21 +23,22 @@ def test_nothing_is_on_by_default() -> None:
 
 @pytest.mark.parametrize("interval", INTERVALS)
 def test_every_nth_spike_of_the_core_passes(interval: int) -> None:
-    """Two neurons fire at each event, 0 before 1: the n-th spike is neuron 1's for each n, at event n / 2."""
+    """Two neurons fire at each event, 1 before 0: the n-th spike is neuron 0's for each n, at event n / 2."""
     network = one_core([[1], [1]], 1, steps=2)
     spikes, states = spikes_and_states(
         network, rows([interval], [interval // 2 - 1]), Options(decimators={"w": interval})
     )
-    assert spikes == [[0, 2], [0, 0]]  # 2n spikes, then n - 2 more
+    assert spikes == [[2, 0], [0, 0]]  # 2n spikes, then n - 2 more
     assert states == [[0, 0], [0, 0]]
     found = spikes_and_states(network, rows([interval // 2 - 1], [1]), Options(decimators={"w": interval}))[0]
-    assert found == [[0, 0], [0, 1]]  # the count goes on over bins
+    assert found == [[0, 0], [1, 0]]  # the count goes on over bins
 
 
 def test_the_order_of_emission_decides_which_spike_passes() -> None:
-    """Reversed, neuron 0 is the second of each pair."""
-    options = Options(emission=Emission.REVERSE, decimators={"w": 2})
-    assert spikes_and_states(one_core([[1], [1]], 1), rows([3]), options)[0] == [[3, 0]]
+    """Neuron 1 is the second of each pair where addresses ascend, neuron 0 where they or the features descend."""
+    for emission, passed in zip(Emission, ([3, 0], [0, 3], [3, 0]), strict=False):
+        options = Options(emission=emission, decimators={"w": 2})
+        assert spikes_and_states(one_core([[1], [1]], 1), rows([3]), options)[0] == [passed]
 
 
 def test_a_decimator_counts_from_the_start_of_a_clip_and_thins_what_arrives_behind_it() -> None:
@@ -109,7 +110,7 @@ def test_all_cores_tick_before_a_tick_of_an_earlier_one_arrives() -> None:
 
     If the spikes came first, +2 would fire (0), -2 leave -2, and the tick lift it to 1 without a second spike.
     """
-    network = two_cores([2, -2], biases=([1, 1], [3]))
+    network = two_cores([-2, 2], biases=([1, 1], [3]))
     for tick in (Tick.START, Tick.END):
         found = simulate(network, rows([0]), Options(tick=tick, tick_fires=True), potentials=True)
         assert found.trace.layers["n"].raster.ravel().tolist() == [1, 1]
@@ -119,11 +120,11 @@ def test_all_cores_tick_before_a_tick_of_an_earlier_one_arrives() -> None:
 
 
 def test_at_the_start_a_ticks_spikes_come_before_the_events_and_at_the_end_behind_them() -> None:
-    """One event makes both neurons of core 1 fire, 0 before 1; a tick makes neuron 0 fire. They weigh +1 and -1.
+    """One event makes both neurons of core 1 fire, 1 before 0; a tick makes neuron 1 fire. They weigh -1 and +1.
 
     Core 2 is bound at 0, threshold 2. At the start: 1, 2 fires, 0. At the end: 1, 0, 1.
     """
-    network = two_cores([1, -1], biases=([1, 0], None), v_min=0.0)
+    network = two_cores([-1, 1], biases=([0, 1], None), v_min=0.0)
     found = {
         tick: spikes_and_states(network, rows([1]), Options(tick=tick, tick_fires=True))
         for tick in (Tick.START, Tick.END)

@@ -68,13 +68,18 @@ def test_emission_order_decides_where_weights_are_negative_and_not_elsewhere() -
     """+2 then -2 fires and leaves -2; -2 then +2 does not fire. With +1, +2 both orders fire once and leave 1."""
     found = {
         order: spikes_and_states(two_cores([2, -2]), rows([1]), Options(emission=order))
-        for order in (Emission.RASTER, Emission.REVERSE)
+        for order in Emission
+        if order is not Emission.SHUFFLED
     }
-    assert found == {Emission.RASTER: ([[1]], [[-2]]), Emission.REVERSE: ([[0]], [[0]])}
-    seeded = [spikes_and_states(two_cores([2, -2]), rows([1]), Options(Emission.SEEDED, seed=s)) for s in range(20)]
+    assert found == {
+        Emission.FEATURES_DESCENDING: ([[0]], [[0]]),
+        Emission.ADDRESSES_ASCENDING: ([[1]], [[-2]]),
+        Emission.ADDRESSES_DESCENDING: ([[0]], [[0]]),
+    }
+    seeded = [spikes_and_states(two_cores([2, -2]), rows([1]), Options(Emission.SHUFFLED, seed=s)) for s in range(20)]
     assert {str(one) for one in seeded} == {str(one) for one in found.values()}
     safe = [spikes_and_states(two_cores([1, 2]), rows([1]), Options(emission=order)) for order in Emission]
-    assert safe == [([[1]], [[1]])] * 3
+    assert safe == [([[1]], [[1]])] * len(Emission)
 
 
 def test_orders_keep_every_count_of_a_safe_chain_and_the_first_core_of_any() -> None:
@@ -142,6 +147,44 @@ def test_a_wide_kernel_with_strides_reaches_the_right_neurons() -> None:
     assert added.tolist() == [[2, 0, 0], [3, 1, 0], [4, 2, 0], [5, 3, 1], [0, 4, 2], [0, 5, 3], [0, 0, 4]]
 
 
+def test_the_default_order_has_features_outermost_then_rows_then_columns() -> None:
+    """Eight neurons, (feature, y, x) from 000 to 111, fire at one event, and a decimator passes one spike of n.
+
+    With n = 2 those at the 2nd, 4th, 6th and 8th place pass, with 4 and 8 fewer: which they are tells the order.
+    """
+    layers = (
+        Layer("c", Conv2d(np.ones((2, 1, 2, 2), np.int64), padding=(1, 1))),
+        Layer("n", Neuron(np.int64(1), reset=Reset.SUBTRACT)),
+    )
+    network = Network(InputSpec((1, 1, 1), 1000, 1), layers, 1)
+    places = {
+        Emission.FEATURES_DESCENDING: [(f, y, x) for f in (1, 0) for y in (1, 0) for x in (1, 0)],
+        Emission.ADDRESSES_ASCENDING: [(f, y, x) for y in (0, 1) for x in (0, 1) for f in (0, 1)],
+        Emission.ADDRESSES_DESCENDING: [(f, y, x) for y in (1, 0) for x in (1, 0) for f in (1, 0)],
+    }
+    for emission, wanted in places.items():
+        for interval in (2, 4, 8):
+            options = Options(emission=emission, decimators={"c": interval})
+            raster = run(network, np.ones((1, 1, 1, 1, 1), np.int64), options).layers["n"].raster[0, 0]
+            assert [tuple(spot) for spot in np.argwhere(raster)] == sorted(wanted[interval - 1 :: interval])
+    assert Options().emission is Emission.FEATURES_DESCENDING
+
+
+def test_states_beyond_32_bits_are_kept_in_64() -> None:
+    """Numbers of 2^40 from the start, and a state that could leave 32 bits only from the second bin on, by hand."""
+    large = 2**40
+    assert spikes_and_states(one_core([[3 * large, -large]], 2 * large), rows([1, 1])) == ([[1]], [[0]])
+    bounded = one_core([[-3 * large]], large, v_min=-float(large))
+    assert spikes_and_states(bounded, rows([2])) == ([[0]], [[-large]])
+    growing = one_core([[2**30 - 1]], 2**30, steps=4, bias=[5])
+    assert spikes_and_states(growing, rows([1], [2], [1], [0])) == (
+        [[0], [2], [1], [0]],
+        [[2**30 + 4], [2**30 + 4 + 2 * (2**30 - 1) - 2 * 2**30 + 5], [2**30 + 4 - 2 + 5 - 1 + 5], [2**30 + 16]],
+    )
+    overflowing = one_core([[2**30 - 1]], 2**30 - 1, steps=1, state_bits=33)
+    assert run(overflowing, rows([9])).layers["n"].overflow == 0
+
+
 # ---- refusals ----------------------------------------------------------------------------------------------------
 
 
@@ -172,11 +215,11 @@ def test_everything_unsupported_is_named_at_once() -> None:
         ({"state_shift": 6}, "2^-6"),
         ({"state_bits": 16, "overflow": Overflow.WRAP}, "wrap"),
         ({"reset": Reset.VALUE, "reset_value": -1.0}, "reset value"),
-        ({"v_min": -(2.0**31)}, "2.14748e+09"),
+        ({"v_min": -(2.0**62)}, "4.61169e+18"),
     ],
 )
 def test_neurons_unlike_specks_are_refused(change: dict[str, object], got: str) -> None:
-    """Neurons of other chips, and numbers that 32 bits have no room for."""
+    """Neurons of other chips, and numbers that 64 bits have no room for."""
     with pytest.raises(UnsupportedError) as caught:
         run(one_core([[1]], 1, **change), rows([1]))
     assert [issue.got for issue in caught.value.issues] == [got]
@@ -207,7 +250,7 @@ def test_bad_frames_are_refused() -> None:
         run(network, -rows([1]))
     with pytest.raises(UnsupportedError, match="65536 spikes"):
         run(network, rows([65536]))
-    with pytest.raises(UnsupportedError, match="32 bits"):
-        run(one_core([[2**30 - 1]], 1), rows([3]))
+    with pytest.raises(UnsupportedError, match="64 bits"):
+        run(one_core([[2**62 - 1]], 1), rows([3]))
     assert spikes_and_states(network, rows([65535])) == ([[65535]], [[0]])
     assert spikes_and_states(network, rows([1]).astype(np.float64)) == ([[1]], [[0]])

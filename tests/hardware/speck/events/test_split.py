@@ -80,14 +80,15 @@ def test_a_split_layer_fires_as_before_and_so_does_the_rest_where_order_does_not
 
 
 def test_with_negative_weights_only_the_split_layer_itself_is_kept() -> None:
-    """In every order of emission but a seeded one, whose sweeps are drawn for each core, and its loads add up."""
+    """In every order of emission but a shuffled one, whose sweeps are drawn for each core, and its loads add up."""
     differed, spikes = Counter[str](), 0
+    fixed = [order for order in Emission if order is not Emission.SHUFFLED]
     for seed in range(10):
         rng = np.random.default_rng(seed)
         whole = network(rng, least=-4)
         frames = rng.integers(0, 3, (5, 2, 2, 6, 6))
         parts = split_channels(whole, "b", [2, 3])
-        for order in (Emission.RASTER, Emission.REVERSE):
+        for order in fixed:
             one, other = (simulate(net, frames, Options(emission=order)) for net in (whole, parts))
             split = [other.trace.layers[f"nb.{part}"].raster for part in (0, 1)]
             np.testing.assert_array_equal(one.trace.layers["nb"].raster, joined(split))
@@ -98,11 +99,14 @@ def test_with_negative_weights_only_the_split_layer_itself_is_kept() -> None:
             differed[order] += not np.array_equal(one.trace.layers["nc"].raster, other.trace.layers["nc"].raster)
             spikes += one.trace.layers["nb"].spikes
     assert spikes > 3000, spikes
-    assert min(differed[order] for order in (Emission.RASTER, Emission.REVERSE)) > 2, differed
+    assert min(differed[order] for order in fixed) > 2, differed
 
 
 def test_a_first_dense_layer_in_parts_keeps_the_whole_network() -> None:
-    """One input event, one event of the first core; its parts send features 0..1, then 2..4: the same order."""
+    """One input event, one event of the first core; its parts send features 4..2, then 1..0: the same order.
+
+    Ascending addresses go the other way, the parts too; descending addresses meet parts that do not.
+    """
     differed, spikes = 0, 0
     for seed in range(20):
         rng = np.random.default_rng(seed)
@@ -119,10 +123,34 @@ def test_a_first_dense_layer_in_parts_keeps_the_whole_network() -> None:
         one, other = (run(net, frames, potentials=True).layers["nb"] for net in (whole, parts))
         np.testing.assert_array_equal(one.raster, other.raster)
         np.testing.assert_array_equal(one.potentials, other.potentials)
-        turned = [run(net, frames, Options(Emission.REVERSE)).layers["nb"].raster for net in (whole, parts)]
+        upward = Options(Emission.ADDRESSES_ASCENDING)
+        np.testing.assert_array_equal(
+            run(whole, frames, upward).layers["nb"].raster, run(parts, frames, upward).layers["nb"].raster
+        )
+        turned = [
+            run(net, frames, Options(Emission.ADDRESSES_DESCENDING)).layers["nb"].raster for net in (whole, parts)
+        ]
         differed += not np.array_equal(*turned)
         spikes += one.spikes
     assert spikes > 300, spikes
+    assert differed > 2, differed
+
+
+def test_a_first_convolution_in_parts_keeps_the_whole_network_in_the_default_order() -> None:
+    """Features are outermost in the order of emission, so the part with the last features comes first whole."""
+    differed, spikes = 0, 0
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        whole = network(rng, least=-4)
+        parts = split_channels(whole, "a", [1, 2])
+        frames = rng.integers(0, 3, (5, 2, 2, 6, 6))
+        one, other = (run(net, frames, potentials=True).layers["nc"] for net in (whole, parts))
+        np.testing.assert_array_equal(one.raster, other.raster)
+        np.testing.assert_array_equal(one.potentials, other.potentials)
+        upward = Options(Emission.ADDRESSES_ASCENDING)
+        differed += not np.array_equal(*(run(net, frames, upward).layers["nc"].raster for net in (whole, parts)))
+        spikes += one.spikes
+    assert spikes > 100, spikes
     assert differed > 2, differed
 
 
