@@ -143,7 +143,7 @@ class Network:
         names = [layer.name for layer in self.layers]
         if not names or len(set(names)) != len(names) or INPUT in names:
             raise NetworkError(f"layer names must be unique, not empty and not {INPUT!r}: {names}")
-        if not isinstance(self.layers[-1].op, Neuron):
+        if not isinstance(self.layers[-1], SpikingLayer):
             raise NetworkError("the last layer must be spiking", where=names[-1])
         outputs = int(np.prod(self.shapes[names[-1]]))
         if self.classes < 1 or self.classes != int(self.classes) or outputs % self.classes:
@@ -252,14 +252,12 @@ class Network:
 
 def _of_its_kind(layer: Layer) -> Layer:
     """The layer as the class that its operation asks for."""
-    kind = (
-        SpikingLayer
-        if isinstance(layer.op, Neuron)
-        else WeightLayer
-        if isinstance(layer.op, Conv2d | Dense)
-        else Layer
-    )
-    return layer if type(layer) is kind else kind(layer.name, layer.op, layer.inputs, layer.source)
+    op = layer.op
+    if isinstance(op, Neuron):
+        return layer if type(layer) is SpikingLayer else SpikingLayer(layer.name, op, layer.inputs, layer.source)
+    if isinstance(op, Conv2d | Dense):
+        return layer if type(layer) is WeightLayer else WeightLayer(layer.name, op, layer.inputs, layer.source)
+    return layer if type(layer) is Layer else Layer(layer.name, op, layer.inputs, layer.source)
 
 
 def _is_integer(op: Op) -> bool | None:

@@ -176,8 +176,9 @@ def integer_neuron(neuron: Neuron, scale: float, chip: NumberFormat) -> Neuron:
         leak = Leak(int(np.rint(leak.keep * 2**chip.leak_shift)), chip.leak_shift)
     threshold = _rounded(neuron.threshold, scale) + raised(neuron)
     v_min = chip.v_min
-    if v_min is not None and neuron.v_min is not None:
-        v_min = max(v_min, int(np.rint(neuron.v_min * scale)))
+    if v_min is not None:
+        least = v_min if neuron.v_min is None else max(v_min, int(np.rint(neuron.v_min * scale)))
+        v_min = least * 2**chip.state_shift  # a neuron's bound counts in the unit of its state
     return replace(
         neuron,
         threshold=threshold,

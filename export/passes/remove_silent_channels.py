@@ -88,7 +88,8 @@ def _weights(op: Conv2d | Dense, inputs: np.ndarray, outputs: np.ndarray, sides:
 
 
 def _thresholds(neuron: Neuron, kept: np.ndarray) -> Neuron:
-    return replace(neuron, threshold=neuron.threshold[kept]) if neuron.threshold.ndim else neuron
+    whole = kept.all() or not neuron.threshold.ndim
+    return neuron if whole else replace(neuron, threshold=neuron.threshold[kept])
 
 
 def _problems(network: Network, name: str, kept: np.ndarray) -> list[Issue]:
