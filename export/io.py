@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A `Network` on disk: ``NAME.json`` and ``NAME.safetensors``, and its identity. No code is read from a file."""
+"""Reads and writes a `Network` as ``NAME.json`` and ``NAME.safetensors``, and computes its identity.
+
+No code is read from a file.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,16 @@ from safetensors.numpy import save
 from spikefold.errors import DataError, NetworkError
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Fire, Leak, Neuron, Order, Overflow, Reset
+from spikefold.export.neuron_support import everything, is_default, refuse
 from spikefold.export.ops import AvgPool2d, BatchNorm, Concat, Conv2d, Dense, Gate, MaxPool2d, SumPool2d
 from spikefold.files import replacing
 
 SCHEMA = 1
 _KINDS = (Conv2d, Dense, BatchNorm, Gate, AvgPool2d, SumPool2d, MaxPool2d, Concat, Neuron)
 _OPS: dict[str, Any] = {op.__name__: op for op in _KINDS}
+NEURONS = everything("the network file")
+_FIRST_NEURON_FIELDS = frozenset(everything("").fields) - {"current"}
+"""The fields of neurons that were there when the schema began; one that came later is written where it is set."""
 _FIELDS = {"schema", "input", "classes", "history", "layers"}
 _LAYER_FIELDS = {"name", "op", "inputs", "source", "fields"}
 _ENUMS = {"fire": Fire, "reset": Reset, "order": Order, "overflow": Overflow}
@@ -87,14 +94,16 @@ def load_network(path: Path) -> Network:
 
 
 def _describe(network: Network) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    refuse(network, NEURONS)
     tensors: dict[str, np.ndarray] = {}
     layers = []
     for layer in network:
         fields: dict[str, Any] = {}
         for field in dataclasses.fields(layer.op):
             value = getattr(layer.op, field.name)
-            if field.name == "current" and value is None:
-                continue  # left out, so that networks without one read and hash as before there was any
+            later = isinstance(layer.op, Neuron) and field.name not in _FIRST_NEURON_FIELDS
+            if later and is_default(field.default, value):
+                continue  # so that networks without it read and hash as before there was any
             if isinstance(value, np.ndarray):
                 key = f"{layer.name}.{field.name}"
                 # safetensors writes the memory as it lies, whatever the strides say

@@ -1,31 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`Network`: the frozen description of a spiking network, the only thing that crosses from training to chips.
+"""Holds `Network`, the frozen description of a spiking network: the only thing that crosses from training to chips.
 
 One type, two number systems: real (float64) before quantisation, integer (int64) after. A network is a chain or
-a graph of `Layer`, in topological order; a layer with several inputs adds them up, but for `Concat`.
+a graph of `Layer`, in topological order; a layer with several inputs adds them up, but for `Concat`. A network makes
+its spiking layers `SpikingLayer` and its weight layers `WeightLayer`, so that nobody has to ask for the kind twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TypeVar, cast
 
 import numpy as np
 
-from spikefold.errors import NetworkError
+from spikefold.errors import NetworkError, UnsupportedError
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import AvgPool2d, BatchNorm, Concat, Conv2d, Dense, Gate, MaxPool2d, Shape, SumPool2d
 
 Op = Conv2d | Dense | BatchNorm | Gate | AvgPool2d | SumPool2d | MaxPool2d | Concat | Neuron
 INPUT = "input"
 """Name of the network's input among the inputs of a layer."""
+Made = TypeVar("Made")
 _REAL_ONLY = (BatchNorm, Gate, AvgPool2d)
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What the network eats: event counts per time bin.
+    """The input of a network: event counts per time bin.
 
     Attributes:
         shape: ``(C, H, W)``, C the polarities (channel 0 OFF, 1 ON).
@@ -60,6 +63,58 @@ class Layer:
 
 
 @dataclass(frozen=True, eq=False)
+class SpikingLayer(Layer):
+    """A layer of neurons."""
+
+    op: Neuron
+
+    @property
+    def neuron(self) -> Neuron:
+        """Its neurons."""
+        return self.op
+
+
+@dataclass(frozen=True, eq=False)
+class WeightLayer(Layer):
+    """A convolution or dense layer."""
+
+    op: Conv2d | Dense
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """A weight layer and the one spiking layer that reads it; nothing else does.
+
+    Attributes:
+        weights: the weight layer.
+        spiking: the layer of neurons behind it, which may read others too.
+    """
+
+    weights: WeightLayer
+    spiking: SpikingLayer
+
+    @property
+    def op(self) -> Conv2d | Dense:
+        """The operation of the weight layer."""
+        return self.weights.op
+
+    @property
+    def neuron(self) -> Neuron:
+        """The neurons behind it."""
+        return self.spiking.op
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The layers that the weights read."""
+        return self.weights.inputs
+
+    @property
+    def alone(self) -> bool:
+        """Whether the neurons read nothing but these weights."""
+        return self.spiking.inputs == (self.weights.name,)
+
+
+@dataclass(frozen=True, eq=False)
 class Network:
     """A spiking network. Layers without ``inputs`` read from the layer before them.
 
@@ -77,17 +132,18 @@ class Network:
     layers: tuple[Layer, ...]
     classes: int
     history: tuple[str, ...] = field(default=())
+    _derived: dict[Callable[[Network], object], object] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         wired, before = [], INPUT
         for layer in self.layers:
-            wired.append(layer if layer.inputs else replace(layer, inputs=(before,)))
+            wired.append(_of_its_kind(layer if layer.inputs else replace(layer, inputs=(before,))))
             before = layer.name
         object.__setattr__(self, "layers", tuple(wired))
         names = [layer.name for layer in self.layers]
         if not names or len(set(names)) != len(names) or INPUT in names:
             raise NetworkError(f"layer names must be unique, not empty and not {INPUT!r}: {names}")
-        if not isinstance(self.layers[-1].op, Neuron):
+        if not isinstance(self.layers[-1], SpikingLayer):
             raise NetworkError("the last layer must be spiking", where=names[-1])
         outputs = int(np.prod(self.shapes[names[-1]]))
         if self.classes < 1 or self.classes != int(self.classes) or outputs % self.classes:
@@ -117,24 +173,59 @@ class Network:
                 raise NetworkError(error.what, where=layer.name, hint=error.hint) from error
         return shapes
 
-    @property
+    @cached_property
     def is_integer(self) -> bool:
         """Whether this network is in the integer number system."""
         return any(_is_integer(layer.op) is True for layer in self.layers)
 
-    @property
-    def neurons(self) -> tuple[Layer, ...]:
+    @cached_property
+    def neurons(self) -> tuple[SpikingLayer, ...]:
         """The spiking layers, in order."""
-        return tuple(layer for layer in self.layers if isinstance(layer.op, Neuron))
+        return tuple(layer for layer in self.layers if isinstance(layer, SpikingLayer))
+
+    @cached_property
+    def weights(self) -> tuple[WeightLayer, ...]:
+        """The weight layers, in order."""
+        return tuple(layer for layer in self.layers if isinstance(layer, WeightLayer))
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """The weight layers that exactly one layer reads, a spiking one, with it; in order."""
+        read_by = [(layer, self.consumers(layer.name)) for layer in self.weights]
+        return tuple(
+            Block(layer, readers[0])
+            for layer, readers in read_by
+            if len(readers) == 1 and isinstance(readers[0], SpikingLayer)
+        )
+
+    def block(self, name: str) -> Block:
+        """The block of a weight layer.
+
+        Raises:
+            UnsupportedError: no weight layer has this name, or not exactly one spiking layer reads it.
+        """
+        for block in self.blocks:
+            if block.weights.name == name:
+                return block
+        raise UnsupportedError("a weight layer without neurons of its own", where=name, hint="fold what lies between")
 
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)
 
     def __getitem__(self, name: str) -> Layer:
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Layer]:
+        return {layer.name: layer for layer in self.layers}
+
+    @cached_property
+    def _readers(self) -> Mapping[str, tuple[Layer, ...]]:
+        found: dict[str, list[Layer]] = {}
         for layer in self.layers:
-            if layer.name == name:
-                return layer
-        raise KeyError(name)
+            for name in dict.fromkeys(layer.inputs):
+                found.setdefault(name, []).append(layer)
+        return {name: tuple(readers) for name, readers in found.items()}
 
     def input_shape(self, layer: Layer) -> Shape:
         """Shape ``(C, H, W)`` that the layer reads, its inputs added up or, for `Concat`, side by side."""
@@ -142,11 +233,31 @@ class Network:
 
     def consumers(self, name: str) -> tuple[Layer, ...]:
         """The layers that read from ``name``."""
-        return tuple(layer for layer in self.layers if name in layer.inputs)
+        return self._readers.get(name, ())
 
-    def rewritten(self, layers: list[Layer], step: str) -> Network:
+    def derived(self, make: Callable[[Network], Made]) -> Made:
+        """What ``make`` says of this network, computed once: a network never changes.
+
+        Args:
+            make: a function of the network alone, such as the layout on a chip.
+        """
+        if make not in self._derived:
+            self._derived[make] = make(self)
+        return cast(Made, self._derived[make])
+
+    def rewritten(self, layers: Sequence[Layer], step: str) -> Network:
         """The same network with other layers, ``step`` added to its history."""
         return replace(self, layers=tuple(layers), history=(*self.history, step))
+
+
+def _of_its_kind(layer: Layer) -> Layer:
+    """The layer as the class that its operation asks for."""
+    op = layer.op
+    if isinstance(op, Neuron):
+        return layer if type(layer) is SpikingLayer else SpikingLayer(layer.name, op, layer.inputs, layer.source)
+    if isinstance(op, Conv2d | Dense):
+        return layer if type(layer) is WeightLayer else WeightLayer(layer.name, op, layer.inputs, layer.source)
+    return layer if type(layer) is Layer else Layer(layer.name, op, layer.inputs, layer.source)
 
 
 def _is_integer(op: Op) -> bool | None:

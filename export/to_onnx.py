@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A `Network` as an ONNX graph of one time step: frame and states in, spikes and new states out.
+"""Writes a `Network` as an ONNX graph of one time step: frame and states in, spikes and new states out.
 
 Inputs ``frame (N, C, H, W)`` and, for each spiking layer, ``<layer>_state (N, C, H, W)``, zeros at the start of a
 clip; outputs ``<layer>_spikes`` and ``<layer>_next`` of each. Numbers are float32, in which an integer network is
@@ -17,14 +17,49 @@ from onnx import TensorProto, helper, numpy_helper
 
 from spikefold import __version__
 from spikefold.errors import UnsupportedError
-from spikefold.export.network import INPUT, Layer, Network
+from spikefold.export.network import INPUT, Layer, Network, SpikingLayer
 from spikefold.export.neuron import Fire, Neuron, Order, Overflow, Reset
+from spikefold.export.neuron_support import CARRIED, Limited, NeuronSupport, Refused, refuse
 from spikefold.export.ops import Concat, Conv2d, Dense, MaxPool2d, SumPool2d
 from spikefold.files import replacing
 
 OPSET = 17
 _IR_VERSION = 9
 FRAME = "frame"
+NEURONS = NeuronSupport(
+    "the ONNX writer",
+    {
+        "threshold": CARRIED,
+        "fire": CARRIED,
+        "reset": CARRIED,
+        "reset_value": CARRIED,
+        "leak": Limited(
+            lambda neuron: neuron.leak is None or not neuron.leak.shift,
+            "a real leak",
+            "export the real network",
+            got=lambda neuron: "an integer leak is not exact in float32",
+        ),
+        "v_min": CARRIED,
+        "max_spikes": CARRIED,
+        "order": CARRIED,
+        "state_shift": CARRIED,
+        "state_bits": Limited(
+            lambda neuron: neuron.state_bits is None or neuron.overflow is Overflow.FORBID,
+            "no width, or one that is never left",
+            "export the real network",
+            got=lambda neuron: (
+                f"a state of {neuron.state_bits} bits that does {neuron.overflow.value} has no place in the ONNX file"
+            ),
+        ),
+        # decided with the width
+        "overflow": CARRIED,
+        "current": Refused(
+            "train neurons whose input acts at once",
+            got=lambda neuron: "a current that lasts has no ONNX graph here",
+        ),
+    },
+)
+"""What the graph of one step computes exactly."""
 
 
 def write(network: Network, path: Path) -> None:
@@ -44,6 +79,7 @@ def to_model(network: Network) -> onnx.ModelProto:
     Raises:
         UnsupportedError: an operation that must be folded first, an integer leak, or a state that saturates or wraps.
     """
+    refuse(network, NEURONS)
     graph = _Graph()
     graph.add_input(FRAME, network.input.shape)
     values = {INPUT: FRAME}
@@ -55,8 +91,8 @@ def to_model(network: Network) -> onnx.ModelProto:
         x = inputs[0]
         for other in inputs[1:]:
             x = graph.node("Add", x, other)
-        if isinstance(layer.op, Neuron):
-            values[layer.name] = _neuron(graph, layer, layer.op, x, network.shapes[layer.name])
+        if isinstance(layer, SpikingLayer):
+            values[layer.name] = _neuron(graph, layer, layer.neuron, x, network.shapes[layer.name])
         else:
             values[layer.name] = _stateless(graph, layer, x, network.input_shape(layer)[0])
     proto = helper.make_graph(graph.nodes, "spikefold", graph.inputs, graph.outputs, graph.constants)
@@ -121,22 +157,6 @@ def _stateless(graph: _Graph, layer: Layer, x: str, channels: int) -> str:
 
 
 def _neuron(graph: _Graph, layer: Layer, neuron: Neuron, x: str, shape: tuple[int, int, int]) -> str:
-    if neuron.current is not None:
-        raise UnsupportedError(
-            "a current that lasts has no ONNX graph here",
-            where=layer.name,
-            hint="train neurons whose input acts at once",
-        )
-    if neuron.leak is not None and neuron.leak.shift:
-        raise UnsupportedError(
-            "an integer leak is not exact in float32", where=layer.name, hint="export the real network"
-        )
-    if neuron.state_bits is not None and neuron.overflow is not Overflow.FORBID:
-        raise UnsupportedError(
-            f"a state of {neuron.state_bits} bits that does {neuron.overflow.value} has no place in the ONNX file",
-            where=layer.name,
-            hint="export the real network",
-        )
     state = f"{layer.name}_state"
     graph.add_input(state, shape)
     v = _charged(graph, neuron, state, x)

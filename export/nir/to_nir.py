@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folded real `Network` as a NIR graph file, and the list of what NIR cannot say.
+"""Writes a folded real `Network` as a NIR graph file, and lists what NIR cannot say.
 
 NIR's time unit here is one step of the network: ``r = 1`` and ``tau = 1 / (1 - keep)`` in steps. Its neurons fire
 above their threshold only and reset to a value; what the network does differently is listed, never dropped silently.
@@ -13,21 +13,63 @@ import nir
 import numpy as np
 
 from spikefold.errors import Issue, UnsupportedError
-from spikefold.export.network import INPUT, Layer, Network
+from spikefold.export.network import INPUT, Layer, Network, SpikingLayer
 from spikefold.export.neuron import Fire, Neuron, Order, Overflow, Reset
+from spikefold.export.neuron_support import CARRIED, Limited, NeuronSupport, Refused, neuron_refusals
 from spikefold.export.ops import Conv2d, Dense, SumPool2d
 from spikefold.files import replacing
 
 OUTPUT = "output"
 """Name of the graph's output node."""
+_HINT = "export the real network"
+NEURONS = NeuronSupport(
+    "NIR 1.0",
+    {
+        "threshold": CARRIED,
+        # how often a neuron fires, and whether at equality, a NIR graph does not say: `losses` does
+        "fire": CARRIED,
+        "max_spikes": CARRIED,
+        "reset": Limited(
+            lambda neuron: neuron.reset is Reset.ZERO,
+            "reset to zero",
+            _HINT,
+            "neuron",
+            lambda neuron: f"reset by {neuron.reset.value}",
+        ),
+        # other than 0 with a reset to a value alone
+        "reset_value": CARRIED,
+        "leak": Limited(
+            lambda neuron: neuron.leak is None or not neuron.leak.shift,
+            "a real leak",
+            _HINT,
+            "neuron",
+            lambda neuron: "an integer leak",
+        ),
+        "v_min": Refused(_HINT, "none", "neuron", lambda neuron: "a lower bound of the state"),
+        "order": Refused(_HINT, Order.LEAK_FIRST.value, "neuron", lambda neuron: f"order {neuron.order.value}"),
+        # without a lower bound, a reset value and an integer leak the unit of a state changes no spike
+        "state_shift": CARRIED,
+        "state_bits": Limited(
+            lambda neuron: neuron.state_bits is None or neuron.overflow is Overflow.FORBID,
+            "no width, or one that is never left",
+            _HINT,
+            "neuron",
+            lambda neuron: f"a state of {neuron.state_bits} bits",
+        ),
+        # decided with the width
+        "overflow": CARRIED,
+        "current": Refused(_HINT, "an input that acts in one step", "neuron", lambda neuron: "a current that lasts"),
+    },
+)
+"""What a NIR graph can say of a neuron."""
 
 
 def losses(network: Network) -> list[str]:
     """What a reader of the file will do differently from this network, in words."""
     found = []
-    if any(isinstance(la.op, Neuron) and la.op.fire is Fire.GE for la in network):
+    if any(layer.neuron.fire is Fire.GE for layer in network.neurons):
         found.append("NIR neurons fire above the threshold, this network also at equality")
-    if bounded := {la.op.max_spikes for la in network if isinstance(la.op, Neuron)} - {None}:
+    if bounded := {layer.neuron.max_spikes for layer in network.neurons} - {None}:
         most = " or ".join("once" if n == 1 else f"{n} times" for n in sorted(bounded, key=str))
         found.append(f"NIR does not bound the spikes of a step; this network fires at most {most} a step")
     if network.neurons:
@@ -48,9 +90,8 @@ def to_graph(network: Network) -> nir.NIRGraph:
         shape = network.input_shape(layer)
         flat = isinstance(layer.op, Dense) and shape[1:] != (1, 1)
         name = layer.name
-        problem = _unsupported(layer)
-        if problem is not None:
-            issues.append(problem)
+        if problems := _unsupported(layer):
+            issues += problems
             continue
         if flat:
             flatten = f"{name}_flatten"
@@ -83,36 +124,15 @@ def _neuron_shape(network: Network, layer: Layer) -> np.ndarray:
     return np.array(shape if shape[1:] != (1, 1) else shape[:1])
 
 
-def _unknown(neuron: Neuron) -> list[str]:
-    """What NIR's neurons do not have."""
-    found = [
-        (neuron.reset is not Reset.ZERO, f"reset by {neuron.reset.value}"),
-        (neuron.v_min is not None, "a lower bound of the state"),
-        (neuron.order is not Order.LEAK_FIRST, f"order {neuron.order.value}"),
-        (neuron.current is not None, "a current that lasts"),
-        (neuron.leak is not None and bool(neuron.leak.shift), "an integer leak"),
-        (
-            neuron.state_bits is not None and neuron.overflow is not Overflow.FORBID,
-            f"a state of {neuron.state_bits} bits",
-        ),
-    ]
-    return [what for lacking, what in found if lacking]
-
-
-def _unsupported(layer: Layer) -> Issue | None:
+def _unsupported(layer: Layer) -> list[Issue]:
     op = layer.op
     if layer.name == OUTPUT:
-        return Issue("name", layer.name, OUTPUT, "another name", "NIR's own output node is called that")
-    if isinstance(op, Neuron):
-        unknown = _unknown(op)
-        if unknown:
-            return Issue(
-                "neuron", layer.name, ", ".join(unknown), "reset to zero, real leak", "export the real network"
-            )
-        return None
+        return [Issue("name", layer.name, OUTPUT, "another name", "NIR's own output node is called that")]
+    if isinstance(layer, SpikingLayer):
+        return neuron_refusals(layer.neuron, NEURONS, layer.name)
     if isinstance(op, Conv2d | Dense | SumPool2d):
-        return None
-    return Issue("operation", layer.name, type(op).__name__, "conv, dense, sum pool, neuron", "fold it first")
+        return []
+    return [Issue("operation", layer.name, type(op).__name__, "conv, dense, sum pool, neuron", "fold it first")]
 
 
 def _node(network: Network, layer: Layer) -> nir.NIRNode:

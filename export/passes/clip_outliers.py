@@ -18,17 +18,17 @@ error with and without.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from spikefold.errors import UnsupportedError
-from spikefold.export.network import Layer, Network
-from spikefold.export.neuron import Neuron
+from spikefold.export.network import Block, Layer, Network, WeightLayer
 from spikefold.export.numbers import NumberFormat
 from spikefold.export.ops import Conv2d, Dense
-from spikefold.export.passes.quantise import most_events, refuse_unsupported, scale_for
+from spikefold.export.passes.network_pass import reporting_pass
+from spikefold.export.passes.quantisable import refuse_unsupported
+from spikefold.export.passes.quantise import most_events, scale_for
 
 STEP = "clip_outliers"
 CANDIDATES = (1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
@@ -58,9 +58,10 @@ class Clipped:
         return asdict(self)
 
 
+@reporting_pass(STEP)
 def clip_outliers(
     network: Network, chip: NumberFormat, inputs: Mapping[str, np.ndarray], apply: Apply
-) -> tuple[Network, tuple[Clipped, ...]]:
+) -> tuple[Sequence[Layer], Callable[[Network], tuple[Clipped, ...]]]:
     """The network with the outliers of each layer clipped where that lowers the error.
 
     Args:
@@ -73,24 +74,22 @@ def clip_outliers(
         UnsupportedError: what `passes.quantise` refuses.
     """
     refuse_unsupported(network, chip)
-    layers, report = [], []
+    layers: list[Layer] = []
+    report: list[Clipped] = []
     for layer in network:
-        if not isinstance(layer.op, Conv2d | Dense):
-            layers.append(layer)
-            continue
-        op, entry = _search(network, layer, layer.op, chip, inputs[layer.name], apply)
-        layers.append(replace(layer, op=op))
-        report.append(entry)
-    changed = any(entry.limit > 1 for entry in report)
-    return network.rewritten(layers, STEP) if changed else network, tuple(report)
+        if isinstance(layer, WeightLayer):
+            op, entry = _search(network, network.block(layer.name), chip, inputs[layer.name], apply)
+            layer = replace(layer, op=op)
+            report.append(entry)
+        layers.append(layer)
+    return layers, lambda clipped: tuple(report)
 
 
 def _search(
-    network: Network, layer: Layer, op: Conv2d | Dense, chip: NumberFormat, x: np.ndarray, apply: Apply
+    network: Network, block: Block, chip: NumberFormat, x: np.ndarray, apply: Apply
 ) -> tuple[Conv2d | Dense, Clipped]:
-    neuron, most = network.consumers(layer.name)[0].op, most_events(network, layer)
-    if not isinstance(neuron, Neuron):
-        raise UnsupportedError("a weight layer without neurons", where=layer.name)
+    layer, op, neuron = block.weights, block.op, block.neuron
+    most = most_events(network, layer)
     base, _ = scale_for(op, neuron, most, chip)
     wanted, theta = apply(op, x), float(neuron.threshold)
 

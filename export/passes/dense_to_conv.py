@@ -9,21 +9,24 @@ which they are added may differ.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from spikefold.export.network import Network
+from spikefold.export.network import Layer, Network
 from spikefold.export.ops import Conv2d, Dense
+from spikefold.export.passes.network_pass import network_pass
 
 STEP = "dense_to_conv"
 
 
-def dense_to_conv(network: Network) -> Network:
+@network_pass(STEP)
+def dense_to_conv(network: Network) -> Sequence[Layer]:
     """The same function without any `Dense`."""
-    layers, changed = [], False
+    layers = []
     for layer in network:
         op = layer.op
         if isinstance(op, Dense):
             kernel = op.weight.reshape(-1, *network.input_shape(layer))
-            layer, changed = replace(layer, op=Conv2d(kernel, op.bias)), True
+            layer = replace(layer, op=Conv2d(kernel, op.bias))
         layers.append(layer)
-    return network.rewritten(layers, STEP) if changed else network
+    return layers

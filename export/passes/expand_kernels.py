@@ -9,25 +9,28 @@ The zeros are synapses for the chip: memory and operations grow by g and by the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from spikefold.export.network import Network
+from spikefold.export.network import Layer, Network
 from spikefold.export.ops import Conv2d
+from spikefold.export.passes.network_pass import network_pass
 
 STEP = "expand_kernels"
 
 
-def expand_kernels(network: Network) -> Network:
+@network_pass(STEP)
+def expand_kernels(network: Network) -> Sequence[Layer]:
     """The same function with dilation 1 and one group everywhere."""
-    layers, changed = [], False
+    layers = []
     for layer in network:
         op = layer.op
         if isinstance(op, Conv2d) and (op.groups, op.dilation) != (1, (1, 1)):
-            layer, changed = replace(layer, op=written_out(op)), True
+            layer = replace(layer, op=written_out(op))
         layers.append(layer)
-    return network.rewritten(layers, STEP) if changed else network
+    return layers
 
 
 def written_out(op: Conv2d) -> Conv2d:

@@ -18,15 +18,45 @@ calibrated, `spikefold.train.deploy.gates`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from spikefold.errors import Issue, UnsupportedError
-from spikefold.export.network import Layer, Network
-from spikefold.export.neuron import Neuron, Reset
+from spikefold.export.network import Layer, Network, SpikingLayer
+from spikefold.export.neuron import Reset
+from spikefold.export.neuron_support import CARRIED, Limited, NeuronSupport, Refused, neuron_refusals
 from spikefold.export.ops import Conv2d, Dense, Gate
+from spikefold.export.passes.network_pass import network_pass
 from spikefold.export.passes.rewrite import merge_into_previous, scaled
 
 STEP = "fold_attention"
+_HINT = "a reset value and a bound do not scale; use a factor per channel"
+_LIMIT = "reset to zero or by subtraction, no bound"
+NEURONS = NeuronSupport(
+    STEP,
+    {
+        "threshold": CARRIED,
+        "fire": CARRIED,
+        "reset": Limited(
+            lambda neuron: neuron.reset is not Reset.VALUE,
+            _LIMIT,
+            _HINT,
+            got=lambda neuron: f"reset {neuron.reset.value} {neuron.reset_value}",
+        ),
+        # other than 0 with a reset to a value alone
+        "reset_value": CARRIED,
+        "leak": CARRIED,
+        "v_min": Refused(_HINT, _LIMIT, got=lambda neuron: f"lower bound {neuron.v_min}"),
+        "max_spikes": CARRIED,
+        "order": CARRIED,
+        "state_shift": CARRIED,
+        "state_bits": Refused("fold before quantising", "no width", got=lambda neuron: f"{neuron.state_bits} bits"),
+        # without a width it says nothing
+        "overflow": CARRIED,
+        "current": CARRIED,
+    },
+)
+"""The neurons whose states scale with their input, one by one: a gate's factor can go into their thresholds."""
 
 
 def fold_attention(network: Network) -> Network:
@@ -35,32 +65,38 @@ def fold_attention(network: Network) -> Network:
     Raises:
         UnsupportedError: with every gate that breaks the precondition.
     """
-    return merge_into_previous(_into_thresholds(network), Gate, _into_weights, STEP)
+    return _gates_into_weights(_gates_into_thresholds(network))
+
+
+@network_pass(STEP)
+def _gates_into_weights(network: Network) -> Sequence[Layer]:
+    return merge_into_previous(network, Gate, _into_weights, STEP)
 
 
 def _into_weights(weights: Layer, gate: Gate) -> Conv2d | Dense:
     return scaled(weights, gate.scale)
 
 
-def _into_thresholds(network: Network) -> Network:
+@network_pass(f"{STEP} (per neuron)")
+def _gates_into_thresholds(network: Network) -> Sequence[Layer]:
     gates = {la.name: la.op for la in network if isinstance(la.op, Gate) and la.op.scale.ndim == 3}
     if issues := [issue for name in gates for issue in _unsupported(network, network[name])]:
         raise UnsupportedError(f"{STEP} cannot fold every gate per neuron", issues=issues)
     layers = []
     for layer in network:
         gate = gates.get(layer.inputs[0])
-        if gate is not None and isinstance(layer.op, Neuron):
+        if gate is not None and isinstance(layer, SpikingLayer):
             op = replace(layer.op, threshold=layer.op.threshold / gate.scale)
             source = f"{layer.source} / {network[layer.inputs[0]].source}"
             layers.append(replace(layer, op=op, inputs=network[layer.inputs[0]].inputs, source=source))
         elif layer.name not in gates:
             layers.append(layer)
-    return network.rewritten(layers, f"{STEP} (per neuron)") if gates else network
+    return layers
 
 
 def _unsupported(network: Network, gate: Layer) -> list[Issue]:
     readers = network.consumers(gate.name)
-    if len(gate.inputs) != 1 or len(readers) != 1 or not isinstance(readers[0].op, Neuron):
+    if len(gate.inputs) != 1 or len(readers) != 1 or not isinstance(readers[0], SpikingLayer):
         got = f"reads {list(gate.inputs)}, read by {[la.name for la in readers]}"
         return [Issue(STEP, gate.name, got, "read by one spiking layer", "use a factor per channel")]
     neuron = readers[0]
@@ -74,16 +110,4 @@ def _unsupported(network: Network, gate: Layer) -> list[Issue]:
                 "use a factor per channel",
             )
         ]
-    op = neuron.op
-    if isinstance(op, Neuron) and (op.reset is Reset.VALUE or op.v_min is not None):
-        got = f"reset {op.reset.value}, lower bound {op.v_min}"
-        return [
-            Issue(
-                STEP,
-                neuron.name,
-                got,
-                "reset to zero or by subtraction, no bound",
-                "a reset value and a bound do not scale; use a factor per channel",
-            )
-        ]
-    return []
+    return [replace(issue, rule=STEP) for issue in neuron_refusals(neuron.neuron, NEURONS, neuron.name)]

@@ -12,18 +12,21 @@ to rounding. ``eps`` counts: leaving it out (sinabs 3.1.3 ``merge_bn``) scales a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from spikefold.export.network import Layer, Network
 from spikefold.export.ops import BatchNorm, Conv2d, Dense
+from spikefold.export.passes.network_pass import network_pass
 from spikefold.export.passes.rewrite import merge_into_previous, scaled
 
 STEP = "fold_batchnorm"
 
 
-def fold_batchnorm(network: Network) -> Network:
+@network_pass(STEP)
+def fold_batchnorm(network: Network) -> Sequence[Layer]:
     """The same function without any `BatchNorm`.
 
     Raises:

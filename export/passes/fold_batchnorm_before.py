@@ -15,7 +15,7 @@ still stand. Exact in real numbers, in float64 to its rounding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,12 +23,14 @@ import numpy as np
 from spikefold.errors import Issue, UnsupportedError
 from spikefold.export.network import INPUT, Layer, Network
 from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, SumPool2d
+from spikefold.export.passes.network_pass import network_pass
 from spikefold.export.passes.rewrite import by_input
 
 STEP = "fold_batchnorm_before"
 
 
-def fold_batchnorm_before(network: Network) -> Network:
+@network_pass(STEP)
+def fold_batchnorm_before(network: Network) -> Sequence[Layer]:
     """The same function without any `BatchNorm` but those that follow a weight layer.
 
     Raises:
@@ -42,7 +44,7 @@ def fold_batchnorm_before(network: Network) -> Network:
             done = done if found else _without(done, layer, layer.op)
     if issues:
         raise UnsupportedError(f"{STEP} cannot fold every BatchNorm", issues=issues[::-1])
-    return network if done is network else done.rewritten(list(done.layers), STEP)
+    return done.layers
 
 
 def _follows_weights(network: Network, layer: Layer) -> bool:

@@ -13,6 +13,7 @@ other pool stays. Exact in real numbers; in float64 each weight is rounded once 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,11 +21,13 @@ import numpy as np
 from spikefold.export.network import INPUT, Layer, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import AvgPool2d, Dense
+from spikefold.export.passes.network_pass import network_pass
 
 STEP = "fold_global_mean"
 
 
-def fold_global_mean(network: Network) -> Network:
+@network_pass(STEP)
+def fold_global_mean(network: Network) -> Sequence[Layer]:
     """The same function without any `AvgPool2d` over a whole map of spikes before dense layers."""
     means = {layer.name: layer for layer in network if _folds(network, layer)}
     layers = []
@@ -37,7 +40,7 @@ def fold_global_mean(network: Network) -> Network:
             layers.append(replace(layer, op=replace(layer.op, weight=weight), inputs=mean.inputs, source=source))
         elif layer.name not in means:
             layers.append(layer)
-    return network.rewritten(layers, STEP) if means else network
+    return layers
 
 
 def _folds(network: Network, layer: Layer) -> bool:

@@ -16,6 +16,7 @@ rounding.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,12 +24,14 @@ import numpy as np
 from spikefold.errors import UnsupportedError
 from spikefold.export.network import Layer, Network
 from spikefold.export.ops import AvgPool2d, Conv2d, Dense
+from spikefold.export.passes.network_pass import network_pass
 from spikefold.export.passes.rewrite import merge_into_previous
 
 STEP = "fold_pooling"
 
 
-def fold_pooling(network: Network) -> Network:
+@network_pass(STEP)
+def fold_pooling(network: Network) -> Sequence[Layer]:
     """The same function without any `AvgPool2d`.
 
     Raises:

@@ -11,6 +11,7 @@ float64 each weight is rounded once more, not at all where the area is a power o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,12 +20,14 @@ from spikefold.errors import Issue, UnsupportedError
 from spikefold.export.network import INPUT, Layer, Network, Op
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import AvgPool2d, BatchNorm, Concat, Conv2d, Dense, SumPool2d
+from spikefold.export.passes.network_pass import network_pass
 from spikefold.export.passes.rewrite import by_input
 
 STEP = "fold_spike_pooling"
 
 
-def fold_spike_pooling(network: Network) -> Network:
+@network_pass(STEP)
+def fold_spike_pooling(network: Network) -> Sequence[Layer]:
     """The same function without any `AvgPool2d` but those that follow a weight layer.
 
     Raises:
@@ -43,8 +46,7 @@ def fold_spike_pooling(network: Network) -> Network:
         layers.append(replace(layer, op=op))
     if issues:
         raise UnsupportedError(f"{STEP} cannot fold every AvgPool2d", issues=issues)
-    changed = any(new.op is not old.op for new, old in zip(layers, network, strict=True))
-    return network.rewritten(layers, STEP) if changed else network
+    return layers
 
 
 class _Refused(Exception):  # noqa: N818 - carries an issue to the loop above, which collects them

@@ -12,6 +12,8 @@ Exact, in every spike. The new neurons are a layer of their own in a trace, unde
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from spikefold.errors import Issue, UnsupportedError
@@ -19,11 +21,13 @@ from spikefold.export.network import INPUT, Layer, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import Concat, Conv2d, MaxPool2d
 from spikefold.export.passes.expand_kernels import full_kernel
+from spikefold.export.passes.network_pass import network_pass
 
 STEP = "maxpool_to_or"
 
 
-def maxpool_to_or(network: Network, *, groups: bool = True) -> Network:
+@network_pass(STEP)
+def maxpool_to_or(network: Network, *, groups: bool = True) -> Sequence[Layer]:
     """The same function without any `MaxPool2d`.
 
     Args:
@@ -58,4 +62,4 @@ def maxpool_to_or(network: Network, *, groups: bool = True) -> Network:
             issues.append(Issue(STEP, layer.name, got, "one layer of binary spikes", hint))
     if issues:
         raise UnsupportedError(f"{STEP} cannot replace every MaxPool2d", issues=issues)
-    return network.rewritten(layers, STEP) if len(layers) > len(network.layers) else network
+    return layers

@@ -12,13 +12,15 @@ kept, use `maxpool_to_or`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from spikefold.errors import Issue, UnsupportedError
-from spikefold.export.network import INPUT, Network
+from spikefold.export.network import INPUT, Layer, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import AvgPool2d, Concat, MaxPool2d, SumPool2d
 from spikefold.export.passes.fold_spike_pooling import fold_spike_pooling
+from spikefold.export.passes.network_pass import network_pass
 
 STEP = "maxpool_to_sumpool"
 
@@ -29,6 +31,12 @@ def maxpool_to_sumpool(network: Network, *, mean: bool = False) -> Network:
     Raises:
         UnsupportedError: with every max pool that reads something else than spikes; a mean in an integer network.
     """
+    replaced = _replaced(network, mean)
+    return fold_spike_pooling(replaced) if mean and replaced is not network else replaced
+
+
+@network_pass(STEP)
+def _replaced(network: Network, mean: bool) -> Sequence[Layer]:
     spikes = {INPUT}
     layers, issues = [], []
     for layer in network:
@@ -46,7 +54,4 @@ def maxpool_to_sumpool(network: Network, *, mean: bool = False) -> Network:
         layers.append(layer)
     if issues:
         raise UnsupportedError(f"{STEP} cannot replace every MaxPool2d", issues=issues)
-    if not any(isinstance(layer.op, MaxPool2d) for layer in network):
-        return network
-    replaced = network.rewritten(layers, STEP)
-    return fold_spike_pooling(replaced) if mean else replaced
+    return layers

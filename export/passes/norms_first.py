@@ -13,22 +13,25 @@ rounding.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from spikefold.export.network import INPUT, Layer, Network
 from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate
+from spikefold.export.passes.network_pass import network_pass
 
 STEP = "norms_first"
 
 
-def norms_first(network: Network) -> Network:
+@network_pass(STEP)
+def norms_first(network: Network) -> Sequence[Layer]:
     """The same function, its batch norms directly behind the weights and its gates last."""
     done = network
     while (better := _improved(done)) is not None:
         done = better
-    return network if done is network else done.rewritten(list(done.layers), STEP)
+    return done.layers
 
 
 def _improved(network: Network) -> Network | None:

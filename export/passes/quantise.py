@@ -12,22 +12,28 @@ bounds the sum of one step (Loihi's current wraps), the factor is also at most w
 leaves an integrate-and-fire neuron's spikes unchanged; what changes them is the rounding alone.
 
 Precondition: conv or dense layers with a spiking layer after each, no batch norm, gates or average pools, thresholds
-above 0 and uniform within a layer, a reset and a leak that the chip has. Everything else is refused, all at once.
+above 0 and uniform within a layer, a reset and a leak that the chip has. Everything else is refused, all at once; see
+`passes.quantisable`.
 
 Bound: a rounded weight is off by at most ``0.5 / scale``; the threshold likewise; a leak by ``2^-(shift+1)``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from spikefold.errors import Issue, UnsupportedError
-from spikefold.export.network import INPUT, Layer, Network
+from spikefold.errors import UnsupportedError
+from spikefold.export.network import INPUT, Block, Layer, Network, SpikingLayer, WeightLayer
 from spikefold.export.neuron import Fire, Leak, Neuron, Reset
 from spikefold.export.numbers import NumberFormat
 from spikefold.export.ops import Concat, Conv2d, Dense, SumPool2d
+from spikefold.export.passes.network_pass import reporting_pass
+from spikefold.export.passes.quantisable import refuse_unsupported
+
+STEP = "quantise"
 
 
 @dataclass(frozen=True)
@@ -68,35 +74,40 @@ class LayerScale:
         return asdict(self)
 
 
-def quantise(network: Network, chip: NumberFormat) -> tuple[Network, tuple[LayerScale, ...]]:
+@reporting_pass(STEP)
+def quantise(
+    network: Network, chip: NumberFormat
+) -> tuple[Sequence[Layer], Callable[[Network], tuple[LayerScale, ...]]]:
     """The integer network for one chip, and how each layer was rounded.
 
     Raises:
         UnsupportedError: with every layer that breaks the precondition.
     """
     refuse_unsupported(network, chip)
-    layers, scales = [], {}
+    layers: list[Layer] = []
+    scales: dict[str, tuple[Block, float, str]] = {}
     for layer in network:
-        if isinstance(layer.op, Conv2d | Dense):
+        if isinstance(layer, WeightLayer):
             scale, bound_by = common_scale(network, layer, chip)
             weight, bias = _rounded(layer.op.weight, scale), layer.op.bias
             op = replace(layer.op, weight=weight, bias=None if bias is None else _rounded(bias, scale))
             layers.append(replace(layer, op=op))
-            scales[layer.name] = (layer, scale, bound_by, weight)
-        elif isinstance(layer.op, Neuron):
+            scales[layer.name] = (network.block(layer.name), scale, bound_by)
+        elif isinstance(layer, SpikingLayer):
             layers.append(replace(layer, op=integer_neuron(layer.op, scales[layer.inputs[0]][1], chip)))
         else:
             layers.append(layer)
-    quantised = network.rewritten(layers, "quantise")
-    return quantised, tuple(_report(quantised, *entry) for entry in scales.values())
+    return layers, lambda quantised: tuple(_report(quantised, *entry) for entry in scales.values())
 
 
 def common_scale(network: Network, layer: Layer, chip: NumberFormat) -> tuple[float, str]:
-    """The layer's factor, and which of weight, bias, threshold and sum bound it."""
-    op, neuron = layer.op, _neuron_after(network, layer).op
-    if not isinstance(op, Conv2d | Dense) or not isinstance(neuron, Neuron):
-        raise UnsupportedError("only a weight layer before neurons has a scale", where=layer.name)
-    return scale_for(op, neuron, most_events(network, layer), chip)
+    """The layer's factor, and which of weight, bias, threshold and sum bound it.
+
+    Raises:
+        UnsupportedError: it is no weight layer before neurons of its own.
+    """
+    block = network.block(layer.name)
+    return scale_for(block.op, block.neuron, most_events(network, layer), chip)
 
 
 def scale_for(op: Conv2d | Dense, neuron: Neuron, most: int, chip: NumberFormat) -> tuple[float, str]:
@@ -153,10 +164,6 @@ def _rounded(values: np.ndarray, scale: float) -> np.ndarray:
     return np.rint(values * scale).astype(np.int64)
 
 
-def _neuron_after(network: Network, layer: Layer) -> Layer:
-    return network.consumers(layer.name)[0]
-
-
 def raised(neuron: Neuron) -> int:
     """Among whole numbers v > k is v >= k + 1."""
     return int(neuron.leak is None and neuron.fire is Fire.GT)
@@ -169,8 +176,9 @@ def integer_neuron(neuron: Neuron, scale: float, chip: NumberFormat) -> Neuron:
         leak = Leak(int(np.rint(leak.keep * 2**chip.leak_shift)), chip.leak_shift)
     threshold = _rounded(neuron.threshold, scale) + raised(neuron)
     v_min = chip.v_min
-    if v_min is not None and neuron.v_min is not None:
-        v_min = max(v_min, int(np.rint(neuron.v_min * scale)))
+    if v_min is not None:
+        least = v_min if neuron.v_min is None else max(v_min, int(np.rint(neuron.v_min * scale)))
+        v_min = least * 2**chip.state_shift  # a neuron's bound counts in the unit of its state
     return replace(
         neuron,
         threshold=threshold,
@@ -183,69 +191,14 @@ def integer_neuron(neuron: Neuron, scale: float, chip: NumberFormat) -> Neuron:
     )
 
 
-def refuse_unsupported(network: Network, chip: NumberFormat) -> None:
-    """Name every layer that breaks the precondition, in one error."""
-    issues = [issue for layer in network for issue in _unsupported(network, layer, chip)]
-    if issues:
-        raise UnsupportedError("the network cannot be quantised for this chip", issues=issues)
-
-
-def _unsupported(network: Network, layer: Layer, chip: NumberFormat) -> list[Issue]:
-    op, where = layer.op, layer.name
-    if isinstance(op, Neuron):
-        return _unsupported_source(network, layer) + _unsupported_neuron(op, where, chip)
-    if isinstance(op, Conv2d | Dense):
-        if op.bias is not None and chip.bias_bits is None:
-            hint = "a run drops biases for this chip and fine-tunes; train other networks without them"
-            return [Issue("no bias", where, f"{len(op.bias)} biases", "none", hint)]
-        after = network.consumers(where)
-        if len(after) == 1 and isinstance(after[0].op, Neuron):
-            return []
-        hint = "fold pooling, batch norm and gates first"
-        return [Issue("a spiking layer after each weight layer", where, str([la.name for la in after]), "one", hint)]
-    if isinstance(op, SumPool2d | Concat):
-        return []
-    return [Issue("operation", where, type(op).__name__, "conv, dense, sum pool, neuron", "fold it first")]
-
-
-def _unsupported_source(network: Network, layer: Layer) -> list[Issue]:
-    weights = [name for name in layer.inputs if name != INPUT and isinstance(network[name].op, Conv2d | Dense)]
-    if len(weights) == len(layer.inputs) == 1:
-        return []
-    hint = "each weight layer has a factor of its own, and neurons need exactly one"
-    return [Issue("one weight layer before each spiking layer", layer.name, str(list(layer.inputs)), "one", hint)]
-
-
-def _unsupported_neuron(neuron: Neuron, where: str, chip: NumberFormat) -> list[Issue]:
-    resets = "/".join(sorted(chip.resets))
-    rules = [
-        (neuron.current is None, "synaptic current", "lasts", "one step", "train neurons whose input acts at once"),
-        (neuron.threshold.ndim == 0, "one threshold a layer", f"shape {neuron.threshold.shape}", "a scalar",
-         "fold per-channel factors into the weights"),
-        (neuron.reset in chip.resets, "reset", neuron.reset.value, resets, f"train with reset {resets}"),
-        (neuron.leak is None or chip.leak_shift is not None, "leak", str(neuron.leak), "none",
-         "train integrate-and-fire neurons for this chip"),
-        (neuron.v_min is None or chip.v_min is not None, "lower bound of the state", str(neuron.v_min), "none",
-         "train without a lower bound for this chip"),
-        (chip.allows(neuron.max_spikes), "spikes a step", str(neuron.max_spikes), str(chip.max_spikes),
-         f"train with at most {chip.max_spikes} a step"),
-    ]  # fmt: skip
-    return [Issue(rule, where, got, limit, hint) for holds, rule, got, limit, hint in rules if not holds]
-
-
-def _report(network: Network, layer: Layer, scale: float, bound_by: str, rounded: np.ndarray) -> LayerScale:
-    op, neuron = network[layer.name].op, _neuron_after(network, layer).op
-    if (
-        not isinstance(layer.op, Conv2d | Dense)
-        or not isinstance(op, Conv2d | Dense)
-        or not isinstance(neuron, Neuron)
-    ):
-        raise UnsupportedError("only weight layers have a scale", where=layer.name)
-    original, theta = layer.op.weight, int(neuron.threshold)
+def _report(network: Network, real: Block, scale: float, bound_by: str) -> LayerScale:
+    layer, made = real.weights, network.block(real.weights.name)
+    original, rounded, neuron = real.op.weight, made.op.weight, made.neuron
+    theta = int(neuron.threshold)
     nonzero = int((original != 0).sum())
     sums = states = fits = None
     if _is_bounded(network, layer):
-        sums = sum_bounds(op, most_events(network, layer))
+        sums = sum_bounds(made.op, most_events(network, layer))
         states = state_bounds(neuron, sums, network.input.steps)
     if neuron.state_bits is not None and states is not None:
         most = (2 ** (neuron.state_bits - 1) - 1) // 2**neuron.state_shift

@@ -11,12 +11,12 @@ first (`expand_kernels`). At least one channel stays in each layer, and all of t
 
 Bound: every other spike is the same on every clip on which the removed channels are silent (float64 sums may round
 in another order). Where they are proven silent (`silence.proven_silent`), that is every clip; where they were only
-seen to be (`silence.alive_in`), another clip may need them: then it is another function.
+seen to be (`simulators.trace.alive_in`), another clip may need them: then it is another function.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,12 +26,14 @@ from spikefold.export.network import INPUT, Layer, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import AvgPool2d, Concat, Conv2d, Dense, MaxPool2d, SumPool2d
 from spikefold.export.passes.expand_kernels import full_kernel
+from spikefold.export.passes.network_pass import network_pass
 from spikefold.export.passes.rewrite import weights_before
 
 STEP = "remove_silent_channels"
 
 
-def remove_silent_channels(network: Network, alive: Mapping[str, np.ndarray]) -> Network:
+@network_pass(STEP)
+def remove_silent_channels(network: Network, alive: Mapping[str, np.ndarray]) -> Sequence[Layer]:
     """The network without the channels that ``alive`` does not keep.
 
     Args:
@@ -73,7 +75,7 @@ def remove_silent_channels(network: Network, alive: Mapping[str, np.ndarray]) ->
         layers.append(replace(layer, op=op))
     if issues:
         raise UnsupportedError(f"{STEP} cannot remove these channels", issues=issues)
-    return network.rewritten(layers, STEP) if smaller else network
+    return layers
 
 
 def _weights(op: Conv2d | Dense, inputs: np.ndarray, outputs: np.ndarray, sides: tuple[int, int]) -> Conv2d | Dense:
@@ -86,7 +88,8 @@ def _weights(op: Conv2d | Dense, inputs: np.ndarray, outputs: np.ndarray, sides:
 
 
 def _thresholds(neuron: Neuron, kept: np.ndarray) -> Neuron:
-    return replace(neuron, threshold=neuron.threshold[kept]) if neuron.threshold.ndim else neuron
+    whole = kept.all() or not neuron.threshold.ndim
+    return neuron if whole else replace(neuron, threshold=neuron.threshold[kept])
 
 
 def _problems(network: Network, name: str, kept: np.ndarray) -> list[Issue]:

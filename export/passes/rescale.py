@@ -11,20 +11,38 @@ change, short of underflow); for others each number is rounded once, by at most 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from spikefold.errors import Issue, UnsupportedError, nearest
-from spikefold.export.network import Network
+from spikefold.export.network import Layer, Network, SpikingLayer
 from spikefold.export.neuron import Neuron
+from spikefold.export.neuron_support import CARRIED, NeuronSupport, Refused, neuron_refusals
+from spikefold.export.passes.network_pass import network_pass
 from spikefold.export.passes.rewrite import scaled, weights_before
 
 STEP = "rescale"
+NEURONS = NeuronSupport(
+    STEP,
+    {
+        **dict.fromkeys(
+            ("threshold", "fire", "reset", "reset_value", "leak", "v_min", "max_spikes", "order", "current"), CARRIED
+        ),
+        "state_shift": CARRIED,
+        "state_bits": Refused(
+            "rescale before quantising", "no width", got=lambda neuron: f"a state of {neuron.state_bits} bits"
+        ),
+        # without a width it says nothing
+        "overflow": CARRIED,
+    },
+)
+"""Everything that is homogeneous in a factor above 0, which a width is not."""
 
 
-def rescale(network: Network, factors: Mapping[str, float]) -> Network:
+@network_pass(STEP)
+def rescale(network: Network, factors: Mapping[str, float]) -> Sequence[Layer]:
     """The same spikes from other numbers.
 
     Args:
@@ -40,13 +58,12 @@ def rescale(network: Network, factors: Mapping[str, float]) -> Network:
     by_weights = {source: factor for name, factor in factors.items() for source in network[name].inputs}
     layers = []
     for layer in network:
-        op = layer.op
         if layer.name in by_weights:
             layer = replace(layer, op=scaled(layer, np.full(network.shapes[layer.name][0], by_weights[layer.name])))
-        elif isinstance(op, Neuron) and layer.name in factors:
-            layer = replace(layer, op=_neuron(op, factors[layer.name]))
+        elif isinstance(layer, SpikingLayer) and layer.name in factors:
+            layer = replace(layer, op=_neuron(layer.neuron, factors[layer.name]))
         layers.append(layer)
-    return network.rewritten(layers, STEP) if factors else network
+    return layers
 
 
 def _neuron(neuron: Neuron, factor: float) -> Neuron:
@@ -55,11 +72,10 @@ def _neuron(neuron: Neuron, factor: float) -> Neuron:
 
 
 def _problems(network: Network, name: str, factor: float) -> Iterator[Issue]:
-    names = [layer.name for layer in network.neurons]
-    if name not in names:
-        yield Issue(STEP, name, "no spiking layer of that name", "a spiking layer", nearest(name, names))
+    known = {layer.name: layer.neuron for layer in network.neurons}
+    if name not in known:
+        yield Issue(STEP, name, "no spiking layer of that name", "a spiking layer", nearest(name, known))
         return
-    neuron = network[name].op
     if not np.isfinite(factor) or factor <= 0:
         yield Issue(STEP, name, f"factor {factor}", "a number above 0", "a factor of 0 would leave no weights")
     if network.is_integer:
@@ -67,5 +83,4 @@ def _problems(network: Network, name: str, factor: float) -> Iterator[Issue]:
     if weights_before(network, network[name]) is None:
         hint = "fold batch norm, pools and gates first"
         yield Issue(STEP, name, f"reads {list(network[name].inputs)}", "weight layers of its own", hint)
-    if isinstance(neuron, Neuron) and neuron.state_bits is not None:
-        yield Issue(STEP, name, f"a state of {neuron.state_bits} bits", "no width", "rescale before quantising")
+    yield from (replace(issue, rule=STEP) for issue in neuron_refusals(known[name], NEURONS, name))

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -18,8 +18,8 @@ Folded = TypeVar("Folded", BatchNorm, Gate, AvgPool2d)
 
 def merge_into_previous(
     network: Network, kind: type[Folded], merge: Callable[[Layer, Folded], Conv2d | Dense], name: str
-) -> Network:
-    """Replace each weight layer and the ``kind`` that follows it by one weight layer; neurons keep their names.
+) -> Sequence[Layer]:
+    """The layers, each weight layer and the ``kind`` that follows it one weight layer; neurons keep their names.
 
     Raises:
         UnsupportedError: with every ``kind`` that does not follow a weight layer of its own.
@@ -45,7 +45,7 @@ def merge_into_previous(
         renamed[layer.name] = before.name
     if issues:
         raise UnsupportedError(f"{name} cannot fold every {kind.__name__}", issues=issues)
-    return network.rewritten(list(done.values()), name) if renamed else network
+    return list(done.values())
 
 
 def scaled(layer: Layer, factor: np.ndarray) -> Conv2d | Dense:

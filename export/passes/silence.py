@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which channels never fire: measured on a run, or proven from the weights. For `remove_silent_channels`.
+"""Proves from the weights which channels never fire, for `remove_silent_channels`.
+
+`never_fired` and `alive_in` of `hardware.simulators.trace` tell instead which did not fire in one run.
 
 The proof: inputs are counts and spikes, never below 0. A channel whose weights and biases are all at most 0 gets
 ``x <= 0`` in every step, so from ``v = 0`` its state never rises above 0: adding, leaking and a lower bound (which is
@@ -13,22 +15,28 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from spikefold.export.network import INPUT, Layer, Network
+from spikefold.export.network import INPUT, Layer, Network, SpikingLayer
 from spikefold.export.neuron import Neuron, Overflow
+from spikefold.export.neuron_support import CARRIED, Limited, NeuronSupport, neuron_refusals
 from spikefold.export.ops import AvgPool2d, Concat, Conv2d, Dense, MaxPool2d, SumPool2d
 from spikefold.export.passes.rewrite import by_input, weights_before
-from spikefold.hardware.simulators.trace import Trace
 
-
-def never_fired(trace: Trace) -> dict[str, np.ndarray]:
-    """By spiking layer, ``(C,)``: the channels without a single spike in this run."""
-    return {name: np.logical_not(layer.raster.any(axis=(0, 1, 3, 4))) for name, layer in trace.layers.items()}
-
-
-def alive_in(trace: Trace) -> dict[str, np.ndarray]:
-    """What `remove_silent_channels` keeps: every channel that fired in this run, and all of the output."""
-    silent = never_fired(trace)
-    return {name: ~silent[name] for name in list(silent)[:-1]}
+NEURONS = NeuronSupport(
+    "the proof of silence",
+    {
+        **dict.fromkeys(
+            ("threshold", "fire", "reset", "reset_value", "leak", "v_min", "max_spikes", "order", "current"), CARRIED
+        ),
+        "state_shift": CARRIED,
+        "state_bits": CARRIED,
+        "overflow": Limited(
+            lambda neuron: neuron.state_bits is None or neuron.overflow is not Overflow.WRAP,
+            "a state that does not wrap",
+            "keep all channels",
+        ),
+    },
+)
+"""The neurons of which the proof above holds; of others nothing is proven."""
 
 
 def proven_silent(network: Network) -> dict[str, np.ndarray]:
@@ -36,8 +44,8 @@ def proven_silent(network: Network) -> dict[str, np.ndarray]:
     # by layer: the channels that are 0 in every step; None where values may be below 0
     zero: dict[str, np.ndarray | None] = {INPUT: np.zeros(network.input.shape[0], bool)}
     for layer in network:
-        if isinstance(layer.op, Neuron):
-            zero[layer.name] = _silent(network, layer, layer.op, zero)
+        if isinstance(layer, SpikingLayer):
+            zero[layer.name] = _silent(network, layer, layer.neuron, zero)
         elif isinstance(layer.op, SumPool2d | AvgPool2d | MaxPool2d | Concat):
             zero[layer.name] = _read(layer, zero)
         else:
@@ -55,7 +63,7 @@ def _read(layer: Layer, zero: Mapping[str, np.ndarray | None]) -> np.ndarray | N
 def _silent(network: Network, layer: Layer, neuron: Neuron, zero: Mapping[str, np.ndarray | None]) -> np.ndarray:
     silent = np.ones(network.shapes[layer.name][0], bool)
     sources = weights_before(network, layer)
-    if sources is None or (neuron.state_bits is not None and neuron.overflow is Overflow.WRAP):
+    if sources is None or neuron_refusals(neuron, NEURONS, layer.name):
         return ~silent
     for source in sources:
         op, dead = source.op, _read(source, zero)

@@ -22,11 +22,13 @@ from spikefold.export.network import Layer, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import Concat, Conv2d, Dense
 from spikefold.export.passes.expand_kernels import full_kernel
+from spikefold.export.passes.network_pass import network_pass
 
 STEP = "split_channels"
 
 
-def split_channels(network: Network, layer: str, parts: int | Sequence[int]) -> Network:
+@network_pass(STEP)
+def split_channels(network: Network, layer: str, parts: int | Sequence[int]) -> Sequence[Layer]:
     """The same function with one layer in parts.
 
     Args:
@@ -55,7 +57,7 @@ def split_channels(network: Network, layer: str, parts: int | Sequence[int]) -> 
             layers.append(replace(weights, name=f"{layer}.{number}", op=_part(op, part)))
             layers.append(Layer(made[-1], _neurons(neuron, part), (f"{layer}.{number}",), spiking.source))
         layers.append(Layer(spiking.name, Concat(), tuple(made), spiking.source))
-    return network.rewritten(layers, STEP)
+    return layers
 
 
 def _slices(channels: int, parts: int | Sequence[int]) -> list[slice]:

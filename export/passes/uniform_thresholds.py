@@ -13,20 +13,50 @@ rounded twice, not at all where ``f_c`` is a power of two.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from spikefold.errors import Issue, UnsupportedError
-from spikefold.export.network import Layer, Network
+from spikefold.export.network import Layer, Network, SpikingLayer
 from spikefold.export.neuron import Neuron, Reset
+from spikefold.export.neuron_support import CARRIED, Limited, NeuronSupport, Refused, neuron_refusals
+from spikefold.export.passes.network_pass import network_pass
 from spikefold.export.passes.rewrite import scaled, weights_before
 
 STEP = "uniform_thresholds"
+NEURONS = NeuronSupport(
+    STEP,
+    {
+        "threshold": CARRIED,
+        "fire": CARRIED,
+        "reset": Limited(
+            lambda neuron: neuron.reset is not Reset.VALUE,
+            "zero or subtract",
+            "train without it",
+            got=lambda neuron: f"reset to {neuron.reset_value}",
+        ),
+        # other than 0 with a reset to a value alone
+        "reset_value": CARRIED,
+        "leak": CARRIED,
+        "v_min": Refused("train without a lower bound", got=lambda neuron: f"lower bound {neuron.v_min}"),
+        "max_spikes": CARRIED,
+        "order": CARRIED,
+        "state_shift": CARRIED,
+        "state_bits": Refused(
+            "do it before quantising", "no width", got=lambda neuron: f"a state of {neuron.state_bits} bits"
+        ),
+        # without a width it says nothing
+        "overflow": CARRIED,
+        "current": CARRIED,
+    },
+)
+"""What scales with a channel; what is one number for the whole layer does not."""
 
 
-def uniform_thresholds(network: Network) -> Network:
+@network_pass(STEP)
+def uniform_thresholds(network: Network) -> Sequence[Layer]:
     """The same spikes with a scalar threshold in every layer.
 
     Raises:
@@ -37,30 +67,31 @@ def uniform_thresholds(network: Network) -> Network:
         raise UnsupportedError(f"{STEP} cannot give every layer one threshold", issues=issues)
     factors: dict[str, np.ndarray] = {}
     thresholds: dict[str, np.ndarray] = {}
-    for layer in network.neurons:
-        if isinstance(layer.op, Neuron) and layer.op.threshold.ndim:
-            own = _by_channel(network, layer, layer.op)
+    for spiking in network.neurons:
+        if spiking.neuron.threshold.ndim:
+            own = _by_channel(network, spiking, spiking.neuron)
             middle = np.sort(own)[len(own) // 2]
-            thresholds[layer.name] = np.array(middle)
-            factors |= dict.fromkeys(layer.inputs, middle / own)
+            thresholds[spiking.name] = np.array(middle)
+            factors |= dict.fromkeys(spiking.inputs, middle / own)
     layers = []
     for layer in network:
         if layer.name in factors:
             layer = replace(layer, op=scaled(layer, factors[layer.name]))
-        elif isinstance(layer.op, Neuron) and layer.name in thresholds:
-            layer = replace(layer, op=replace(layer.op, threshold=thresholds[layer.name]))
+        elif isinstance(layer, SpikingLayer) and layer.name in thresholds:
+            layer = replace(layer, op=replace(layer.neuron, threshold=thresholds[layer.name]))
         layers.append(layer)
-    return network.rewritten(layers, STEP) if thresholds else network
+    return layers
 
 
 def _by_channel(network: Network, layer: Layer, neuron: Neuron) -> np.ndarray:
     return np.array(np.broadcast_to(neuron.threshold, network.shapes[layer.name])[:, 0, 0])
 
 
-def _problems(network: Network, layer: Layer) -> Iterator[Issue]:
-    neuron = layer.op
-    if not isinstance(neuron, Neuron) or neuron.threshold.ndim == 0:
+def _problems(network: Network, layer: SpikingLayer) -> Iterator[Issue]:
+    neuron = layer.neuron
+    if neuron.threshold.ndim == 0:
         return
+    yield from (replace(issue, rule=STEP) for issue in neuron_refusals(neuron, NEURONS, layer.name))
     rules = [
         (
             (neuron.threshold == neuron.threshold[:, :1, :1]).all(),
@@ -68,9 +99,6 @@ def _problems(network: Network, layer: Layer) -> Iterator[Issue]:
             "one a channel",
             "a convolution shares its weights over a channel",
         ),
-        (neuron.v_min is None, f"lower bound {neuron.v_min}", "none", "train without a lower bound"),
-        (neuron.reset is not Reset.VALUE, f"reset to {neuron.reset_value}", "zero or subtract", "train without it"),
-        (neuron.state_bits is None, f"a state of {neuron.state_bits} bits", "no width", "do it before quantising"),
         (not network.is_integer, "whole numbers", "a real network", "do it before quantising"),
         (
             weights_before(network, layer) is not None,

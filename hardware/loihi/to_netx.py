@@ -22,13 +22,57 @@ import numpy as np
 
 from spikefold.errors import Issue, UnsupportedError
 from spikefold.export.network import INPUT, Network
-from spikefold.export.neuron import Fire, Neuron
+from spikefold.export.neuron import Fire, Neuron, Order, Overflow, Reset
+from spikefold.export.neuron_support import CARRIED, Limited, NeuronSupport, Refused, among, refuse
 from spikefold.export.ops import Conv2d, Dense
 from spikefold.files import replacing
-from spikefold.hardware.loihi.rules import FILE_SHIFT, violations
+from spikefold.hardware.loihi.rules import FILE_SHIFT, LEAK_SHIFT, STATE_BITS, STATE_SHIFT, violations
 
 __all__ = ["violations", "write_net", "write_script"]
 DECAY_ONE = 4096
+NEURONS = NeuronSupport(
+    "the .net file",
+    {
+        "threshold": Limited(
+            lambda neuron: bool((neuron.threshold == neuron.threshold.flat[0]).all()),
+            "one a layer",
+            "fold per-channel factors into the weights",
+        ),
+        # a leak, a current or half weights make states between whole weights, where `>=` and `>` differ
+        "fire": Limited(
+            lambda neuron: (
+                neuron.fire is Fire.GT
+                or (neuron.leak is None and neuron.current is None and neuron.state_shift != FILE_SHIFT)
+            ),
+            Fire.GT.value,
+            "quantise it for Loihi 2",
+        ),
+        "reset": among("reset", [Reset.ZERO], "train with a reset to zero"),
+        # other than 0 with a reset to a value alone
+        "reset_value": CARRIED,
+        "leak": Limited(
+            lambda neuron: neuron.leak is None or neuron.leak.shift == LEAK_SHIFT,
+            f"keep/2^{LEAK_SHIFT}",
+            "quantise it for Loihi 2",
+        ),
+        "v_min": Refused("train without a lower bound"),
+        "max_spikes": among("max_spikes", [1], "train with one spike a step"),
+        "order": Limited(
+            lambda neuron: neuron.leak is None or neuron.order is Order.LEAK_FIRST,
+            Order.LEAK_FIRST.value,
+            "train with the leak before the input",
+        ),
+        "state_shift": among("state_shift", [FILE_SHIFT, STATE_SHIFT], "quantise it for Loihi 2"),
+        "state_bits": among("state_bits", [STATE_BITS], "quantise it for Loihi 2"),
+        "overflow": among("overflow", [Overflow.SATURATE], "quantise it for Loihi 2"),
+        "current": Limited(
+            lambda neuron: neuron.current is None or neuron.current.shift == LEAK_SHIFT,
+            f"keep/2^{LEAK_SHIFT}",
+            "quantise it for Loihi 2",
+        ),
+    },
+)
+"""What the file says of integer neurons; `violations` has the same limits by their names in the chip's manual."""
 
 
 def write_net(network: Network, path: Path | str, *, max_count: int | None = None) -> Path:
@@ -48,6 +92,7 @@ def write_net(network: Network, path: Path | str, *, max_count: int | None = Non
         issues.insert(0, Issue("whole numbers", "network", "real numbers", "integers", hint))
     if issues:
         raise UnsupportedError("Loihi 2 cannot carry this network exactly", issues=issues)
+    refuse(network, NEURONS)
     return _write_unchecked(network, Path(path))
 
 
@@ -58,15 +103,13 @@ def _write_unchecked(network: Network, path: Path) -> Path:
 
 
 def _fill(file: h5py.File, network: Network) -> None:
-    weights = [layer for layer in network if isinstance(layer.op, Conv2d | Dense)]
+    weights = network.weights
     dense_first = isinstance(weights[0].op, Dense)
     shape = network.shapes[INPUT]
     entries: list[dict[str, object]] = [{"type": "input", "shape": (int(np.prod(shape)),) if dense_first else shape}]
     flat = dense_first
     for layer, spiking in zip(weights, network.neurons, strict=True):
-        op, neuron = layer.op, spiking.op
-        if not isinstance(op, Conv2d | Dense) or not isinstance(neuron, Neuron):
-            raise UnsupportedError("weights and neurons must alternate", where=layer.name)
+        op, neuron = layer.op, spiking.neuron
         if isinstance(op, Dense) and not flat:
             entries.append({"type": "flatten", "shape": (op.weight.shape[1],)})
             flat = True

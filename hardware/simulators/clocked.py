@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fast clocked engine: layer by layer over all steps at once, batched, equal to the reference.
+"""Simulates a `Network` fast: layer by layer over all steps at once, in batches, equal to the reference.
 
-A weight layer of an integer network and its neurons run event by event in `clocked_sparse` where that is exact and
+A weight layer of an integer network and its neurons run event by event in `sparse` where that is exact and
 cheaper, as dense PyTorch convolutions elsewhere; the bits are the same. Exactness of the dense ones: a float32
 convolution of whole numbers is exact in any order of summation while ``sum |w| * max |x| + |b| < 2**24``, a float64
 one below 2**53; the bound is computed from weights and inputs before each layer. States are whole numbers in float64,
@@ -16,14 +16,16 @@ import numpy as np
 import torch
 
 from spikefold.errors import UnsupportedError
-from spikefold.export.network import INPUT, Layer, Network
+from spikefold.export.network import INPUT, Layer, Network, SpikingLayer, WeightLayer
 from spikefold.export.neuron import Fire, Leak, Neuron, Order, Overflow, Reset
+from spikefold.export.neuron_support import everything, refuse
 from spikefold.export.ops import AvgPool2d, BatchNorm, Concat, Conv2d, Dense, Gate, MaxPool2d, SumPool2d
-from spikefold.hardware.simulators import sparse as clocked_sparse
+from spikefold.hardware.simulators import sparse
 from spikefold.hardware.simulators.reference import check_frames
 from spikefold.hardware.simulators.trace import MOST_COUNT, LayerTrace, Trace, as_raster, concatenate
 
 RUNNER = "torch"
+NEURONS = everything("the clocked engine")
 
 
 @torch.no_grad()
@@ -32,9 +34,11 @@ def run(network: Network, frames: np.ndarray, *, potentials: bool = False, batch
 
     Raises:
         NetworkError: the frames do not have the network's input shape.
-        UnsupportedError: an integer network whose sums could leave what float64 holds exactly.
+        UnsupportedError: an integer network whose sums could leave what float64 holds exactly; neurons with a field
+            that this engine does not have.
     """
     check_frames(network, frames)
+    refuse(network, NEURONS)
     chunks = range(0, frames.shape[1], batch)
     traces = [Trace(RUNNER, _run(network, frames[:, i : i + batch], potentials)) for i in chunks]
     return traces[0] if len(traces) == 1 else concatenate(traces)
@@ -46,12 +50,14 @@ def values(network: Network, frames: np.ndarray) -> dict[str, np.ndarray]:
 
     Raises:
         NetworkError: the frames do not have the network's input shape.
+        UnsupportedError: as `run`.
     """
     check_frames(network, frames)
+    refuse(network, NEURONS)
     found = _Values(frames)
     for layer in network:
-        if isinstance(layer.op, Neuron):
-            spikes, _ = _neurons(layer.name, layer.op, found.by_step(layer), potentials=False)
+        if isinstance(layer, SpikingLayer):
+            spikes, _ = _neurons(layer.name, layer.neuron, found.by_step(layer), potentials=False)
             found.dense[layer.name] = spikes.flatten(0, 1)
         else:
             found.dense[layer.name] = _stateless(
@@ -67,47 +73,44 @@ def _run(network: Network, frames: np.ndarray, potentials: bool) -> dict[str, La
     for layer in network:
         if layer.name in read_once:
             continue  # together with its neurons
-        if not isinstance(layer.op, Neuron):
+        if not isinstance(layer, SpikingLayer):
             found.dense[layer.name] = _stateless(
                 layer.op, found.read(layer), exact=network.is_integer, where=layer.name
             )
             continue
         source = sources.get(layer.name)
-        trace = None if source is None else _sparse(network, source, layer.op, found, potentials)
+        trace = None if source is None else _sparse(network, source, layer.neuron, found, potentials)
         if trace is not None:
             found.counts[layer.name] = trace.raster
         else:
             if source is not None:
                 found.dense[source.name] = _stateless(source.op, found.read(source), exact=True, where=source.name)
-            spikes, trace = _neurons(layer.name, layer.op, found.by_step(layer), potentials)
+            spikes, trace = _neurons(layer.name, layer.neuron, found.by_step(layer), potentials)
             found.dense[layer.name] = spikes.flatten(0, 1)
         traces[layer.name] = trace
     return traces
 
 
-def _sources(network: Network) -> dict[str, Layer]:
+def _sources(network: Network) -> dict[str, WeightLayer]:
     """By name of a spiking layer of an integer network the weight layer that it alone reads, and nothing else."""
-    found = {}
-    for layer in network.neurons if network.is_integer else ():
-        first = layer.inputs[0]
-        alone = len(layer.inputs) == 1 and len(network.consumers(first)) == 1
-        if alone and first != INPUT and isinstance(network[first].op, Conv2d | Dense):
-            found[layer.name] = network[first]
-    return found
+    blocks = network.blocks if network.is_integer else ()
+    return {block.spiking.name: block.weights for block in blocks if block.alone}
 
 
-def _sparse(network: Network, source: Layer, neuron: Neuron, found: _Values, potentials: bool) -> LayerTrace | None:
+def _sparse(
+    network: Network, source: WeightLayer, neuron: Neuron, found: _Values, potentials: bool
+) -> LayerTrace | None:
     """The spikes of a weight layer and its neurons event by event, None where that is not exact or not cheaper."""
     op, counts = source.op, found.as_counts(source)
-    if counts is None or not isinstance(op, Conv2d | Dense):
+    if counts is None:
         return None
     shapes = network.input_shape(source), network.shapes[source.name]
     steps = len(counts)
-    if not clocked_sparse.is_exact(op, neuron, int(counts.max(initial=0)), steps):
+    if not sparse.is_exact(op, neuron, int(counts.max(initial=0)), steps):
         return None
-    if not clocked_sparse.is_cheaper(op, *shapes, int(np.count_nonzero(counts)), *counts.shape[:2]):
+    if not sparse.is_cheaper(op, *shapes, int(np.count_nonzero(counts)), *counts.shape[:2]):
         return None
-    return clocked_sparse.run(op, neuron, counts, shapes[1], potentials=potentials)
+    return sparse.run(op, neuron, counts, shapes[1], potentials=potentials)
 
 
 @dataclass(eq=False)

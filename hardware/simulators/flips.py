@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two real networks that are one function in real numbers: every spike in which float64 makes them differ, judged.
+"""Compares two real networks that are one function in real numbers: every spike in which float64 makes them differ.
 
 A pass reorders and merges sums, so its network rounds otherwise, and a state that lies within rounding of its
 threshold may cross it in one of the two. Such a *root* flip is excused only if that is what happened: its layer read
@@ -32,18 +32,33 @@ to the output: a residual block may learn to be silent. Its states are then comp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 
 import numpy as np
 
 from spikefold.errors import MismatchError
-from spikefold.export.network import INPUT, Network
+from spikefold.export.network import INPUT, Network, SpikingLayer
 from spikefold.export.neuron import Neuron, Order, Reset
-from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, SumPool2d
+from spikefold.export.neuron_support import CARRIED, NeuronSupport, Refused, refuse
 from spikefold.hardware.simulators.reference import apply, charge, check_frames, fire, gathered
+from spikefold.hardware.simulators.rounding_bound import Majorant, depths_of, gamma
 
-_U = 2.0**-53
 _SLACK = 1.01
+_SCALED = ("threshold", "v_min", "reset_value", "overflow")
+NEURONS = NeuronSupport(
+    "the comparison of two real networks",
+    {
+        **dict.fromkeys(
+            ("threshold", "fire", "reset", "reset_value", "leak", "v_min", "max_spikes", "order", "state_shift"),
+            CARRIED,
+        ),
+        # a state without a width has none of the two
+        "state_bits": Refused("compare before quantising", rule="width of the state"),
+        "overflow": CARRIED,
+        "current": Refused("a synaptic current is a second state, for which no bound is derived", rule="current"),
+    },
+)
+"""The neurons for which the bound of the docstring holds."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +117,7 @@ class FlipReport:
 
 
 def flips(before: Network, after: Network, frames: np.ndarray) -> FlipReport:
-    """Run two real networks on clips ``(T, N, C, H, W)`` and judge every spike in which they differ.
+    """Run two real networks on clips ``(T, N, C, H, W)`` and bound every spike in which they differ.
 
     A layer that ``after`` lacks is taken to have fired alike; one that only ``after`` has is not looked at.
 
@@ -111,36 +126,38 @@ def flips(before: Network, after: Network, frames: np.ndarray) -> FlipReport:
             them, layers of different shapes or neurons; or a layer that is silent in both with no way around it, so
             that nothing was compared there; or one with a way around, whose states are apart beyond the bound.
         NetworkError: the frames do not have the networks' input shape.
+        UnsupportedError: neurons for which the bound is not derived.
     """
     names = _common(before, after)
     for network in (before, after):
         check_frames(network, frames)
+        refuse(network, NEURONS)
     one, two = _Run(before, frames.shape[1]), _Run(after, frames.shape[1])
-    depths = _depths(before), _depths(after)
-    judges = {name: _Judge.of(before, after, name, frames.shape[1], depths) for name in names}
+    depths = depths_of(before), depths_of(after)
+    watched = {name: _Watched.of(before, after, name, frames.shape[1], depths) for name in names}
     sources = {name: _sources(before, name) for name in names}
-    largest = _Majorant(before)
+    largest = Majorant(before)
     for step, frame in enumerate(frames):
         spikes, others = one.step(frame), two.step(frame)
         currents = largest.step(frame, spikes)
         for name in names:
             tainted = np.zeros(frames.shape[1], bool)
             for source in sources[name]:
-                tainted |= judges[source].differed if source in judges else False
-            judges[name].step(step, currents[name], (one, two), (spikes[name], others[name]), tainted)
-    silent = tuple(name for name, judge in judges.items() if not judge.fires)
+                tainted |= watched[source].differed if source in watched else False
+            watched[name].step(step, currents[name], (one, two), (spikes[name], others[name]), tainted)
+    silent = tuple(name for name, layer in watched.items() if not layer.fires)
     if silent and not _carried(before, silent):
         raise MismatchError(
             f"{', '.join(silent)} never fires, so nothing was compared there",
             hint="use input that makes every layer fire",
         )
-    if apart := [name for name in silent if judges[name].apart > 1]:
+    if apart := [name for name in silent if watched[name].apart > 1]:
         raise MismatchError(
             f"the states of {', '.join(apart)}, which never fires, differ beyond rounding",
             where=apart[0],
             hint="the pass changed the function: a bug",
         )
-    beyond = [flip for judge in judges.values() for flip in judge.roots if max(flip.distance) > flip.bound]
+    beyond = [flip for layer in watched.values() for flip in layer.roots if max(flip.distance) > flip.bound]
     if beyond:
         raise MismatchError(
             f"{len(beyond)} spikes differ beyond rounding, first {beyond[0]}",
@@ -152,11 +169,11 @@ def flips(before: Network, after: Network, frames: np.ndarray) -> FlipReport:
         frames.shape[0],
         frames.shape[1],
         sum(int(np.prod(before.shapes[name])) for name in names),
-        sum(judge.spikes for judge in judges.values()),
-        sum(judge.ties for judge in judges.values()),
-        tuple(flip for judge in judges.values() for flip in judge.roots),
-        sum(judge.consequences for judge in judges.values()),
-        {name: judge.bound for name, judge in judges.items()},
+        sum(layer.spikes for layer in watched.values()),
+        sum(layer.ties for layer in watched.values()),
+        tuple(flip for layer in watched.values() for flip in layer.roots),
+        sum(layer.consequences for layer in watched.values()),
+        {name: layer.bound for name, layer in watched.items()},
         silent,
     )
 
@@ -174,32 +191,23 @@ def _common(before: Network, after: Network) -> list[str]:
     if before.is_integer or after.is_integer:
         raise MismatchError("integer networks have no rounding to excuse a flip", hint="compare their traces")
     theirs = {layer.name: layer for layer in after.neurons}
-    names = [layer.name for layer in before.neurons if layer.name in theirs]
+    ours = {layer.name: layer for layer in before.neurons if layer.name in theirs}
+    names = list(ours)
     if before.layers[-1].name not in names or after.layers[-1].name not in names:
         raise MismatchError(f"the outputs are {before.layers[-1].name} and {after.layers[-1].name}: not comparable")
     for name in names:
         if before.shapes[name] != after.shapes[name]:
             raise MismatchError(f"shapes {before.shapes[name]} and {after.shapes[name]}", where=name)
-        if _rules(before[name].op) != _rules(after[name].op):
-            raise MismatchError(f"{_rules(before[name].op)} against {_rules(after[name].op)}", where=name)
+        one, two = _rules(ours[name].neuron), _rules(theirs[name].neuron)
+        if one != two:
+            raise MismatchError(f"{one} against {two}", where=name)
     return names
 
 
-def _rules(op: object) -> tuple[object, ...]:
-    """What a pass leaves as it is; the numbers that scale are judged by their spikes."""
-    if not isinstance(op, Neuron):
-        return ()
-    return (
-        op.fire,
-        op.reset,
-        op.leak,
-        op.current,
-        op.v_min is None,
-        op.max_spikes,
-        op.order,
-        op.state_shift,
-        op.state_bits,
-    )
+def _rules(neuron: Neuron) -> tuple[object, ...]:
+    """The fields that a pass leaves as they are: all but the numbers that scale, which the spikes tell of."""
+    same = [getattr(neuron, one.name) for one in fields(neuron) if one.name not in _SCALED]
+    return (*same, neuron.v_min is None)
 
 
 class _Run:
@@ -214,69 +222,13 @@ class _Run:
         values: dict[str, np.ndarray] = {INPUT: frame.astype(np.float64)}
         for layer in self.network:
             x = gathered(layer, values)
-            if isinstance(layer.op, Neuron):
-                v, _ = charge(layer.op, self.states[layer.name], x)
+            if isinstance(layer, SpikingLayer):
+                v, _ = charge(layer.neuron, self.states[layer.name], x)
                 self.charged[layer.name] = v
-                values[layer.name], self.states[layer.name] = fire(layer.op, v)
+                values[layer.name], self.states[layer.name] = fire(layer.neuron, v)
             else:
                 values[layer.name] = apply(layer.op, x)
         return values
-
-
-class _Majorant:
-    """For each spiking layer, the sum of the absolute values of all monomials in the current of one step."""
-
-    def __init__(self, network: Network) -> None:
-        self.network = network
-        self.ops = {layer.name: _absolute(layer.op) for layer in network}
-
-    def step(self, frame: np.ndarray, spikes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        values, currents = {INPUT: np.abs(frame).astype(np.float64)}, {}
-        for layer in self.network:
-            x = gathered(layer, values)
-            if isinstance(layer.op, Neuron):
-                currents[layer.name], values[layer.name] = x * 2.0**layer.op.state_shift, spikes[layer.name]
-            else:
-                values[layer.name] = apply(self.ops[layer.name], x)
-        return currents
-
-
-def _absolute(op: object) -> object:
-    """The operation that turns a bound on its input into one on its output."""
-    match op:
-        case Conv2d():
-            bias = None if op.bias is None else np.abs(op.bias)
-            return Conv2d(np.abs(op.weight), bias, op.stride, op.padding, op.dilation, op.groups)
-        case Dense():
-            return Dense(np.abs(op.weight), None if op.bias is None else np.abs(op.bias))
-        case BatchNorm():
-            return BatchNorm(np.abs(op.gamma), np.abs(op.beta), -np.abs(op.mean), op.var, op.eps)
-    return op
-
-
-def _depths(network: Network) -> dict[str, int]:
-    """By spiking layer, the most roundings between the spikes it reads and its current."""
-    depth, found = {INPUT: 0}, {}
-    for layer in network:
-        reads = max(depth[name] for name in layer.inputs) + len(layer.inputs) - 1  # one sum for each further input
-        if isinstance(layer.op, Neuron):
-            found[layer.name], depth[layer.name] = reads, 0
-        else:
-            depth[layer.name] = reads + _roundings(layer.op)
-    return found
-
-
-def _roundings(op: object) -> int:
-    match op:
-        case Conv2d() | Dense():
-            return op.weight[0].size + 1  # a product, at most one sum less than there are products, the bias
-        case BatchNorm():
-            return 6  # var + eps, root, quotient, x - mean, product, + beta
-        case Gate():
-            return 1
-        case AvgPool2d() | SumPool2d():
-            return op.kernel[0] * op.kernel[1]
-    return 0
 
 
 def _sources(network: Network, name: str) -> set[str]:
@@ -284,19 +236,15 @@ def _sources(network: Network, name: str) -> set[str]:
     found, names = set(), list(network[name].inputs)
     while names:
         source = names.pop()
-        if source != INPUT and isinstance(network[source].op, Neuron):
+        if source != INPUT and isinstance(network[source], SpikingLayer):
             found.add(source)
         elif source != INPUT:
             names += network[source].inputs
     return found
 
 
-def _gamma(n: int) -> float:
-    return n * _U / (1 - n * _U)
-
-
 @dataclass
-class _Judge:
+class _Watched:
     """One spiking layer of both networks: the bounds S and D of the docstring, and what was found."""
 
     name: str
@@ -318,10 +266,8 @@ class _Judge:
     @classmethod
     def of(
         cls, before: Network, after: Network, name: str, clips: int, depths: tuple[dict[str, int], dict[str, int]]
-    ) -> _Judge:
-        one, two = before[name].op, after[name].op
-        if not isinstance(one, Neuron) or not isinstance(two, Neuron):
-            raise MismatchError("not a spiking layer", where=name)
+    ) -> _Watched:
+        one, two = (next(la.neuron for la in net.neurons if la.name == name) for net in (before, after))
         shape = (clips, *before.shapes[name])
         ratio = np.broadcast_to(two.threshold / one.threshold, before.shapes[name])
         terms = depths[1][name] + 2 * depths[0][name] + 8
@@ -342,14 +288,14 @@ class _Judge:
     ) -> None:
         """One step: ``current`` bounds it, ``tainted`` are the clips in which this layer read different spikes."""
         keep = 1.0 if self.neuron.leak is None else self.neuron.leak.keep / 2**self.neuron.leak.shift
-        fresh = 2 * _gamma(self.terms) * current
+        fresh = 2 * gamma(self.terms) * current
         if self.neuron.order is Order.INPUT_FIRST:
             self.size, self.error = keep * (self.size + current), keep * (self.error + fresh)
         else:
             self.size, self.error = keep * self.size + current, keep * self.error + fresh
-        self.error += 2 * _gamma(4) * self.size
+        self.error += 2 * gamma(4) * self.size
         theta = self.neuron.threshold * 2.0**self.neuron.state_shift
-        bound = _SLACK * (self.error + 2 * _gamma(4) * (self.size + theta))
+        bound = _SLACK * (self.error + 2 * gamma(4) * (self.size + theta))
         states = runs[0].charged[self.name], runs[1].charged[self.name] / self.ratio
         away = [self._distance(v, theta) for v in states]
         self.spikes += int(spikes[0].sum())
@@ -387,12 +333,12 @@ class _Judge:
     def _reset(self, spikes: np.ndarray) -> None:
         fired = spikes > 0
         if self.neuron.reset is Reset.SUBTRACT:
-            self.error = np.where(fired, self.error + 2 * _gamma(4) * self.size, self.error)
+            self.error = np.where(fired, self.error + 2 * gamma(4) * self.size, self.error)
         else:
             value = abs(self.neuron.reset_value)
             self.size = np.where(fired, value, self.size)
-            self.error = np.where(fired, 2 * _gamma(4) * value, self.error)
+            self.error = np.where(fired, 2 * gamma(4) * value, self.error)
         if self.neuron.v_min is not None:
             least = abs(self.neuron.v_min)
             self.size = np.maximum(self.size, least)
-            self.error = self.error + 2 * _gamma(4) * least
+            self.error = self.error + 2 * gamma(4) * least

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The specification: a plain, slow simulator of `Network`, one equation a line, that every engine must equal.
+"""Simulates a `Network` plainly and slowly, one equation a line: the specification that every engine must equal.
 
 Integer networks run in int64 and are exact. Real networks run in float64 (the passes are proven with it).
 Convolution is written as one matrix product per kernel tap; nothing here is tuned.
@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from spikefold.errors import NetworkError
-from spikefold.export.network import INPUT, Layer, Network
+from spikefold.export.network import INPUT, Layer, Network, SpikingLayer
 from spikefold.export.neuron import Fire, Leak, Neuron, Order, Overflow, Reset
+from spikefold.export.neuron_support import everything, refuse
 from spikefold.export.ops import AvgPool2d, BatchNorm, Concat, Conv2d, Dense, Gate, MaxPool2d, SumPool2d
 from spikefold.hardware.simulators.trace import LayerTrace, Trace, as_raster
 
 RUNNER = "reference"
+NEURONS = everything("the reference simulator")
 
 
 def run(network: Network, frames: np.ndarray, *, potentials: bool = False) -> Trace:
@@ -34,9 +36,11 @@ def run(network: Network, frames: np.ndarray, *, potentials: bool = False) -> Tr
 
     Raises:
         NetworkError: the frames do not have the network's input shape.
-        UnsupportedError: a neuron has more spikes in one time step than a raster can hold.
+        UnsupportedError: a neuron has more spikes in one time step than a raster can hold, or neurons have a field
+            that this specification does not have.
     """
     check_frames(network, frames)
+    refuse(network, NEURONS)
     dtype = np.int64 if network.is_integer else np.float64
     logs = {layer.name: _Log.of(network, layer, frames.shape[1], dtype) for layer in network.neurons}
     for frame in frames:
@@ -135,11 +139,9 @@ class _Log:
     overflow: int = 0
 
     @classmethod
-    def of(cls, network: Network, layer: Layer, batch: int, dtype: type) -> _Log:
-        if not isinstance(layer.op, Neuron):
-            raise NetworkError(f"{layer.name} is not spiking")
+    def of(cls, network: Network, layer: SpikingLayer, batch: int, dtype: type) -> _Log:
         shape = batch, *network.shapes[layer.name]
-        return cls(layer.name, layer.op, np.zeros(shape, dtype), np.zeros(shape, dtype))
+        return cls(layer.name, layer.neuron, np.zeros(shape, dtype), np.zeros(shape, dtype))
 
     def step(self, x: np.ndarray, *, keep: bool) -> np.ndarray:
         self.u, wide = drive(self.neuron, self.u, x)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One weight layer and its neurons driven by their events, in 32-bit whole numbers: for layers with few spikes.
+"""Runs one weight layer and its neurons by their events, in 32-bit whole numbers: for layers with few spikes.
 
 The result is that of the reference, to the bit: `is_exact` proves beforehand that no sum, state or count leaves its
 type, so that nothing is rounded; a leak's product is exact in float64. What it costs grows with the spikes, where a
@@ -11,13 +11,15 @@ from __future__ import annotations
 import numpy as np
 
 from spikefold.export.neuron import Leak, Neuron, Order, Overflow, Reset
+from spikefold.export.neuron_support import everything, neuron_refusals
 from spikefold.export.ops import Conv2d, Dense, Shape
-from spikefold.hardware.simulators import sparse_kernel as clocked_loops
+from spikefold.hardware.simulators import sparse_kernel
 from spikefold.hardware.simulators.sparse_kernel import Rules, Synapses
 from spikefold.hardware.simulators.trace import MOST_COUNT, LayerTrace
 
 MOST = 2**31 - 1
 """Of the 32-bit numbers of currents and states."""
+NEURONS = everything("the sparse engine")
 _MOST_SHIFT = 20
 """A 31-bit state times such a leak's numerator is exact in float64."""
 
@@ -48,7 +50,14 @@ def is_cheaper(op: Conv2d | Dense, shape: Shape, outputs: Shape, events: int, st
 
 
 def is_exact(op: Conv2d | Dense, neuron: Neuron, most: int, steps: int) -> bool:
-    """Whether no number can leave its type in ``steps`` steps, each input carrying at most ``most`` events a step."""
+    """Whether the neurons are carried, and no number can leave its type.
+
+    Args:
+        op: the weight layer, integer.
+        neuron: behind it.
+        most: events of an input and step at most.
+        steps: time steps of a clip.
+    """
     unit = 2**neuron.state_shift
     bias = 0 if op.bias is None else int(np.abs(op.bias).max())
     current = (int(np.abs(op.weight).reshape(len(op.weight), -1).sum(axis=1).max()) * most + bias) * unit
@@ -63,7 +72,8 @@ def is_exact(op: Conv2d | Dense, neuron: Neuron, most: int, steps: int) -> bool:
     spikes = highest // theta[0] if neuron.max_spikes is None else neuron.max_spikes
     shifts = [leak.shift for leak in (neuron.leak, neuron.current) if leak is not None]
     return (
-        max(highest, theta[1]) < MOST
+        not neuron_refusals(neuron, NEURONS, "")
+        and max(highest, theta[1]) < MOST
         and spikes <= MOST_COUNT
         and most <= MOST_COUNT
         and max(shifts, default=0) <= _MOST_SHIFT
@@ -86,7 +96,7 @@ def run(op: Conv2d | Dense, neuron: Neuron, counts: np.ndarray, outputs: Shape, 
     states = np.zeros((steps, clips if potentials else 0, neurons), np.int64)
     synapses = _synapses(op, neuron, (shape[0], shape[1], shape[2]), outputs)
     x = np.ascontiguousarray(counts).reshape(steps, clips, -1)
-    low, high, lost = clocked_loops.run(x, synapses, _rules(neuron, outputs), raster, states)
+    low, high, lost = sparse_kernel.run(x, synapses, _rules(neuron, outputs), raster, states)
     kept = states.reshape(steps, clips, *outputs) if potentials else None
     return LayerTrace(raster.reshape(steps, clips, *outputs), (float(low), float(high)), int(lost), kept)
 
@@ -101,8 +111,8 @@ def _synapses(op: Conv2d | Dense, neuron: Neuron, shape: Shape, outputs: Shape) 
     conv = op if isinstance(op, Conv2d) else Conv2d(kernel)
     bias = np.zeros(outputs[0], np.int64) if op.bias is None else op.bias * unit
     rows, columns = (np.full((shape[axis], kernel.shape[axis + 1], 2), -1, np.int32) for axis in (1, 2))
-    clocked_loops.reach(rows, outputs[1], conv.stride[0], conv.padding[0], conv.dilation[0])
-    clocked_loops.reach(columns, outputs[2], conv.stride[1], conv.padding[1], conv.dilation[1])
+    sparse_kernel.reach(rows, outputs[1], conv.stride[0], conv.padding[0], conv.dilation[0])
+    sparse_kernel.reach(columns, outputs[2], conv.stride[1], conv.padding[1], conv.dilation[1])
     c, y, x = np.indices(shape, np.int32).reshape(3, -1)
     inside = kernel.shape[1]  # channels of a group
     first = c // inside * (outputs[0] // conv.groups)
@@ -121,9 +131,9 @@ def _rules(neuron: Neuron, outputs: Shape) -> Rules:
     # a width above 32 bits is never left: `is_exact` holds
     bounded = bits is not None and bits <= 32
     overflow = {
-        Overflow.FORBID: clocked_loops.FORBID,
-        Overflow.SATURATE: clocked_loops.SATURATE,
-        Overflow.WRAP: clocked_loops.WRAP,
+        Overflow.FORBID: sparse_kernel.FORBID,
+        Overflow.SATURATE: sparse_kernel.SATURATE,
+        Overflow.WRAP: sparse_kernel.WRAP,
     }[neuron.overflow]
     return Rules(
         targets=targets.ravel(),
@@ -132,13 +142,13 @@ def _rules(neuron: Neuron, outputs: Shape) -> Rules:
         leak=1.0 if neuron.leak is None else _share(neuron.leak),
         input_first=neuron.order is Order.INPUT_FIRST,
         largest=2 ** (bits - 1) - 1 if bits is not None and bounded else MOST,
-        overflow=overflow if bounded else clocked_loops.NONE,
+        overflow=overflow if bounded else sparse_kernel.NONE,
         checked=bounded and neuron.current is not None,
         above=neuron.fire.value == ">",
         most=MOST_COUNT if neuron.max_spikes is None else neuron.max_spikes,
         subtract=neuron.reset is Reset.SUBTRACT,
         value=int(neuron.reset_value),
-        v_min=clocked_loops.UNBOUNDED if neuron.v_min is None else max(clocked_loops.UNBOUNDED, int(neuron.v_min)),
+        v_min=sparse_kernel.UNBOUNDED if neuron.v_min is None else max(sparse_kernel.UNBOUNDED, int(neuron.v_min)),
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The inner loops of `clocked_sparse`: one weight layer and its neurons over whole clips, in 32-bit whole numbers.
+"""Compiles the inner loops of `sparse`: one weight layer and its neurons over whole clips, in 32-bit whole numbers.
 
 States and currents lie in the order y, x, channel, the channel fastest, so that one event adds to all features of a
 position as one vector. Each function below is one line of `export.neuron` for all neurons of a layer; they are kept

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`Trace`: what one run of a network did. Every runner returns one, whatever it runs on."""
+"""Holds `Trace`, what one run of a network did. Every runner returns one, whatever it runs on."""
 
 from __future__ import annotations
 
@@ -76,6 +76,17 @@ class Trace:
         per_neuron = raster.sum(axis=0, dtype=np.int64).reshape(raster.shape[1], classes, -1)
         counts: np.ndarray = per_neuron.sum(axis=2)
         return counts
+
+
+def never_fired(trace: Trace) -> dict[str, np.ndarray]:
+    """By spiking layer, ``(C,)``: the channels without a single spike in this run."""
+    return {name: np.logical_not(layer.raster.any(axis=(0, 1, 3, 4))) for name, layer in trace.layers.items()}
+
+
+def alive_in(trace: Trace) -> dict[str, np.ndarray]:
+    """What `remove_silent_channels` keeps: every channel that fired in this run, and all of the output."""
+    silent = never_fired(trace)
+    return {name: ~silent[name] for name in list(silent)[:-1]}
 
 
 def concatenate(traces: Sequence[Trace]) -> Trace:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our own writer of a Speck configuration: an integer network and its placement, in the form of samna's attributes.
+"""Writes a Speck configuration of our own: an integer network and its placement, in the form of samna's attributes.
 
 It shares nothing with sinabs: each field is written here from the network, after the datasheet 3.2.2 and the names
 of samna's classes (`board.samna_standin`). The chip's kernels are ``[f][c][x][y]`` and its states
@@ -22,14 +22,46 @@ import numpy as np
 from spikefold.errors import UnsupportedError
 from spikefold.export.network import Network
 from spikefold.export.neuron import Reset
+from spikefold.export.neuron_support import CARRIED, NeuronSupport, refuse
 from spikefold.export.ops import Shape
 from spikefold.files import replacing
 from spikefold.hardware.speck.board.samna_rules import validate_configuration
 from spikefold.hardware.speck.board.samna_standin import CnnLayerConfig, SpeckConfiguration, as_values
-from spikefold.hardware.speck.cores import CoreLayer, core_layers
+from spikefold.hardware.speck.cores import CoreLayer, layout
+from spikefold.hardware.speck.neuron_support import (
+    FIRES_AT_EQUALITY,
+    KNOWN_RESET,
+    NO_CURRENT,
+    NO_LEAK,
+    NO_OVERFLOW,
+    ONE_THRESHOLD,
+    WHOLE_UNIT,
+)
 from spikefold.hardware.speck.placement import check_placement
 
 FORMAT = "spikefold-speck-1"
+NEURONS = NeuronSupport(
+    "a Speck configuration",
+    {
+        "threshold": ONE_THRESHOLD,
+        "fire": FIRES_AT_EQUALITY,
+        "reset": KNOWN_RESET,
+        # other than 0 with a reset to a value alone
+        "reset_value": CARRIED,
+        "leak": NO_LEAK,
+        "v_min": CARRIED,
+        # the chip knows no steps, so that it cannot cap their spikes: `notes` says so
+        "max_spikes": CARRIED,
+        # without a leak it says nothing
+        "order": CARRIED,
+        "state_shift": WHOLE_UNIT,
+        # what leaves a width is decided with the overflow
+        "state_bits": CARRIED,
+        "overflow": NO_OVERFLOW,
+        "current": NO_CURRENT,
+    },
+)
+"""What the registers of a core say of its neurons."""
 DEVICES = ("speck2edevkit", "speck2fdevkit", "speck2fmodule")
 """Devices with this configuration, by sinabs' names."""
 
@@ -43,8 +75,8 @@ def configuration(network: Network, placement: Mapping[str, int], device: str) -
         device: one of `DEVICES`.
 
     Raises:
-        UnsupportedError: another device; a real network; a placement that is not legal; a configuration that the
-            documented rules of samna's ``validate_configuration`` refuse.
+        UnsupportedError: another device; a real network; neurons that a core has not; a placement that is not legal;
+            a configuration that the documented rules of samna's ``validate_configuration`` refuse.
     """
     if device not in DEVICES:
         raise UnsupportedError(
@@ -52,6 +84,7 @@ def configuration(network: Network, placement: Mapping[str, int], device: str) -
         )
     if not network.is_integer:
         raise UnsupportedError("a configuration holds whole numbers", where="network", hint="quantise it for Speck")
+    refuse(network, NEURONS)
     if issues := check_placement(network, placement):
         raise UnsupportedError("the placement is not legal", where=device, issues=issues)
     made = filled(network, placement)
@@ -88,7 +121,7 @@ def write(
 
 def filled(network: Network, placement: Mapping[str, int]) -> SpeckConfiguration:
     """The same as an object, whether it is valid or not."""
-    made, layers = SpeckConfiguration(), core_layers(network)
+    made, layers = SpeckConfiguration(), layout(network).cores
     made.dvs_layer.pass_sensor_events = False
     cores = {layer.name: placement[layer.neuron_name] for layer in layers}
     for layer in layers:

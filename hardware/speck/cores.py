@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a Speck core holds: one conv (or dense) layer, its neurons, and a sum pool and feature shift per destination.
+"""Cuts a network into cores of Speck: each holds one conv (or dense) layer, its neurons, and its destinations.
+
+A destination has a sum pool and a feature shift of its own. `SpeckLayout` is computed once for a network.
 
 Memory, in words, after the datasheet 3.2.4.1 (the same table as sinabs 3.1.3 ``chips/dynapcnn.py``)::
 
@@ -18,9 +20,9 @@ from math import prod
 
 import numpy as np
 
-from spikefold.export.network import Layer, Network
+from spikefold.export.network import INPUT, Block, Network
 from spikefold.export.neuron import Neuron
-from spikefold.export.ops import Concat, Conv2d, Dense, Pair, Shape, SumPool2d
+from spikefold.export.ops import Concat, Conv2d, Pair, Shape, SumPool2d
 
 _KI = 1024
 
@@ -112,27 +114,46 @@ def _address_bits(count: int) -> int:
     return (count - 1).bit_length()
 
 
+@dataclass(frozen=True, eq=False)
+class SpeckLayout:
+    """A network cut into cores.
+
+    Attributes:
+        cores: in the order of the network; layers that make no core are left out (`limits.violations` names them).
+        from_input: who reads the input.
+    """
+
+    cores: tuple[CoreLayer, ...]
+    from_input: tuple[Destination, ...]
+
+
+def layout(network: Network) -> SpeckLayout:
+    """The layout of a network, computed once for it."""
+    return network.derived(_layout)
+
+
 def core_layers(network: Network) -> tuple[CoreLayer, ...]:
-    """The network cut into cores; layers that make no core are left out (`speck.violations` names them)."""
-    found = []
-    for layer in network:
-        after = network.consumers(layer.name)
-        if isinstance(layer.op, Conv2d | Dense) and len(after) == 1 and isinstance(after[0].op, Neuron):
-            found.append(_core_layer(network, layer, after[0], after[0].op))
-    return tuple(found)
+    """The cores of the network's `layout`."""
+    return layout(network).cores
 
 
-def _core_layer(network: Network, layer: Layer, spiking: Layer, neuron: Neuron) -> CoreLayer:
-    op, shape = layer.op, network.input_shape(layer)
+def _layout(network: Network) -> SpeckLayout:
+    cores = tuple(_core_layer(network, block) for block in network.blocks)
+    return SpeckLayout(cores, tuple(destinations_of(network, INPUT)))
+
+
+def _core_layer(network: Network, block: Block) -> CoreLayer:
+    layer, spiking, op = block.weights, block.spiking, block.op
+    shape = network.input_shape(layer)
     if isinstance(op, Conv2d):
         weight, bias, geometry = op.weight, op.bias, (op.stride, op.padding, op.dilation, op.groups)
-    elif isinstance(op, Dense):
-        weight, bias, geometry = op.weight.reshape(-1, *shape), op.bias, ((1, 1), (0, 0), (1, 1), 1)
     else:
-        raise TypeError(f"{layer.name} has no weights")
+        weight, bias, geometry = op.weight.reshape(-1, *shape), op.bias, ((1, 1), (0, 0), (1, 1), 1)
     destinations = tuple(destinations_of(network, spiking.name))
     neuron_shape = network.shapes[spiking.name]
-    return CoreLayer(layer.name, spiking.name, weight, bias, *geometry, neuron, shape, neuron_shape, destinations)
+    return CoreLayer(
+        layer.name, spiking.name, weight, bias, *geometry, block.neuron, shape, neuron_shape, destinations
+    )
 
 
 def destinations_of(network: Network, name: str, pool: Pair = (1, 1), shift: int = 0) -> list[Destination]:

@@ -7,8 +7,9 @@ from spikefold.errors import Issue
 from spikefold.export.network import Network
 from spikefold.export.neuron import Overflow
 from spikefold.export.numbers import NumberFormat
-from spikefold.hardware.speck.cores import core_layers
-from spikefold.hardware.speck.rules import CORE_RULES, NETWORK_RULES, RESETS
+from spikefold.hardware.speck.cores import layout
+from spikefold.hardware.speck.neuron_support import RESETS
+from spikefold.hardware.speck.rules import CORE_RULES, NETWORK_RULES
 
 NUMBERS = NumberFormat(
     weight_bits=8,
@@ -27,7 +28,7 @@ NUMBERS = NumberFormat(
 
 def violations(network: Network) -> list[Issue]:
     """Every limit that the network breaks as `split.split_to_fit` would place it, by its own layers' names."""
-    cores = core_layers(network)
+    cores = layout(network).cores
     return [issue for check in NETWORK_RULES for issue in check(network)] + [
         issue for core in cores for check in CORE_RULES for issue in check(core, network.is_integer)
     ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What to say about a network on Speck: why the sinabs path refuses it, and what the chip will do differently."""
+"""Says why the sinabs path refuses a network for Speck, and what the chip will do differently."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import numpy as np
 
 from spikefold.errors import Issue
 from spikefold.export.network import INPUT, Layer, Network
-from spikefold.export.neuron import Neuron
 from spikefold.export.ops import Concat, Conv2d, Dense, SumPool2d
-from spikefold.hardware.speck.cores import core_layers
+from spikefold.hardware.speck.cores import layout
 from spikefold.hardware.speck.rules import neuron_kind, operations, plain_convolution, pooling, square_kernel
 
 
@@ -22,7 +21,7 @@ def forward_limits(network: Network) -> list[Issue]:
     """
     rules = (square_kernel, plain_convolution, pooling, neuron_kind)
     return operations(network) + [
-        issue for core in core_layers(network) for rule in rules for issue in rule(core, False)
+        issue for core in layout(network).cores for rule in rules for issue in rule(core, False)
     ]
 
 
@@ -58,7 +57,7 @@ def _pooled(network: Network) -> Iterator[Issue]:
         if len(readers) > 1 and any(isinstance(reader.op, SumPool2d) for reader in readers):
             rule, got = "A pool that another pool reads has no second reader", [reader.name for reader in readers]
             yield _wiring(rule, layer.name, f"read by {got}", "one")
-    for core in core_layers(network):
+    for core in layout(network).cores:
         if len({to.pool == (1, 1) for to in core.destinations}) > 1:
             rule = "All that read a layer's spikes read them pooled, or none does"
             pools = ", ".join(f"{to.layer} {to.pool[0]}x{to.pool[1]}" for to in core.destinations)
@@ -71,7 +70,7 @@ def _wiring(rule: str, where: str, got: str, limit: str) -> Issue:
 
 def notes(network: Network) -> Iterator[str]:
     """Where the chip does otherwise than the clocked simulation of this network (facts: datasheet 3.2.4.4 to 7)."""
-    for core in core_layers(network):
+    for core in layout(network).cores:
         if core.bias is not None and np.any(core.bias):
             yield (
                 f"{core.name}: the chip adds biases on each tick of its slow clock, not in each step; one tick every "
@@ -80,8 +79,6 @@ def notes(network: Network) -> Iterator[str]:
         ratio = float(core.weight.max() / core.neuron.threshold)
         if ratio > 1:
             yield f"{core.name}: a weight is {ratio:.2f} thresholds, yet the chip fires at most once for an event"
-    capped = [
-        layer.name for layer in network.neurons if isinstance(layer.op, Neuron) and layer.op.max_spikes is not None
-    ]
+    capped = [layer.name for layer in network.neurons if layer.neuron.max_spikes is not None]
     if capped:
         yield f"{', '.join(capped)}: the chip does not know time steps, and cannot cap spikes a step"

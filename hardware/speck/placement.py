@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Placement: which of Speck's cores computes which layer. An exact search, and a checker that shares nothing with it.
+"""Places layers on the cores of Speck by an exact search, and checks placements by other means.
 
-Every layer needs a core of its own whose kernel, neuron and bias memories all hold it (`speck_cores`). `place` finds
+Every layer needs a core of its own whose kernel, neuron and bias memories all hold it (`cores`). `place` finds
 such an assignment whenever one exists:
 
 1. `split_plan` decides whether there is one, from how many cores of each kind are left. Where there is none, layers
@@ -25,10 +25,9 @@ from dataclasses import dataclass
 from math import isfinite
 
 from spikefold.errors import ConfigError, Issue, UnsupportedError, nearest
-from spikefold.export.network import Layer, Network
-from spikefold.export.neuron import Neuron
-from spikefold.export.ops import Conv2d, Dense
-from spikefold.hardware.speck.cores import CORES, Memory, core_layers
+from spikefold.export.network import Network, SpikingLayer, WeightLayer
+from spikefold.export.ops import Conv2d
+from spikefold.hardware.speck.cores import CORES, Memory, layout
 from spikefold.hardware.speck.rules import operations, plain_convolution
 from spikefold.hardware.speck.split_plan import Demand, demands, plan, shortage, whole
 from spikefold.hardware.speck.unplaceable import unplaceable
@@ -64,7 +63,7 @@ def place(
 
     Args:
         network: real or integer; weight layers, their spiking layers, sum pools and concats of spikes. It is placed
-            as it is; `speck_split.split_to_fit` splits layers that are too wide.
+            as it is; `split.split_to_fit` splits layers that are too wide.
         loads: synaptic operations by spiking layer, per clip or second as you like; 0 where a layer is missing.
         cores: memory of each core.
         speeds: relative speed of each core, all alike by default.
@@ -75,12 +74,12 @@ def place(
         ConfigError: a load of an unknown layer, a load below 0, or not one speed above 0 for each core.
     """
     loads, speeds = dict(loads or {}), list(speeds or [1.0] * len(cores))
-    layers = core_layers(network)
+    layers = layout(network).cores
     _check_numbers(loads, speeds, [layer.neuron_name for layer in layers], len(cores))
     issues = operations(network) + [issue for layer in layers for issue in plain_convolution(layer, False)]
     if issues:
         raise UnsupportedError("layers that make no core cannot be placed", where="placement", issues=issues)
-    wanted = demands(network, layers)
+    wanted = demands(network)
     if competing := shortage(whole(wanted), cores):
         issue = unplaceable(RULE, competing, cores)
         divided = _divided(wanted, cores)
@@ -172,7 +171,7 @@ def check_placement(
         cores: memory of each core.
     """
     layers = {layer.name: layer for layer in network}
-    spiking = [layer for layer in network if isinstance(layer.op, Neuron)]
+    spiking = network.neurons
     owner: dict[int, str] = {}
     issues = [
         Issue(RULE, name, "a core", "spiking layers of the network", "leave it out")
@@ -192,7 +191,7 @@ def check_placement(
             )
         owner.setdefault(core, layer.name)
         source = layers.get(layer.inputs[0])
-        if source is None or not isinstance(source.op, Conv2d | Dense):
+        if not isinstance(source, WeightLayer):
             issues.append(Issue(RULE, layer.name, "no weights before it", "conv or dense", "put a layer before it"))
             continue
         for what, need, have in _addresses(network, source, layer, cores[core]):
@@ -201,11 +200,11 @@ def check_placement(
     return issues
 
 
-def _addresses(network: Network, source: Layer, spiking: Layer, core: Memory) -> list[tuple[str, int, int]]:
+def _addresses(
+    network: Network, source: WeightLayer, spiking: SpikingLayer, core: Memory
+) -> list[tuple[str, int, int]]:
     """What, needed, there: address bits of kernel and neurons, words of biases."""
     op, (channels, height, width) = source.op, network.shapes[source.inputs[0]]
-    if not isinstance(op, Conv2d | Dense):
-        raise TypeError(f"{source.name} has no weights")
     positions = op.weight.shape[2] * op.weight.shape[3] if isinstance(op, Conv2d) else height * width
     features, *sides = network.shapes[spiking.name]
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a network takes of Speck's cores: words used and there, layer by layer, on the cores that `place` gives it."""
+"""Counts what a network takes of Speck's cores: words used and there, layer by layer, where `place` puts it."""
 
 from __future__ import annotations
 
 from spikefold.export.network import Network
 from spikefold.hardware.chip import Resources, Use
-from spikefold.hardware.speck.cores import CORES, CoreLayer, core_layers
+from spikefold.hardware.speck.cores import CORES, CoreLayer, layout
 from spikefold.hardware.speck.placement import place
 from spikefold.hardware.speck.split import split_to_fit, splits
 
@@ -21,9 +21,9 @@ def resources(network: Network) -> Resources:
     """
     divided, fitted = splits(network), split_to_fit(network)
     cores = place(fitted).cores
-    placed = {layer.name: layer for layer in core_layers(fitted)}
+    placed = {layer.name: layer for layer in layout(fitted).cores}
     uses = []
-    for layer in core_layers(network):
+    for layer in layout(network).cores:
         parts = [f"{layer.name}.{number}" for number in range(len(divided.get(layer.name, ())))] or [layer.name]
         shares = [_words(placed[part], cores[placed[part].neuron_name]) for part in parts]
         memory = max(shares, key=lambda words: max(_share(pair) for pair in words.values()))

@@ -1,40 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The limits of Speck, each a function whose docstring is the rule, used for the check, the message and the manual.
+"""Holds the limits of Speck, each a function whose docstring is the rule: check, message and manual in one.
 
 Numbers and limits: "Speck Dev Kit Datasheet" (Aug 2023) 2.4 and 3.2.4, and sinabs 3.1.3 ``chips/dynapcnn.py``. sinabs
 leaves most of them to samna's ``validate_configuration``. They hold for real networks too, but for the ranges of
-integers. A network is judged as `speck_split.split_to_fit` would place it: a wide layer may stand on two cores.
+integers. A network is checked as `split.split_to_fit` would place it: a wide layer may stand on two cores.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from spikefold.errors import Issue
-from spikefold.export.network import INPUT, Network
-from spikefold.export.neuron import Neuron, Reset
+from spikefold.export.network import INPUT, Network, SpikingLayer
+from spikefold.export.neuron_support import neuron_refusals
 from spikefold.export.ops import Concat, Conv2d, Dense, MaxPool2d, Pair, SumPool2d
-from spikefold.hardware.speck.cores import CORES, CoreLayer, Destination, core_layers, destinations_of
+from spikefold.hardware.speck.cores import CORES, CoreLayer, layout
+from spikefold.hardware.speck.neuron_support import CORE
 from spikefold.hardware.speck.split_plan import Demand, demands, shortage
 from spikefold.hardware.speck.unplaceable import unplaceable
 
 INPUT_SIDE, NEURON_SIDE, FEATURES, KERNEL_SIDE, PADDING = 128, 64, 1024, 16, 7
 STRIDES, POOLS, DESTINATIONS = (1, 2, 4, 8), (1, 2, 4), 2
-RESETS = frozenset({Reset.ZERO, Reset.SUBTRACT})
+NEURONS = CORE
 
 
 def operations(network: Network) -> list[Issue]:
     """A core is one conv or dense layer, its spiking layer, and sum pools or concats behind it."""
-    issues, where_ok = [], {core.neuron_name for core in core_layers(network)}
+    issues, where_ok = [], {core.neuron_name for core in layout(network).cores}
     for layer in network:
         op = layer.op
         if isinstance(op, Conv2d | Dense):
             after = network.consumers(layer.name)
-            wrong = len(after) != 1 or not isinstance(after[0].op, Neuron)
+            wrong = len(after) != 1 or not isinstance(after[0], SpikingLayer)
             got, hint = f"{[la.name for la in after]} after it", "fold pooling, batch norm and gates first"
-        elif isinstance(op, Neuron):
+        elif isinstance(layer, SpikingLayer):
             wrong = layer.name not in where_ok or len(layer.inputs) != 1
             got, hint = f"a spiking layer that reads {list(layer.inputs)}", "put one conv or dense layer before it"
         elif isinstance(op, SumPool2d):
@@ -61,7 +63,7 @@ def core_count(network: Network) -> list[Issue]:
 
 def input_destinations(network: Network) -> list[Issue]:
     """The input is sent to at most two cores."""
-    names, hint = [to.layer for to in destinations_of(network, INPUT)], "let fewer layers read it, or repeat no layer"
+    names, hint = [to.layer for to in layout(network).from_input], "let fewer layers read it, or repeat no layer"
     return (
         [_issue(input_destinations, INPUT, f"{len(names)}: {names}", "2", hint)] if len(names) > DESTINATIONS else []
     )
@@ -69,8 +71,8 @@ def input_destinations(network: Network) -> list[Issue]:
 
 def placement(network: Network) -> list[Issue]:
     """Each layer has a core whose memories hold it, or two cores that hold a part of its output channels each."""
-    wanted = demands(network, core_layers(network))
-    # where `core_count` has its say, each layer is judged alone
+    wanted = demands(network)
+    # where `core_count` has its say, each layer is asked for alone
     groups = [(one,) for one in wanted] if len(wanted) > len(CORES) else [wanted]
     found = [members for group in groups for members in _shortages(group)]
     found.sort(key=lambda members: wanted.index(members[0]))
@@ -163,16 +165,8 @@ def destinations(core: CoreLayer, integer: bool) -> list[Issue]:
 
 def neuron_kind(core: CoreLayer, integer: bool) -> list[Issue]:
     """A neuron has no leak, no decaying current, one threshold a core, and resets to zero or by subtraction."""
-    neuron, issues = core.neuron, []
-    if neuron.leak is not None:
-        issues.append((f"leak {neuron.leak.keep:g}", "none", "train integrate-and-fire neurons for this chip"))
-    if neuron.current is not None:
-        issues.append((f"current decay {neuron.current.keep:g}", "none", "train integrate-and-fire neurons"))
-    if neuron.threshold.ndim:
-        issues.append((f"thresholds {neuron.threshold.shape}", "one", "fold per-channel factors into the weights"))
-    if neuron.reset not in RESETS:
-        issues.append((f"reset {neuron.reset.value}", "zero or subtract", "train with reset to zero"))
-    return [_issue(neuron_kind, core.neuron_name, *found) for found in issues]
+    found = neuron_refusals(core.neuron, NEURONS, core.neuron_name)
+    return [replace(issue, rule=_text(neuron_kind)) for issue in found]
 
 
 def integer_ranges(core: CoreLayer, integer: bool) -> list[Issue]:
@@ -202,12 +196,6 @@ CORE_RULES = (
     square_kernel, stride, padding, plain_convolution, features, input_map, neuron_map, pooling, destinations,
     neuron_kind, integer_ranges,
 )  # fmt: skip
-
-
-def _two_at_most(rule: Callable[..., list[Issue]], where: str, sent: Sequence[Destination], hint: str) -> list[Issue]:
-    names = [to.layer for to in sent]
-    bad = len(names) > DESTINATIONS
-    return [_issue(rule, where, f"{len(names)}: {names}", str(DESTINATIONS), hint)] if bad else []
 
 
 def _issue(rule: Callable[..., list[Issue]], where: str, got: str, limit: str, hint: str) -> Issue:

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folded real network to Speck2f or Speck2e: placed by us, discretised and configured by sinabs 3.1.
+"""Converts a folded real network for Speck2f or Speck2e: placed by us, discretised and configured by sinabs 3.1.
 
 The only file that imports sinabs. samna is not needed (`board.samna_standin`), and its PyPI stub is
 never run. sinabs computes in float32 by default and adds a lower bound of its own; here every module is float64 and
 the lower bound is the chip's, so that its common scale and its rounding are those of `passes.quantise`, bit for bit.
 `spikefold.hardware.speck.sinabs_check.differences` holds the two against each other.
 
-`discretised` stops before the cores: sinabs' forward judges the spikes of a network that no core holds as a whole.
+`discretised` stops before the cores: sinabs' forward gives the spikes of a network that no core holds as a whole.
 """
 
 from __future__ import annotations
@@ -26,18 +26,48 @@ from sinabs.activation import MaxSpike, MembraneReset, MembraneSubtract, MultiSp
 from torch import nn
 
 from spikefold.errors import EnvironmentLacksError, Issue, UnsupportedError
-from spikefold.export.network import INPUT, Network
+from spikefold.export.network import INPUT, Network, SpikingLayer
 from spikefold.export.neuron import Neuron, Reset
+from spikefold.export.neuron_support import CARRIED, NeuronSupport, Refused, refuse
 from spikefold.export.ops import Conv2d, Dense, Shape, SumPool2d
 from spikefold.export.passes.quantise import LayerScale, quantise, raised
 from spikefold.files import replacing
 from spikefold.hardware.speck.board.samna_standin import SpeckConfiguration, as_values, standin
 from spikefold.hardware.speck.configuration import write
 from spikefold.hardware.speck.limits import NUMBERS, violations
+from spikefold.hardware.speck.neuron_support import (
+    KNOWN_RESET,
+    NO_CURRENT,
+    NO_LEAK,
+    ONE_THRESHOLD,
+    WHOLE_UNIT,
+)
 from spikefold.hardware.speck.notes import forward_limits, notes, wiring
 from spikefold.hardware.speck.placement import check_placement, place
 
 DEVICE = "speck2fdevkit"
+NEURONS = NeuronSupport(
+    "sinabs",
+    {
+        "threshold": ONE_THRESHOLD,
+        "fire": CARRIED,
+        "reset": KNOWN_RESET,
+        # other than 0 with a reset to a value alone
+        "reset_value": CARRIED,
+        "leak": NO_LEAK,
+        "v_min": CARRIED,
+        # spike functions of sinabs have it
+        "max_spikes": CARRIED,
+        # without a leak it says nothing
+        "order": CARRIED,
+        "state_shift": WHOLE_UNIT,
+        # what leaves a width is decided with the overflow
+        "state_bits": Refused("give sinabs the real network: it sets a width of its own", rule="width of the state"),
+        "overflow": CARRIED,
+        "current": NO_CURRENT,
+    },
+)
+"""What sinabs' spiking layers are told of a real network's neurons."""
 SAMNA_FILE = "samna.json"
 
 
@@ -46,7 +76,7 @@ class Discretised:
     """A network as sinabs discretised it, on no core yet.
 
     Attributes:
-        network: sinabs' ``DynapcnnNetwork``; never run (`speck_runner` runs a copy), so its states are fresh.
+        network: sinabs' ``DynapcnnNetwork``; never run (`sinabs_runner` runs a copy), so its states are fresh.
             `name_of` tells which of its layers is which of ours.
         layers: the spiking layers, in our order.
         scales: how our own quantiser scaled each layer.
@@ -84,7 +114,7 @@ class SpeckModel(Discretised):
         return as_values(self.samna_configuration, SpeckConfiguration)
 
     def write(self, path: Path) -> tuple[Path, ...]:
-        """Write `speck_config.write`'s document.
+        """Write `configuration.write`'s document.
 
         Made where the real samna is installed, samna's own text lies beside it as ``samna.json``, for its
         ``from_json``; that layout is samna's and not public.
@@ -119,6 +149,7 @@ def discretised(network: Network) -> Discretised:
         UnsupportedError: with everything that sinabs' forward would get wrong.
     """
     _refuse([*forward_limits(network), *wiring(network)], "sinabs")
+    refuse(network, NEURONS)
     return _discretised(network, quantise(network, NUMBERS)[1])
 
 
@@ -133,10 +164,11 @@ def convert(network: Network, device: str = DEVICE, placement: Mapping[str, int]
     Raises:
         UnsupportedError: with every rule that the network or the placement breaks; where the layers have no place
             as they are, with those that compete and the change that would give them places. Where that change is to
-            split layers over two cores, `discretised` still judges, and `speck_config` writes the configuration.
+            split layers over two cores, `discretised` still simulates, and `configuration` writes the file.
     """
     chip = device.removesuffix("devkit")
     _refuse([*violations(network), *wiring(network)], chip)
+    refuse(network, NEURONS)
     integer, scales = quantise(network, NUMBERS)
     _refuse(violations(integer), chip)
     cores = place(integer).cores if placement is None else placement
@@ -212,8 +244,8 @@ class _Wired(nn.Module):
             if isinstance(layer.op, Dense) and not flat[first]:
                 # a Flatten that changes nothing makes a cycle for sinabs' tracer
                 modules.append(nn.Flatten())
-            if isinstance(layer.op, Neuron):
-                modules.append(_spiking(layer.op, scales[first], layer.name))
+            if isinstance(layer, SpikingLayer):
+                modules.append(_spiking(layer.neuron, scales[first], layer.name))
             elif isinstance(layer.op, Conv2d | Dense):
                 modules.append(_weights(layer.op))
             elif isinstance(layer.op, SumPool2d) and layer.op.kernel != (1, 1):

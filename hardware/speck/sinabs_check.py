@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hold sinabs' configuration against our own, field by field: two ways, one answer."""
+"""Compares sinabs' configuration with our own, field by field: two ways, one answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spikefold.errors import Issue
 from spikefold.export.network import Network
 from spikefold.hardware.speck.board.samna_standin import as_values
 from spikefold.hardware.speck.configuration import filled
-from spikefold.hardware.speck.cores import core_layers
+from spikefold.hardware.speck.cores import layout
 from spikefold.hardware.speck.sinabs import SpeckModel
 
 RULE = "sinabs' configuration equals our quantised network"
@@ -28,14 +28,14 @@ _WORDS = {
 def differences(model: SpeckModel, network: Network) -> list[Issue]:
     """Every field of the configuration in which the two differ; empty where they are the same network.
 
-    Ours is `speck_config.filled` for the same cores. All of both documents is compared: each core in use by its
+    Ours is `configuration.filled` for the same cores. All of both documents is compared: each core in use by its
     layer's name, the other cores, and the sensor's layer. Destinations may come in any order.
 
     Args:
         model: from `convert`.
         network: the integer network from `passes.quantise`.
     """
-    names = {core.neuron_name: core.name for core in core_layers(network)}
+    names = {core.neuron_name: core.name for core in layout(network).cores}
     if list(names) != list(model.layer2core) or not names:
         return [_issue("network", "layers", list(model.layer2core), list(names))]
     theirs, ours = model.configuration(), as_values(filled(network, model.layer2core))

@@ -11,17 +11,16 @@ from collections.abc import Sequence
 
 from spikefold.export.network import Network
 from spikefold.export.passes.split_channels import split_channels
-from spikefold.hardware.speck.cores import CORES, Memory, core_layers
+from spikefold.hardware.speck.cores import CORES, Memory, layout
 from spikefold.hardware.speck.rules import operations, plain_convolution
 from spikefold.hardware.speck.split_plan import demands, plan
 
 
 def splits(network: Network, cores: Sequence[Memory] = CORES) -> dict[str, tuple[int, ...]]:
     """Output channels of the parts, by weight layer that must be split; empty where none must, or nothing helps."""
-    layers = core_layers(network)
-    if operations(network) or any(plain_convolution(layer, False) for layer in layers):
+    if operations(network) or any(plain_convolution(core, False) for core in layout(network).cores):
         return {}
-    wanted = demands(network, layers)
+    wanted = demands(network)
     found = plan(wanted, cores) or ()
     return {one.name: parts for one, parts in zip(wanted, found, strict=False) if len(parts) > 1}
 

@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from spikefold.export.network import INPUT, Network
-from spikefold.hardware.speck.cores import CORES, CoreLayer, Memory, destinations_of, memory_needed, most_features
+from spikefold.export.network import Network
+from spikefold.hardware.speck.cores import CORES, Memory, layout, memory_needed, most_features
 
 Parts = tuple[int, ...]
 """Output channels of each part of a layer; one number where it is whole."""
@@ -58,9 +58,10 @@ class Demand:
         return min(features, most_features(channels, prod(kernel), self.neuron_map, self.bias, core))
 
 
-def demands(network: Network, layers: Sequence[CoreLayer]) -> tuple[Demand, ...]:
-    """What each of the network's `core_layers` asks for."""
-    sent = [destinations_of(network, INPUT), *(layer.destinations for layer in layers)]
+def demands(network: Network) -> tuple[Demand, ...]:
+    """What each core of the network's `layout` asks for."""
+    found = layout(network)
+    sent = [found.from_input, *(layer.destinations for layer in found.cores)]
     shared = {to.layer for readers in sent if len(readers) > 1 for to in readers}
     last = network.layers[-1].name
     return tuple(
@@ -72,7 +73,7 @@ def demands(network: Network, layers: Sequence[CoreLayer]) -> tuple[Demand, ...]
             tuple(to.layer for to in layer.destinations),
             layer.neuron_name != last and layer.name not in shared,
         )
-        for layer in layers
+        for layer in found.cores
     )
 
 

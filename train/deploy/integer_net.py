@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A chip's integer network as a PyTorch module that can be trained: the forward pass is the chip's arithmetic.
+"""Trains a chip's integer network as a PyTorch module: the forward pass is the chip's arithmetic.
 
 The parameters are the real weights and biases. Each forward pass rounds them as `passes.quantise` does (same factor,
 same rounding, same threshold) and runs in whole numbers, so its spikes are those of the integer network, bit for bit.
 Backward, rounding counts as the identity (straight-through, Bengio et al. 2013), a spike as the arctangent surrogate
 of SpikingJelly on ``v / theta - 1``; a reset carries no gradient.
 
-Sums are float32 and exact below 2^24 (`hardware.clocked` computes the bound; 8-bit weights stay far below it), leaky
-states are float64, where the product with the 12-bit leak is exact.
+Sums are float32 and exact below 2^24 (`simulators.clocked` computes the bound; 8-bit weights stay far below it);
+leaky states are float64, where the product with the 12-bit leak is exact.
 """
 
 from __future__ import annotations
@@ -20,11 +20,40 @@ from spikingjelly.activation_based import surrogate
 from torch import nn
 
 from spikefold.errors import UnsupportedError
-from spikefold.export.network import INPUT, Layer, Network
+from spikefold.export.network import INPUT, Layer, Network, SpikingLayer
 from spikefold.export.neuron import Fire, Neuron, Order, Overflow, Reset
+from spikefold.export.neuron_support import CARRIED, Limited, NeuronSupport, Refused, among, neuron_refusals
 from spikefold.export.numbers import NumberFormat
 from spikefold.export.ops import Concat, Conv2d, Dense, SumPool2d
-from spikefold.export.passes.quantise import integer_neuron, most_events, refuse_unsupported, scale_for
+from spikefold.export.passes.quantisable import refuse_unsupported
+from spikefold.export.passes.quantise import integer_neuron, most_events, scale_for
+
+NEURONS = NeuronSupport(
+    "the trainable integer network",
+    {
+        "threshold": Limited(
+            lambda neuron: neuron.threshold.ndim == 0, "a scalar", "fold per-channel factors into the weights"
+        ),
+        "fire": CARRIED,
+        "reset": among("reset", [Reset.ZERO, Reset.SUBTRACT], "train with reset to zero"),
+        # other than 0 with a reset to a value alone
+        "reset_value": CARRIED,
+        "leak": CARRIED,
+        "v_min": CARRIED,
+        "max_spikes": CARRIED,
+        "order": CARRIED,
+        "state_shift": CARRIED,
+        # where it does not saturate, states beyond it are left as they are
+        "state_bits": CARRIED,
+        "overflow": Limited(
+            lambda neuron: neuron.state_bits is None or neuron.overflow is not Overflow.WRAP,
+            "forbid or saturate",
+            "a state that wraps has no gradient here: adapt for a chip that saturates",
+        ),
+        "current": Refused("train neurons whose input acts at once"),
+    },
+)
+"""The integer neurons that `fire_all` computes, bit for bit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,12 +82,18 @@ class IntegerNet(nn.Module):
         bias_share: biases count for this share of themselves; training fades them out with it.
 
     Raises:
-        UnsupportedError: what `passes.quantise` refuses.
+        UnsupportedError: what `passes.quantise` refuses; neurons of the chip that cannot be trained here.
     """
 
     def __init__(self, network: Network, chip: NumberFormat) -> None:
         super().__init__()
         refuse_unsupported(network, chip)
+        issues = []
+        for block in network.blocks:
+            scale, _ = scale_for(block.op, block.neuron, most_events(network, block.weights), chip)
+            issues += neuron_refusals(integer_neuron(block.neuron, scale, chip), NEURONS, block.spiking.name)
+        if issues:
+            raise UnsupportedError(f"{NEURONS.name} {NEURONS.what}", issues=issues)
         self.network, self.chip, self.bias_share = network, chip, 1.0
         self.weights, self.biases = nn.ParameterDict(), nn.ParameterDict()
         for layer in network:
@@ -83,7 +118,7 @@ class IntegerNet(nn.Module):
                 values[layer.name] = nn.functional.avg_pool2d(x, op.kernel, divisor_override=1)
             elif isinstance(op, Concat):
                 values[layer.name] = x
-            elif isinstance(op, Neuron):
+            elif isinstance(layer, SpikingLayer):
                 neuron = neurons[layer.inputs[0]]
                 current = x.unflatten(0, (steps, count))
                 spikes = fire_all(neuron, current)
@@ -94,9 +129,7 @@ class IntegerNet(nn.Module):
         return Activity(spikes.flatten(2), current.flatten(2), values)
 
     def _weighted(self, layer: Layer, op: Conv2d | Dense, x: torch.Tensor) -> tuple[torch.Tensor, Neuron]:
-        real, neuron = self._op(layer, op), self.network.consumers(layer.name)[0].op
-        if not isinstance(neuron, Neuron):
-            raise UnsupportedError("a weight layer without neurons", where=layer.name)
+        real, neuron = self._op(layer, op), self.network.block(layer.name).neuron
         scale, _ = scale_for(real, neuron, most_events(self.network, layer), self.chip)
         weight = _rounded(self.weights[_key(layer.name)], scale)
         bias = None
@@ -132,11 +165,8 @@ class IntegerNet(nn.Module):
     @torch.no_grad()
     def cap_weights(self) -> None:
         """Bring every weight down to its layer's threshold, so that one event makes at most one spike."""
-        for layer in self.network:
-            if isinstance(layer.op, Conv2d | Dense):
-                neuron = self.network.consumers(layer.name)[0].op
-                if isinstance(neuron, Neuron):
-                    self.weights[_key(layer.name)].clamp_(max=float(neuron.threshold))
+        for block in self.network.blocks:
+            self.weights[_key(block.weights.name)].clamp_(max=float(block.neuron.threshold))
 
 
 def fire_all(neuron: Neuron, current: torch.Tensor) -> torch.Tensor:
@@ -144,7 +174,8 @@ def fire_all(neuron: Neuron, current: torch.Tensor) -> torch.Tensor:
     surrogate_step = surrogate.ATan()
     unit = 2**neuron.state_shift
     # among states of 1/unit, above theta is at or above theta + 1/unit
-    theta = float(neuron.threshold) + (1 / unit if neuron.fire is Fire.GT else 0)
+    above = 1 / unit if neuron.fire is Fire.GT else 0
+    theta = float(neuron.threshold) + above
     x = current if neuron.leak is None else current.double()
     v = torch.zeros_like(x[0])
     spikes = []
@@ -155,12 +186,12 @@ def fire_all(neuron: Neuron, current: torch.Tensor) -> torch.Tensor:
             v = v.clamp(-most, most)
         fired: torch.Tensor = surrogate_step((v - theta) / float(neuron.threshold))
         if neuron.max_spikes != 1:
-            fitting = torch.clamp(torch.floor(v / theta), 0, neuron.max_spikes)
+            fitting = torch.clamp(torch.floor((v - above) / float(neuron.threshold)), 0, neuron.max_spikes)
             fired = straight_through(fitting, fired)
         reset = fired.detach()
         v = v - reset * float(neuron.threshold) if neuron.reset is Reset.SUBTRACT else v * (reset == 0)
         if neuron.v_min is not None:
-            v = v.clamp(min=neuron.v_min)
+            v = v.clamp(min=neuron.v_min / unit)
         spikes.append(fired.to(current.dtype))
     return torch.stack(spikes)
 

@@ -15,6 +15,8 @@ import numpy as np
 
 from spikefold.errors import MismatchError, NetworkError
 from spikefold.export.network import Network
+from spikefold.export.neuron_support import NeuronSupport, refuse
+from spikefold.hardware.loihi import to_netx
 from spikefold.hardware.loihi.lava.process import Job, run_worker
 from spikefold.hardware.loihi.lava.provision import provision
 from spikefold.hardware.loihi.to_netx import write_net
@@ -22,6 +24,17 @@ from spikefold.hardware.simulators.reference import check_frames
 from spikefold.hardware.simulators.trace import LayerTrace, Trace
 
 RUNNER = "lava fixed-point"
+NEURONS = NeuronSupport(
+    "lava's simulator",
+    {
+        name: to_netx.NEURONS.fields[name]
+        for name in (
+            "threshold", "fire", "reset", "reset_value", "leak", "v_min", "max_spikes", "order", "state_shift",
+            "state_bits", "overflow", "current",
+        )
+    },
+)  # fmt: skip
+"""It runs the ``.net`` file, so of these fields it carries what the file does."""
 
 
 def run(
@@ -68,6 +81,7 @@ def run_many(
         for index, (network, frames) in enumerate(jobs):
             counts = _checked(network, frames)
             write_net(network, home / f"{index}.net", max_count=max(1, int(counts.max())))
+            refuse(network, NEURONS)
             entries.append(Job(f"{index}.net", counts, potentials))
         library = provision(interpreter=interpreter, progress=progress)
         arrays = run_worker(home, entries, library, interpreter=interpreter, timeout_s=timeout_s)

@@ -14,10 +14,42 @@ import numpy as np
 
 from spikefold.errors import UnsupportedError
 from spikefold.export.neuron import Reset
+from spikefold.export.neuron_support import CARRIED, NeuronSupport
 from spikefold.hardware.speck.cores import CoreLayer
 from spikefold.hardware.speck.events.kernel import Firing, Outbox, drain
 from spikefold.hardware.speck.events.taps import taps_of
+from spikefold.hardware.speck.neuron_support import (
+    FIRES_AT_EQUALITY,
+    KNOWN_RESET,
+    NO_CURRENT,
+    NO_LEAK,
+    NO_OVERFLOW,
+    ONE_THRESHOLD,
+    WHOLE_UNIT,
+)
 
+NEURONS = NeuronSupport(
+    "the event-driven simulator",
+    {
+        "threshold": ONE_THRESHOLD,
+        "fire": FIRES_AT_EQUALITY,
+        "reset": KNOWN_RESET,
+        # other than 0 with a reset to a value alone
+        "reset_value": CARRIED,
+        "leak": NO_LEAK,
+        "v_min": CARRIED,
+        # a bound on the spikes of a step belongs to clocked engines: here it is one for each event
+        "max_spikes": CARRIED,
+        # without a leak it says nothing
+        "order": CARRIED,
+        "state_shift": WHOLE_UNIT,
+        # what leaves a width is decided with the overflow
+        "state_bits": CARRIED,
+        "overflow": NO_OVERFLOW,
+        "current": NO_CURRENT,
+    },
+)
+"""The neurons that a core below computes."""
 _ROOM = 2**14
 """Spikes that the compiled loop hands over at once, at least those of one event."""
 NARROW, WIDE = 2**31 - 1, 2**63 - 1

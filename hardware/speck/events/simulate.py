@@ -47,12 +47,12 @@ import numpy as np
 
 from spikefold.errors import ConfigError, DataError, Issue, UnsupportedError, nearest
 from spikefold.export.network import INPUT, Network
-from spikefold.export.neuron import Fire, Overflow
+from spikefold.export.neuron_support import neuron_refusals
 from spikefold.hardware.simulators.reference import check_frames
 from spikefold.hardware.simulators.trace import Trace
 from spikefold.hardware.speck import rules as speck_rules
 from spikefold.hardware.speck.cores import CoreLayer, core_layers
-from spikefold.hardware.speck.events.core import WIDE, Core
+from spikefold.hardware.speck.events.core import NEURONS, WIDE, Core
 from spikefold.hardware.speck.events.dvs_layer import DvsLayer, entering
 from spikefold.hardware.speck.events.options import Arrival, Emission, Options, Tick
 from spikefold.hardware.speck.events.order import emission_rank
@@ -208,22 +208,17 @@ def refuse_unsupported(network: Network) -> None:
         issues.append(Issue("whole numbers", "network", "a real network", "an integer one", "quantise it for Speck"))
     for core in core_layers(network):
         issues += speck_rules.plain_convolution(core, network.is_integer)
-        issues += speck_rules.neuron_kind(core, network.is_integer) + _unlike_speck(core)
+        issues += neuron_refusals(core.neuron, NEURONS, core.neuron_name) + _too_large(core)
     if issues:
         raise UnsupportedError("the event-driven simulator cannot run this network", issues=issues)
 
 
-def _unlike_speck(core: CoreLayer) -> list[Issue]:
+def _too_large(core: CoreLayer) -> list[Issue]:
     neuron, bias = core.neuron, 0 if core.bias is None else core.bias
     largest = max(int(np.abs(values).max()) for values in (core.weight, bias, neuron.threshold, neuron.v_min or 0))
-    plain = neuron.state_bits is None or neuron.overflow is Overflow.FORBID
-    rules = [
-        (neuron.fire is Fire.GE, "fires at", neuron.fire.value, Fire.GE.value, "quantise it for Speck"),
-        (neuron.state_shift == 0, "unit of the state", f"2^-{neuron.state_shift}", "1", "quantise it for Speck"),
-        (plain, "overflow of the state", neuron.overflow.value, Overflow.FORBID.value, "quantise it for Speck"),
-        (largest <= WIDE // 2, "largest number", f"{largest:g}", f"{WIDE // 2:g}", "quantise it for Speck"),
-    ]
-    return [Issue(rule, core.neuron_name, got, limit, hint) for holds, rule, got, limit, hint in rules if not holds]
+    if largest <= WIDE // 2:
+        return []
+    return [Issue("largest number", core.neuron_name, f"{largest:g}", f"{WIDE // 2:g}", "quantise it for Speck")]
 
 
 def _frame_events(frame: np.ndarray, clip: int, step: int, options: Options) -> np.ndarray:

@@ -21,11 +21,12 @@ from spikefold.export.ops import BatchNorm, Concat, Conv2d, Dense, MaxPool2d, Su
 from spikefold.export.passes.dense_to_conv import dense_to_conv
 from spikefold.export.passes.expand_kernels import expand_kernels
 from spikefold.export.passes.remove_silent_channels import remove_silent_channels
-from spikefold.export.passes.silence import alive_in, never_fired, proven_silent
+from spikefold.export.passes.silence import proven_silent
 from spikefold.export.passes.split_channels import split_channels
 from spikefold.export.to_onnx import to_model
 from spikefold.hardware.loihi import chip as loihi
 from spikefold.hardware.simulators import clocked, reference
+from spikefold.hardware.simulators.trace import alive_in, never_fired
 
 SPEC = InputSpec((2, 8, 9), 1000, 6)
 

@@ -17,7 +17,8 @@ from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Fire, Leak, Neuron, Overflow, Reset
 from spikefold.export.numbers import NumberFormat
 from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, SumPool2d
-from spikefold.export.passes.quantise import common_scale, quantise, refuse_unsupported
+from spikefold.export.passes.quantisable import refuse_unsupported
+from spikefold.export.passes.quantise import common_scale, quantise
 from spikefold.hardware.loihi import chip as loihi
 from spikefold.hardware.registry import chips
 from spikefold.hardware.simulators import reference

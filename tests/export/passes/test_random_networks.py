@@ -25,14 +25,13 @@ from spikefold.export.passes.fold import FOLDS, fold
 from spikefold.export.passes.maxpool_to_or import maxpool_to_or
 from spikefold.export.passes.quantise import quantise
 from spikefold.export.passes.remove_silent_channels import remove_silent_channels
-from spikefold.export.passes.silence import alive_in
 from spikefold.export.passes.split_channels import split_channels
 from spikefold.export.passes.uniform_thresholds import uniform_thresholds
 from spikefold.hardware.loihi import chip as loihi
 from spikefold.hardware.simulators import clocked, reference
 from spikefold.hardware.simulators.flips import flips
 from spikefold.hardware.simulators.reference import apply, charge, fire
-from spikefold.hardware.simulators.trace import Trace
+from spikefold.hardware.simulators.trace import Trace, alive_in
 from spikefold.hardware.speck import chip as speck
 
 NETWORKS = 500

@@ -298,7 +298,7 @@ def test_resources_count_both_cores_of_a_split_layer() -> None:
 
 def test_the_cores_that_could_take_a_part_are_those_there_are() -> None:
     small, large = Memory(2**10, 2**9, 99), Memory(2**10, 2**10, 99)
-    (one, _) = demands(_chain(1, 16, 1, side=8), core_layers(_chain(1, 16, 1, side=8)))
+    (one, _) = demands(_chain(1, 16, 1, side=8))
     assert one.memory.neuron == 2**10
     assert usable(one, [small, small]) == {small}
     assert usable(one, [small]) == set()
