@@ -243,7 +243,7 @@ def test_a_mismatch_is_written_down_and_then_fails(
     files: Any, clips: ClipSet, tmp_path: Path, monkeypatch: Any
 ) -> None:
     _, path = files(single=True, pool=False)
-    honest = module.judge
+    honest = vars(module)["judge"]
 
     def wrong(chip: str, folded: Any, integer: Any) -> Any:
         last = integer.layers[-1]
