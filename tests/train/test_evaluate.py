@@ -37,7 +37,7 @@ def test_a_majority_is_more_than_half_of_the_clips(counts: np.ndarray, seed: int
     labels = np.random.default_rng(seed).integers(0, counts.shape[2], len(counts))
     expected = []
     for clips, label in zip(counts, labels, strict=True):
-        right = sum(int(max(range(len(clip)), key=lambda c, clip=clip: clip[c])) == label for clip in clips)
+        right = sum(max(range(len(clip)), key=clip.tolist().__getitem__) == label for clip in clips)
         expected.append(right / len(clips) > 0.5)
     assert is_correct(counts, labels, "majority").tolist() == expected
 
@@ -161,7 +161,8 @@ def test_ranks_share_batches_and_cut_them_only_where_that_changes_nothing(
     mode: str, batch: int, expected: list[list[int]]
 ) -> None:
     windows, model = _windows(), _model(asa_mode=mode)
-    alone, seen, shares = judged(model, windows, "rates", batch=batch), [[], []], []
+    alone, shares = judged(model, windows, "rates", batch=batch), []
+    seen: list[list[int]] = [[], []]
     for rank in range(2):
         hook = model.register_forward_hook(lambda _, x, y, rank=rank: seen[rank].append(x[0].shape[1]))
         shares.append(judged(model, windows, "rates", _One(rank, 2), batch))
@@ -182,7 +183,7 @@ def test_ranks_share_batches_and_cut_them_only_where_that_changes_nothing(
     ],
 )
 def test_the_published_batch_is_four_recordings_of_ten_clips(model: dict[str, str], expected: int) -> None:
-    config = Config(data=DataConfig(clips=10), model=ModelConfig(**model))  # type: ignore[arg-type]
+    config = Config(data=DataConfig(clips=10), model=ModelConfig(**model))
     assert clips_at_once(config) == expected
     more = config.model_copy(update={"train": TrainConfig(test_batch=8)})
     assert clips_at_once(more) == (80 if expected == 40 else 50)

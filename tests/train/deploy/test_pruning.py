@@ -67,7 +67,7 @@ def test_operations_are_the_counts() -> None:
 def test_removing_channels_of_the_first_layer_saves_what_was_foretold() -> None:
     net = IntegerNet(_network(), speck.NUMBERS)
     layers = synapses(net, torch.tensor(FRAMES.astype(np.float32)), fan_maps(net.network))
-    first, second = _network()["c1"].op.weight, _network()["c2"].op.weight  # type: ignore[union-attr]
+    first, second = _network()["c1"].op.weight, _network()["c2"].op.weight
     # not the channels with the largest weights, which decide the scales
     largest = {int(np.abs(first).max((1, 2, 3)).argmax()), int(np.abs(second).max((0, 2, 3)).argmax())}
     keep = {"n1": np.isin(np.arange(6), [*largest, *sorted(set(range(6)) - largest)[:2]])}
