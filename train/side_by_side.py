@@ -18,11 +18,13 @@ from typing import Any, TypeVar
 from spikefold.errors import EnvironmentLacksError
 from spikefold.train.processes.orphans import end_with_parent
 from spikefold.train.processes.pool import worker_pool
-from spikefold.train.state import Epoch
+from spikefold.train.state import Epoch, EpochReport
 
 T = TypeVar("T")
-Report = Callable[[str, Epoch], None]
-Work = Callable[[T, Callable[[Epoch], None]], None]
+NamedEpochReport = Callable[[str, Epoch], None]
+"""Called with the name of a training and with every epoch of it."""
+Work = Callable[[T, EpochReport], None]
+"""Does one task and reports its epochs."""
 _POLL_S = 0.2
 _WHEN_ONE_DIES = (
     "SIGKILL is mostly lack of memory: a smaller train.batch; SIGSEGV or SIGABRT is PyTorch's own code on this "
@@ -30,7 +32,7 @@ _WHEN_ONE_DIES = (
 )
 
 
-def side_by_side(work: Work[T], tasks: Mapping[str, T], report: Report) -> dict[str, list[Epoch]]:
+def side_by_side(work: Work[T], tasks: Mapping[str, T], report: NamedEpochReport) -> dict[str, list[Epoch]]:
     """Do the work of every task, as many tasks at once as there are cores.
 
     Args:
