@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import os
 import signal
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +33,8 @@ def _dies(way: int) -> None:
 
 def _among_others(way: int) -> None:
     with worker_pool(2, "a test's process", where="here", hint="try again") as pool:
-        for future in [pool.submit(_square, 3), pool.submit(_dies, way), pool.submit(_square, 4)]:
+        futures: list[Future[Any]] = [pool.submit(_square, 3), pool.submit(_dies, way), pool.submit(_square, 4)]
+        for future in futures:
             future.result()
 
 
