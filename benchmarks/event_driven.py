@@ -22,7 +22,8 @@ from spikefold.export.passes.quantise import quantise
 from spikefold.hardware.registry import chips
 from spikefold.hardware.speck.cores import CoreLayer, core_layers
 from spikefold.hardware.speck.events.dvs_layer import DvsLayer
-from spikefold.hardware.speck.events.simulate import EventRun, simulate, simulate_events
+from spikefold.hardware.speck.events.result import EventRun
+from spikefold.hardware.speck.events.simulate import simulate, simulate_events
 from spikefold.train.data.events import pack_events
 from spikefold.train.data.frames import Binning, to_frames
 from spikefold.train.data.synthetic.gestures import generate
@@ -51,7 +52,7 @@ def one_layer(channels: int, features: int, kernel: int, stride: int) -> tuple[N
     """A core on a map of 16x16 and frames for it."""
     rng = np.random.default_rng(0)
     conv = Conv2d(rng.integers(-60, 64, (features, channels, kernel, kernel)), None, (stride, stride), (1, 1))
-    neuron = Neuron(np.int64(800), reset=Reset.SUBTRACT, v_min=-(2.0**14), max_spikes=None, state_bits=16)
+    neuron = Neuron(np.array(800), reset=Reset.SUBTRACT, v_min=-(2.0**14), max_spikes=None, state_bits=16)
     spec = InputSpec((channels, 16, 16), 1000, 10)
     each = EVENTS / (10 * channels * 16 * 16)
     return Network(spec, (Layer("conv", conv), Layer("sn", neuron)), 1), rng.poisson(each, (10, 1, *spec.shape))
@@ -163,7 +164,7 @@ class _NumpyCore:
 def numpy_run(net: Network, frames: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Raster ``(T, 1, C, H, W)`` and last state ``(C, H, W)`` of each layer, for a chain and one clip."""
     cores = [_NumpyCore(layer) for layer in core_layers(net)]
-    counts = {core.layer.neuron_name: [] for core in cores}
+    counts: dict[str, list[np.ndarray]] = {core.layer.neuron_name: [] for core in cores}
     for frame in frames[:, 0]:
         ordered = frame.transpose(1, 2, 0).ravel()
         events = np.repeat(np.arange(len(ordered)), ordered)

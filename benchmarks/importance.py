@@ -68,7 +68,7 @@ def main() -> None:
     start = time.process_time()
     for seed in chosen.seeds:
         config = _config(chosen.data, seed, chosen.train, chosen.epochs)
-        dataset = load_dataset(config.data, seed, lambda task, done, of, note="": None)
+        dataset = load_dataset(config.data, seed, _quiet)
         binning = binning_for(dataset, config.data)
         clips = {
             split: ClipSet(to_frames(getattr(dataset, split), binning), dataset.labels(split))
@@ -115,13 +115,18 @@ def _measured(config: Config, learned: ClipSet, test: ClipSet, binning: Binning,
     )
 
 
+def _quiet(task: str, done: int, of: int, note: str = "") -> None:
+    """Report no progress."""
+
+
 def _importance(model: SpikingNet) -> dict[str, torch.nn.Parameter]:
     """alpha, beta and W of every layer."""
     found: dict[str, torch.nn.Parameter] = {}
     for name, layer in attention_layers(model).items():
         if not isinstance(layer, ASA) or layer.mix is None:
             raise TypeError(f"{name} is not ASA-1")
-        found |= {f"{name}.alpha": layer.alpha, f"{name}.beta": layer.beta, f"{name}.W": layer.mix.weight}
+        parts = {"alpha": "alpha", "beta": "beta", "W": "mix.weight"}
+        found |= {f"{name}.{key}": layer.get_parameter(part) for key, part in parts.items()}
     return found
 
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Events in, trained attention spiking networks out."""
+"""Turns event recordings into trained attention spiking networks."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Train a network and its vanilla baseline: side by side, or one after the other where many processes share each."""
+"""Trains a network and its vanilla baseline: side by side, or one after the other where processes share each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,17 +13,21 @@ from spikefold.train.data.clips import Clips
 from spikefold.train.data.frames import Binning
 from spikefold.train.loop import CheckpointSelector, train
 from spikefold.train.processes.parallel import ALONE, Ranks
-from spikefold.train.side_by_side import Report, side_by_side
-from spikefold.train.state import Epoch
+from spikefold.train.side_by_side import NamedEpochReport, side_by_side
+from spikefold.train.state import Epoch, EpochReport
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What every training of one run shares.
+    """The data and the settings that all trainings of one run share.
 
     Attributes:
-        selector: chooses among the epochs; None: the last one's weights are kept.
-        states: folder for the state of each unfinished training; None: they start anew after an interruption.
+        config: the configuration of the run.
+        clips: the training clips.
+        binning: how frames are made of a clip's events; it goes into the checkpoint.
+        classes: the names of the classes.
+        selector: chooses among the epochs; without one the weights of the last epoch are kept.
+        states: the folder for the state of each unfinished training; without one an interrupted training starts anew.
     """
 
     config: Config
@@ -35,15 +39,15 @@ class Job:
 
 
 def train_all(
-    job: Job, folders: Mapping[str, tuple[str, Path]], report: Report, ranks: Ranks = ALONE
+    job: Job, folders: Mapping[str, tuple[str, Path]], report: NamedEpochReport, ranks: Ranks = ALONE
 ) -> dict[str, list[Epoch]]:
     """Train one network for each name and write its checkpoint.
 
     Args:
-        job: data and configuration.
+        job: the data and the configuration.
         folders: for each name its attention and the folder of its checkpoint.
-        report: told of every epoch of every network.
-        ranks: this process among those that share every training; only the first writes.
+        report: called with the name and the epoch, for every epoch of every network.
+        ranks: this process among those that share every training; only the first one writes.
 
     Returns:
         The epochs of each network.
@@ -54,15 +58,15 @@ def train_all(
     history: dict[str, list[Epoch]] = {name: [] for name in folders}
     for name, (attention, folder) in folders.items():
 
-        def told(epoch: Epoch, name: str = name) -> None:
+        def note(epoch: Epoch, name: str = name) -> None:
             history[name].append(epoch)
             report(name, epoch)
 
-        _train_one((job, name, attention, folder), told, ranks)
+        _train_one((job, name, attention, folder), note, ranks)
     return history
 
 
-def _train_one(task: tuple[Job, str, str, Path], report: Callable[[Epoch], None], ranks: Ranks = ALONE) -> None:
+def _train_one(task: tuple[Job, str, str, Path], report: EpochReport, ranks: Ranks = ALONE) -> None:
     job, name, attention, folder = task
     model = job.config.model.model_copy(update={"attention": attention})
     config = job.config.model_copy(update={"model": model})

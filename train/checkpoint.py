@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A trained `SpikingNet` on disk: weights as safetensors, everything else as JSON beside them. No pickle."""
+"""Writes and reads a trained `SpikingNet`: weights as safetensors, everything else as JSON. Nothing is pickled."""
 
 from __future__ import annotations
 
@@ -32,7 +32,13 @@ _BROKEN = (
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained network, and what its input must look like."""
+    """A trained network and the form of its input.
+
+    Attributes:
+        model: the network in inference mode.
+        binning: how the frames that it reads are made of events.
+        classes: the names of the classes, in the order of the outputs.
+    """
 
     model: SpikingNet
     binning: Binning
@@ -40,7 +46,7 @@ class Checkpoint:
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write both files, each by rename, weights first."""
+    """Write both files of a checkpoint, the weights first. Each file appears whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     model = checkpoint.model
     about = {
@@ -56,10 +62,10 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def load(folder: Path) -> Checkpoint:
-    """Read a checkpoint folder.
+    """Read the checkpoint in a folder.
 
     Raises:
-        DataError: a file is missing, damaged, or does not belong to the other.
+        DataError: a file is missing or damaged, or the two files do not belong together.
     """
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a trained `SpikingNet` says about clips, and whether recordings of several clips are told right.
+"""Runs a trained `SpikingNet` over clips, and decides which recordings of several clips it classifies correctly.
 
-What it says about a clip does not depend on the clips that are run with it, but for ASA's ``batch`` mode, in which a
-batch shares its masks. There the batch is part of what is computed: `clips_at_once` takes it from the configuration,
-and whoever names none is refused.
+The result for a clip does not depend on the other clips of its batch, with one exception: in ASA's ``batch`` mode all
+clips of a batch share masks. There the size of a batch is part of the computation. `clips_at_once` takes it from the
+configuration, and a call without it is refused.
 """
 
 from __future__ import annotations
@@ -24,28 +24,35 @@ _BATCH = 50
 
 
 def clips_at_once(config: Config) -> int:
-    """Clips of a batch in evaluation: those of ``train.test_batch`` recordings where they share masks.
+    """The number of clips in a batch of an evaluation.
 
-    The published code tests 4 recordings of 10 clips together (BICLab/ASA-SNN, ``final.sh``).
+    Where the clips of a batch share masks, it is that of ``train.test_batch`` recordings: the published code tests 4
+    recordings of 10 clips together (BICLab/ASA-SNN, ``final.sh``). Elsewhere it does not change the result.
     """
     return config.train.test_batch * config.data.clips if unites_masks(config.model) else _BATCH
 
 
 def unites_masks(config: ModelConfig) -> bool:
-    """Whether a network has ASA in its ``batch`` mode."""
+    """Whether a configuration asks for ASA in its ``batch`` mode."""
     return config.attention in ("asa1", "asa2") and config.asa_mode == "batch"
 
 
 def shares_masks(model: SpikingNet) -> bool:
-    """Whether what the network says about a clip depends on the others of its batch; static gates end that."""
+    """Whether the result for a clip depends on the other clips of its batch; with static gates it never does."""
     return any(isinstance(m, ASA) and m.mode == "batch" and m.static_gate is None for m in model.modules())
 
 
 def batches(model: SpikingNet, clips: int, batch: int | None, usual: int = _BATCH) -> list[slice]:
-    """How many clips are cut into batches to be run one after the other; without a number as is ``usual``.
+    """Cut clips into batches that are run one after the other.
+
+    Args:
+        model: the network that will be run.
+        clips: the number of all clips.
+        batch: the number of clips in a batch; None where it does not matter.
+        usual: the number to take for None.
 
     Raises:
-        SpikefoldError: no number, but the result depends on it.
+        SpikefoldError: no number is given, but the result depends on it.
     """
     if batch is None and shares_masks(model):
         raise SpikefoldError(
@@ -58,7 +65,7 @@ def batches(model: SpikingNet, clips: int, batch: int | None, usual: int = _BATC
 
 
 def read_out(current: torch.Tensor, spikes: torch.Tensor, config: TrainConfig) -> torch.Tensor:
-    """Logits per clip and class ``(N, classes)`` of the outputs ``(T, N, classes, voters)``."""
+    """The logits ``(N, classes)`` of each clip, from the outputs ``(T, N, classes, voters)``."""
     if config.loss == "current":
         return current.mean(dim=(0, 3))
     return spikes.mean(dim=(0, 3)) * config.gain
@@ -66,7 +73,7 @@ def read_out(current: torch.Tensor, spikes: torch.Tensor, config: TrainConfig) -
 
 @torch.no_grad()
 def class_logits(model: SpikingNet, frames: np.ndarray, config: TrainConfig, batch: int | None = None) -> np.ndarray:
-    """The training's logits per clip and class ``(N, classes)``, each clip from zero state: what a student learns.
+    """The logits ``(N, classes)`` that the training uses, each clip from zero state: what a student learns from.
 
     Raises:
         SpikefoldError: see `batches`.
@@ -83,7 +90,7 @@ def class_logits(model: SpikingNet, frames: np.ndarray, config: TrainConfig, bat
 
 @torch.no_grad()
 def evaluate(model: SpikingNet, frames: np.ndarray, batch: int | None = None) -> np.ndarray:
-    """Output spikes per clip and class ``(N, classes)`` int64, each clip from zero state.
+    """Count the output spikes ``(N, classes)`` int64 of each clip and class, each clip from zero state.
 
     Raises:
         SpikefoldError: see `batches`.
@@ -105,15 +112,15 @@ def _input(model: SpikingNet, frames: np.ndarray) -> torch.Tensor:
 def is_correct(
     counts: np.ndarray, labels: np.ndarray, vote: str, numbers: np.ndarray | list[int] | None = None
 ) -> np.ndarray:
-    """For each recording whether its class is named, ``(N,)`` bool; ties of counts as `predictions` decides them.
+    """For each recording whether its class is found, ``(N,)`` bool; `predictions` decides ties of counts.
 
     Args:
-        counts: output spikes ``(N, clips, classes)``.
-        labels: ``(N,)``.
-        vote: ``"majority"``: more than half of the clips must be right, a tie is wrong (BICLab/ASA-SNN,
-            ``apis/test.py``); ``"rates"``: the class with most spikes in all clips together must be.
-        numbers: of each recording in its set, ``(N,)``; None for 0, 1, 2, ... Whoever calls this batch by batch gives
-            them, or a tie is decided otherwise in another batch size.
+        counts: the output spikes ``(N, clips, classes)``.
+        labels: the right classes ``(N,)``.
+        vote: with ``"majority"`` more than half of the clips must be right, and a tie is wrong (BICLab/ASA-SNN,
+            ``apis/test.py``); with ``"rates"`` the class with most spikes in all clips together must be right.
+        numbers: the number of each recording in its set, ``(N,)``; None for 0, 1, 2, ... Whoever calls this batch by
+            batch gives them; otherwise a tie would be decided differently in another batch size.
     """
     recordings = np.arange(len(counts)) if numbers is None else np.asarray(numbers)
     if vote == "rates":
@@ -124,14 +131,14 @@ def is_correct(
 
 
 def judged(model: SpikingNet, windows: Windows, vote: str, ranks: Ranks = ALONE, batch: int | None = None) -> float:
-    """Share of recordings that are told right, each rank looking at a part of them.
+    """The share of recordings whose class is found; each rank runs a part of them.
 
     Args:
         model: the network.
-        windows: the recordings' clips.
-        vote: as `is_correct` takes it.
+        windows: the clips of the recordings.
+        vote: how the clips of a recording decide, see `is_correct`.
         ranks: this process among those that share the work; batches stay whole.
-        batch: clips that are run at once, as `clips_at_once` says: those of as many recordings as they make up.
+        batch: the number of clips that are run at once, see `clips_at_once`; a recording is never split.
 
     Raises:
         SpikefoldError: see `batches`.

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The training of a `SpikingNet`, from scratch or from where it was interrupted, in one process or as one of many."""
+"""Trains a `SpikingNet`, from scratch or from where it was interrupted, in one process or as one of several."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,20 +23,23 @@ from spikefold.train.processes.batch_norm import across_ranks
 from spikefold.train.processes.device import device_for, mixed, scaler_for
 from spikefold.train.processes.parallel import ALONE, Ranks
 from spikefold.train.schedule import adam, schedule
-from spikefold.train.state import Epoch, Progress, identity, restore, save_state
-
-Report = Callable[[Epoch], None]
+from spikefold.train.state import Epoch, EpochReport, TrainingProgress, restore, save_state, training_identity
 
 
 @dataclass(frozen=True, eq=False)
 class CheckpointSelector:
-    """What chooses among the epochs: the recordings, and how the clips of each vote."""
+    """Chooses among the epochs by the share of these recordings that a network classifies correctly.
+
+    Attributes:
+        windows: the recordings, as clips.
+        vote: how the clips of a recording decide, see `is_correct`.
+    """
 
     windows: Windows
     vote: str
 
     def described(self) -> dict[str, Any]:
-        """What its choice depends on, beside the network."""
+        """What its choice depends on besides the network, as plain values."""
         return {"recordings": len(self.windows), "clips": self.windows.each, "vote": self.vote}
 
 
@@ -45,7 +47,7 @@ def train(
     config: Config,
     clips: Clips,
     classes: int,
-    report: Report,
+    report: EpochReport,
     *,
     selector: CheckpointSelector | None = None,
     state: Path | None = None,
@@ -54,20 +56,20 @@ def train(
     """Train a network; equal configuration, data, thread count and ranks give equal weights on one platform.
 
     Args:
-        config: seed, model and training.
-        clips: what is learned.
-        classes: number of classes.
-        report: told of every epoch, those before an interruption too.
-        selector: chooses the first of the best epochs; None: the last epoch's weights are kept.
-        state: file written after every epoch, and read to begin with if it is there.
+        config: the seed, the model and the settings of the training.
+        clips: the training clips.
+        classes: the number of classes.
+        report: called with every epoch, those before an interruption included.
+        selector: the weights of its first best epoch are kept; without one those of the last epoch.
+        state: the file that is written after every epoch, and read at the start if it exists.
         ranks: this process among those that train together.
 
     Returns:
         The network, on the CPU and in inference mode, equal on all ranks.
 
     Raises:
-        ConfigError: the file belongs to another training; see also `device_for`.
-        DataError: it is damaged.
+        ConfigError: the state file belongs to another training; see also `device_for`.
+        DataError: the state file is damaged.
     """
     torch.set_num_threads(config.train.threads)
     torch.manual_seed(config.seed)
@@ -81,8 +83,8 @@ def train(
             attention.ranks = ranks
     optimiser = adam(model.parameters(), config.train)
     steps = schedule(optimiser, config.train, -(-len(clips) // config.train.batch))
-    progress = Progress(model, optimiser, steps, scaler_for(config.train, device))
-    depends_on = identity(config, clips, classes, ranks) | {"selector": selector and selector.described()}
+    progress = TrainingProgress(model, optimiser, steps, scaler_for(config.train, device))
+    depends_on = training_identity(config, clips, classes, ranks) | {"selector": selector and selector.described()}
     if state is not None:
         restore(state, progress, depends_on, ranks)
     for epoch in progress.epochs:
@@ -106,9 +108,9 @@ def train(
 
 
 def _one_epoch(
-    forward: nn.Module, progress: Progress, clips: Clips, config: TrainConfig, number: int, ranks: Ranks
+    forward: nn.Module, progress: TrainingProgress, clips: Clips, config: TrainConfig, number: int, ranks: Ranks
 ) -> tuple[float, float]:
-    """Mean loss and accuracy over all ranks."""
+    """Train over all clips once; mean loss and accuracy over all ranks."""
     progress.model.train()
     device = next(progress.model.parameters()).device
     labels = torch.from_numpy(clips.labels)
@@ -136,7 +138,7 @@ def _one_epoch(
 
 
 def _loss(logits: torch.Tensor, labels: torch.Tensor, config: TrainConfig) -> torch.Tensor:
-    """Mean over the clips; a rank without any takes part in the sums over ranks all the same."""
+    """The mean loss over the clips; a rank without a clip returns 0 and still takes part in the sums over ranks."""
     if not len(labels):
         return logits.sum()
     if config.loss != "rate_mse":
@@ -149,5 +151,5 @@ def _in_parallel(model: SpikingNet, device: torch.device) -> nn.Module:
     return DistributedDataParallel(
         model,
         device_ids=None if device.type == "cpu" else [device.index],
-        find_unused_parameters=model.config.attention.startswith("asa"),  # its importance weights get no gradient
+        find_unused_parameters=model.config.attention.startswith("asa"),  # ASA's importance weights get no gradient
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a data set and a configuration to what a network is trained on, and what chooses among its epochs."""
+"""Derives from a data set and a configuration what a network is trained on, and what chooses among its epochs."""
 
 from __future__ import annotations
 
@@ -21,12 +21,18 @@ PROTOCOLS = {
     "validation": "the best epoch on training recordings held out",
     "paper": "the best epoch on the test set, as the published code does: its test accuracy flatters it",
 }
-"""How weights are chosen, for the report."""
+"""How each protocol chooses the weights, in words for the report."""
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What is learned, and what chooses among the epochs (None: the last one)."""
+    """What a training uses.
+
+    Attributes:
+        clips: the training clips.
+        selector: chooses among the epochs; None where the last one is kept.
+        held_out: how many training recordings serve the selector alone.
+    """
 
     clips: Clips
     selector: CheckpointSelector | None
@@ -34,17 +40,18 @@ class Plan:
 
 
 def plan(config: Config, dataset: Samples, binning: Binning, first_clips: Callable[[], ClipSet]) -> Plan:
-    """Follow the configuration.
+    """Choose training clips and selector as the configuration says.
 
     Args:
-        config: of the run.
-        dataset: recordings or images of both splits.
-        binning: of a clip.
-        first_clips: the first clip of every training recording, if it is needed; never of images.
+        config: the configuration of the run.
+        dataset: the recordings or images of both splits.
+        binning: how frames are made of a clip's events.
+        first_clips: returns the first clip of every training recording; it is called only where these are learned,
+            and never for images.
 
     Raises:
-        ConfigError: settings that do not go together; a class too small to hold out a recording; more images than
-            the stages after the training can hold.
+        ConfigError: settings do not go together, a class is too small to hold out a recording, or there are more
+            images than the stages after the training can hold.
         DataError: see `Slices` and `Windows`.
     """
     images = binning.bins is Bins.IMAGES
@@ -74,15 +81,15 @@ def plan(config: Config, dataset: Samples, binning: Binning, first_clips: Callab
 def _check_images(config: Config, dataset: Samples, binning: Binning) -> None:
     if config.train.augment != "none":
         raise ConfigError("images have no events to drop", where="train.augment", hint='train.augment = "none"')
-    for split in (dataset.train, dataset.test):  # what later stages cannot do must not be found out after hours
+    for split in (dataset.train, dataset.test):  # refused now and not after hours of training
         ImageClips(split, binning).drawn(config.data.held, config.seed)
 
 
 def held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Indices of a share of each class, at least one and never all of it, sorted; drawn by the seed.
+    """Draw the indices of a share of each class, at least one and never all of a class, and sort them.
 
     Raises:
-        ConfigError: a class of one.
+        ConfigError: a class has only one recording.
     """
     found = []
     for label in np.unique(labels):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Adam, and how its learning rate runs."""
+"""Makes the optimiser, Adam, and the schedule of its learning rate."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from spikefold.config import TrainConfig
 
 _LOWEST = 1e-6
 FUSED = True
-"""All of Adam's arithmetic in one pass over each weight, which saves a tenth of a step."""
+"""Whether Adam does its arithmetic in one pass over each weight, which saves a tenth of a training step."""
 
 
 def adam(parameters: Iterable[torch.nn.Parameter], config: TrainConfig) -> torch.optim.Adam:
-    """The optimiser.
+    """Make the optimiser.
 
-    A fused one takes scale and overflow from a `torch.amp.GradScaler` itself: it unscales in its own pass, and leaves
-    weights, moments and its number of steps alone where a gradient overflowed (PyTorch 2.13, ``optim/adam.py``).
+    A fused Adam takes scale and overflow from a `torch.amp.GradScaler` itself: it unscales in its own pass, and
+    leaves weights, moments and its number of steps as they are where a gradient overflowed (PyTorch 2.13,
+    ``optim/adam.py``).
     """
     return torch.optim.Adam(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=FUSED)
 
 
 def schedule(optimiser: torch.optim.Adam, config: TrainConfig, batches: int) -> LRScheduler:
-    """The learning rate, told of every batch.
+    """Make the schedule of the learning rate, which takes a step after every batch.
 
-    ``one_cycle``: up over the first fifth of all batches, then down (Smith and Topin 2019, PyTorch's `OneCycleLR`).
-    ``cosine``, in epoch ``e`` from 0 of ``E``, for all its batches: ``low + (lr - low) (1 + cos(pi e / E)) / 2`` with
-    ``low = 1e-6`` (Loshchilov and Hutter 2017, eq. 5; BICLab/ASA-SNN, without a restart).
+    ``one_cycle`` rises over the first fifth of all batches, then falls (Smith and Topin 2019, PyTorch's
+    `OneCycleLR`). ``cosine`` is ``low + (lr - low) (1 + cos(pi e / E)) / 2`` with ``low = 1e-6`` for all batches of
+    epoch ``e`` of ``E``, counted from 0 (Loshchilov and Hutter 2017, eq. 5; BICLab/ASA-SNN, without a restart).
     """
     if config.schedule == "one_cycle":
         return OneCycleLR(optimiser, config.lr, total_steps=config.epochs * batches, pct_start=0.2)

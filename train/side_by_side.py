@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Long trainings side by side, each in a process of its own with its own PyTorch threads.
+"""Run several trainings at once, each in a process of its own with its own PyTorch threads.
 
-These processes end with the one that started them, however it ends: a training that outlived a killed run would write
-its states beside those of the run that goes on in its place.
+These processes end with the one that started them, however it ends. A training that outlived a killed run would write
+its state into the folder of the run that continues in its place.
 """
 
 from __future__ import annotations
@@ -10,37 +10,42 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
-import signal
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from multiprocessing.managers import SyncManager
-from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from spikefold.errors import EnvironmentLacksError
 from spikefold.train.processes.orphans import end_with_parent
-from spikefold.train.state import Epoch
+from spikefold.train.processes.pool import worker_pool
+from spikefold.train.state import Epoch, EpochReport
 
 T = TypeVar("T")
-Report = Callable[[str, Epoch], None]
-Work = Callable[[T, Callable[[Epoch], None]], None]
+NamedEpochReport = Callable[[str, Epoch], None]
+"""Called with the name of a training and with every epoch of it."""
+Work = Callable[[T, EpochReport], None]
+"""Does one task and reports its epochs."""
 _POLL_S = 0.2
+_WHEN_ONE_DIES = (
+    "SIGKILL is mostly lack of memory: a smaller train.batch; SIGSEGV or SIGABRT is PyTorch's own code on this "
+    "processor: try train.threads=2. The training goes on with `spikefold train --resume RUN`"
+)
 
 
-def side_by_side(work: Work[T], tasks: Mapping[str, T], report: Report) -> dict[str, list[Epoch]]:
-    """Do the work of every task; as many at once as there are cores.
+def side_by_side(work: Work[T], tasks: Mapping[str, T], report: NamedEpochReport) -> dict[str, list[Epoch]]:
+    """Do the work of every task, as many tasks at once as there are cores.
 
     Args:
-        work: a function of a module, given the task and whom to tell of each epoch; its results go to files.
-        tasks: by name.
-        report: told of every epoch of every task.
+        work: a function of a module; it takes the task and a function to call with each epoch, and writes its
+            results to files.
+        tasks: the tasks by name.
+        report: called with the task's name and the epoch, for every epoch of every task.
 
     Returns:
         The epochs of each task.
 
     Raises:
-        SpikefoldError: the first that a task raised.
+        SpikefoldError: the first error that a task raised.
         EnvironmentLacksError: the system ended a process, or its native code crashed.
     """
     history: dict[str, list[Epoch]] = {name: [] for name in tasks}
@@ -56,42 +61,24 @@ def side_by_side(work: Work[T], tasks: Mapping[str, T], report: Report) -> dict[
         except queue.Empty:
             return
 
-    context = multiprocessing.get_context("spawn")  # forking after torch started threads can hang
     workers = min(len(tasks), os.cpu_count() or 1)
-    manager = SyncManager(ctx=context)
+    manager = SyncManager(ctx=multiprocessing.get_context("spawn"))
     manager.start(end_with_parent)
-    with manager, ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
+    with manager, worker_pool(workers, "a training process", where="train", hint=_WHEN_ONE_DIES) as pool:
         channel = manager.Queue()
         waiting: set[Future[None]] = {pool.submit(_one, work, name, task, channel) for name, task in tasks.items()}
-        started: set[BaseProcess] = set()
-        while waiting:
-            started.update(multiprocessing.active_children())
-            drain(channel, _POLL_S)
-            done, waiting = wait(waiting, timeout=0)
-            for future in done:
-                try:
+        try:
+            while waiting:
+                drain(channel, _POLL_S)
+                done, waiting = wait(waiting, timeout=0)
+                for future in done:
                     future.result()
-                except BrokenProcessPool as error:
-                    raise _died(started) from error
-        drain(channel, 0.0)
+            drain(channel, 0.0)
+        except (EOFError, ConnectionError) as error:
+            what = "the process that passes on the epochs of the trainings was ended"
+            raise EnvironmentLacksError(what, where="train", hint=_WHEN_ONE_DIES) from error
     return history
 
 
 def _one(work: Work[T], name: str, task: T, channel: Any) -> None:
     work(task, lambda epoch: channel.put((name, epoch)))
-
-
-def _died(started: Iterable[BaseProcess]) -> EnvironmentLacksError:
-    """What is known of the process that broke the pool, which ends the others by SIGTERM."""
-    codes = [process.exitcode for process in started if process.exitcode]
-    own = next((code for code in codes if code != -signal.SIGTERM), None)
-    if own is None:
-        how = "was ended from outside"
-    else:
-        how = f"died of {signal.Signals(-own).name}" if own < 0 else f"ended with exit code {own}"
-    return EnvironmentLacksError(
-        f"a training process {how}",
-        where="train",
-        hint="SIGKILL is mostly lack of memory: a smaller train.batch; SIGSEGV or SIGABRT is PyTorch's own code on "
-        "this processor: try train.threads=2. The training goes on with `spikefold train --resume RUN`",
-    )

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A training between two epochs, on disk, so that it can go on after a kill as if nothing had been.
+"""Saves a training between two epochs, so that after a kill it continues as if it had not been interrupted.
 
-One safetensors file, written whole or not at all: tensors (weights, batch norm statistics, Adam's moments, the best
-weights so far, the state of PyTorch's random numbers on every rank) and, in its header, JSON (epochs done, Adam's
-and the schedule's settings, what the training depends on). No pickle. Augmentations of raw events keep no state: what
-they draw follows from seed, epoch and recording.
+The state is one safetensors file, which is written whole or not at all. It holds tensors (weights, batch norm
+statistics, Adam's moments, the best weights so far, the state of PyTorch's random numbers on every rank) and, in its
+header, JSON (the finished epochs, the settings of Adam and of the schedule, what the training depends on). Nothing is
+pickled. Augmentations of raw events have no state, because what they draw follows from seed, epoch and recording.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,10 +36,15 @@ _BROKEN = (ValueError, LookupError, TypeError, AttributeError, RuntimeError, str
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch did: number from 1, mean loss, accuracy on the training batches as they were trained.
+    """The result of one epoch.
 
     Attributes:
-        judged: share of the recordings told right that choose the weights; None where the last epoch's are kept.
+        number: its number, from 1.
+        of: the number of all epochs.
+        loss: the mean loss over the training clips.
+        accuracy: the accuracy on the training batches, each as it was while it was trained.
+        judged: the share of the selecting recordings that are classified correctly; None where the weights of the
+            last epoch are kept.
     """
 
     number: int
@@ -49,13 +54,21 @@ class Epoch:
     judged: float | None = None
 
 
+EpochReport = Callable[[Epoch], None]
+"""Called with every epoch of a training."""
+
+
 @dataclass(eq=False)
-class Progress:
+class TrainingProgress:
     """Everything that changes while a network is trained.
 
     Attributes:
-        epochs: what was done so far.
-        best: the weights of the best epoch, None where the last epoch's are kept.
+        model: the network in training.
+        optimiser: Adam with its moments.
+        schedule: the learning rate.
+        scaler: the scale of the loss in half precision.
+        epochs: the finished epochs.
+        best: the weights of the best epoch; None where those of the last epoch are kept.
     """
 
     model: SpikingNet
@@ -67,12 +80,12 @@ class Progress:
 
     @property
     def best_judged(self) -> float:
-        """The most that an epoch reached; below all where none was judged."""
+        """The highest share that an epoch reached; -1, below every share, where there is none."""
         return max((epoch.judged for epoch in self.epochs if epoch.judged is not None), default=-1.0)
 
 
-def identity(config: Config, clips: Clips, classes: int, ranks: Ranks) -> dict[str, Any]:
-    """What the weights after each epoch depend on."""
+def training_identity(config: Config, clips: Clips, classes: int, ranks: Ranks) -> dict[str, Any]:
+    """Everything that the weights after an epoch depend on, as plain values."""
     return {
         "seed": config.seed,
         "model": config.model.model_dump(mode="json"),
@@ -86,8 +99,8 @@ def identity(config: Config, clips: Clips, classes: int, ranks: Ranks) -> dict[s
     }
 
 
-def save_state(path: Path, progress: Progress, depends_on: Mapping[str, Any], ranks: Ranks) -> None:
-    """Write the state; every rank calls it, the first one writes."""
+def save_state(path: Path, progress: TrainingProgress, depends_on: Mapping[str, Any], ranks: Ranks) -> None:
+    """Write the state. Every rank must call it, because each contributes; the first one writes."""
     tensors = {f"model.{key}": value for key, value in progress.model.state_dict().items()}
     tensors |= {f"best.{key}": value for key, value in (progress.best or {}).items()}
     adam = progress.optimiser.state_dict()
@@ -113,12 +126,13 @@ def save_state(path: Path, progress: Progress, depends_on: Mapping[str, Any], ra
             save_file(kept, scratch, metadata={_KEY: json.dumps(about)})
 
 
-def restore(path: Path, progress: Progress, depends_on: Mapping[str, Any], ranks: Ranks) -> None:
-    """Bring a fresh training to where the file says; without a file it is left fresh. Every rank calls it.
+def restore(path: Path, progress: TrainingProgress, depends_on: Mapping[str, Any], ranks: Ranks) -> None:
+    """Bring a fresh training to the saved state; without a file it stays fresh. Every rank must call it.
 
     Raises:
-        ConfigError: the file is of a training with another configuration, other data or another number of processes.
-        DataError: it is damaged.
+        ConfigError: the file belongs to a training with another configuration, other data or another number of
+            processes.
+        DataError: the file is damaged.
     """
     content = ranks.bytes_of_first(path.read_bytes() if ranks.first and path.is_file() else b"")
     if not content:
@@ -136,7 +150,7 @@ def restore(path: Path, progress: Progress, depends_on: Mapping[str, Any], ranks
         ) from error
 
 
-def _fill(progress: Progress, tensors: dict[str, torch.Tensor], about: dict[str, Any], ranks: Ranks) -> None:
+def _fill(progress: TrainingProgress, tensors: dict[str, torch.Tensor], about: dict[str, Any], ranks: Ranks) -> None:
     progress.model.load_state_dict(_part(tensors, "model."))
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in _part(tensors, "adam.").items():

@@ -135,7 +135,11 @@ def test_each_operator_on_either_side_of_its_limit(op: str, below: bool, equal: 
     assert not gate.holds(math.nan)
 
 
-NETWORKS = {"float": {"energy_uj": 60.0}, "speck2f": {"energy_uj": 40.0}, "loihi2": {"energy_uj": None}}
+NETWORKS: dict[str, Any] = {
+    "float": {"energy_uj": 60.0},
+    "speck2f": {"energy_uj": 40.0},
+    "loihi2": {"energy_uj": None},
+}
 
 
 def test_a_gate_without_a_network_is_for_all_or_for_the_deployed() -> None:

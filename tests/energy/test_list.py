@@ -97,7 +97,7 @@ def _network() -> nn.Sequential:
     )
     for part in parts:
         if hasattr(part, "weight"):
-            nn.init.uniform_(part.weight, -0.1, 0.6)
+            nn.init.uniform_(vars(part)["_parameters"]["weight"], -0.1, 0.6)
     return parts.eval()
 
 
@@ -111,7 +111,7 @@ def test_every_number_is_a_python_integer_of_any_model_type(dtype: torch.dtype) 
     for row in (*found.layers, found.total):
         assert {type(getattr(row, field)) for field in FIELDS} == {int}, row.name
     assert min(getattr(found.total, field) for field in FIELDS) > 100
-    written = found.to_json()
+    written: Any = found.to_json()
     for row, values in zip(found.layers, written["layers"], strict=True):
         assert {field: values[field] for field in FIELDS} == {field: getattr(row, field) for field in FIELDS}
     assert written["unpriced"] == []

@@ -19,21 +19,23 @@ from spikefold.energy.chip.sources import numbers_of
 from spikefold.energy.counts.count import Counts, count
 from spikefold.energy.outputs import COLUMNS, energy_json, layers_csv, markdown, read_energy
 from spikefold.energy.prices.constants import constants_used
-from spikefold.energy.schema import LARGEST_EXACT, exact, json_schema, validated
+from spikefold.energy.schema import exact, json_schema, validated
+from spikefold.energy.schema_base import LARGEST_EXACT
 from spikefold.energy.statistics.sensitivity import Constant, tornado
 from spikefold.energy.statistics.uncertainty import distribution
 from spikefold.errors import DataError
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Neuron
-from spikefold.export.ops import BatchNorm, Conv2d, Dense
+from spikefold.export.ops import Conv2d, Dense
 from spikefold.hardware.registry import chip_named
 from spikefold.hardware.simulators.trace import LayerTrace, Trace
+from tests.norms import batch_norm
 
 PROFILE = load_profile("horowitz45-fp32")
 
 
 def _counts() -> Counts:
-    norm = BatchNorm(*(np.full(3, v) for v in (1.0, 0.0, 0.0, 1.0)), eps=1e-5)
+    norm = batch_norm(np.full(3, v) for v in (1.0, 0.0, 0.0, 1.0))
     one = Neuron(np.array(1.0))
     network = Network(
         InputSpec((2, 6, 6), 1000, 4),

@@ -22,7 +22,7 @@ from spikefold.energy.table3 import (
     table3,
 )
 from spikefold.export.fanout import dense_padded
-from spikefold.export.ops import Conv2d, Dense
+from spikefold.export.ops import Conv2d, Dense, Shape
 from spikefold.stages.inspect import inspect as parameters
 from spikefold.train.models.architectures import architecture
 
@@ -31,7 +31,7 @@ TCSA, ASA, HONEST = (Fraction(n) for n in (27_300_000, 2_600_000, 7_590_144))
 
 
 def test_the_dense_operations_are_those_of_arch_a() -> None:
-    layers = [
+    layers: list[tuple[Conv2d | Dense, Shape]] = [
         (Conv2d(np.ones((64, 2, 3, 3)), None, (1, 1), (1, 1)), (2, 32, 32)),
         (Conv2d(np.ones((128, 64, 3, 3)), None, (1, 1), (1, 1)), (64, 32, 32)),
         (Conv2d(np.ones((128, 128, 3, 3)), None, (1, 1), (1, 1)), (128, 16, 16)),

@@ -8,7 +8,8 @@ import pytest
 
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Fire, Leak, Neuron, Order, Overflow, Reset
-from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, SumPool2d
+from spikefold.export.ops import AvgPool2d, Conv2d, Dense, Gate, SumPool2d
+from tests.norms import batch_norm
 
 
 def real_network() -> Network:
@@ -17,7 +18,7 @@ def real_network() -> Network:
     conv = Conv2d(rng.normal(0, 0.4, (4, 1, 3, 2)), rng.normal(size=4), (1, 2), (1, 0), (1, 2), 2)
     layers = (
         Layer("conv1", conv, (), "layers.0"),
-        Layer("bn1", BatchNorm(*rng.uniform(0.5, 1.5, (4, 4)), eps=1e-3)),
+        Layer("bn1", batch_norm(rng.uniform(0.5, 1.5, (4, 4)), eps=1e-3)),
         Layer("gate1", Gate(rng.uniform(0.2, 0.9, 4))),
         Layer("pool1", AvgPool2d((2, 1))),
         Layer("sn1", Neuron(rng.uniform(0.1, 0.5, (4, 1, 1)), leak=Leak(0.3), order=Order.INPUT_FIRST, v_min=-0.5)),

@@ -33,12 +33,12 @@ def _reached(integer: Network, frames: list[list[int]]) -> tuple[float, float]:
     array = np.array(frames)[:, None, :, None, None]
     found = reference.run(integer, array).layers["n"].v_range
     assert found is not None
-    return found[0] / 2 ** integer["n"].op.state_shift, found[1] / 2 ** integer["n"].op.state_shift  # type: ignore[union-attr]
+    return found[0] / 2 ** integer["n"].op.state_shift, found[1] / 2 ** integer["n"].op.state_shift
 
 
 def test_the_lowest_state_is_reached_by_the_worst_clip() -> None:
     integer, entry = _one(_dense([0.5, -1.0], Neuron(np.array(1.0))))
-    weight = integer["d"].op.weight  # type: ignore[union-attr]
+    weight = integer["d"].op.weight
     assert entry.sum_bound == -2 * weight[0, 1]
     assert entry.state_bounds is not None
     assert _reached(integer, [[0, 2]] * 3)[0] == entry.state_bounds[0] == 3 * 2 * weight[0, 1]
@@ -47,7 +47,7 @@ def test_the_lowest_state_is_reached_by_the_worst_clip() -> None:
 def test_the_highest_state_is_reached_by_the_worst_clip() -> None:
     # just below the threshold, then as much as can come
     integer, entry = _one(_dense([1.0, 0.9921875], Neuron(np.array(2.0))))
-    weight, theta = integer["d"].op.weight[0], int(integer["n"].op.threshold)  # type: ignore[union-attr]
+    weight, theta = integer["d"].op.weight[0], int(integer["n"].op.threshold)
     assert entry.state_bounds is not None
     assert entry.state_bounds[1] == theta - 1 + 2 * int(weight.sum())
     assert weight.sum() == theta - 1, "one event of each leaves the state one below the threshold"
@@ -59,7 +59,7 @@ def test_subtraction_with_one_spike_lets_the_state_grow_with_every_step() -> Non
     integer, entry = _one(_dense([1.0], neuron, steps=4))
     assert entry.state_bounds is not None
     reached = _reached(integer, [[2]] * 4)[1]
-    assert _one(_dense([1.0], Neuron(np.array(0.5)), steps=4))[1].state_bounds[1] < reached <= entry.state_bounds[1]  # type: ignore[index]
+    assert _one(_dense([1.0], Neuron(np.array(0.5)), steps=4))[1].state_bounds[1] < reached <= entry.state_bounds[1]
 
 
 def test_without_a_bound_on_the_input_nothing_is_proven() -> None:
@@ -98,7 +98,7 @@ def test_ties_are_counted() -> None:
     integer, entry = _one(_dense(weights, Neuron(np.array(1.0))))
     assert entry.scale == 127
     assert entry.ties == 3
-    assert integer["d"].op.weight[0].tolist() == [127, 0, 2, -2, 1]  # type: ignore[union-attr]
+    assert integer["d"].op.weight[0].tolist() == [127, 0, 2, -2, 1]
 
 
 @settings(max_examples=60)

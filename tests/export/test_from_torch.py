@@ -87,7 +87,7 @@ def test_the_trained_model_fires_the_same_spikes(kind: str, reduction: str, atte
     config = ModelConfig(
         channels=(6, 8), strides=(2, 3), hidden=(9,), conv_bias=True, dense_bias=True, attention=attention,
         neuron=kind, reduction=reduction, threshold=threshold, keep=0.6, voters=2,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
     model = SpikingNet(config, SPEC.shape, SPEC.steps, CLASSES)
     _randomise(model)
     rng = np.random.default_rng(1)

@@ -179,7 +179,7 @@ def test_a_missing_file_or_a_folder_in_its_place_is_refused(suffix: str, tmp_pat
 @pytest.mark.parametrize("suffix", [".json", ".safetensors"])
 def test_a_renamed_pickle_is_refused_and_not_run(suffix: str, tmp_path: Path) -> None:
     class Trap:
-        def __reduce__(self) -> tuple:
+        def __reduce__(self) -> tuple[Any, ...]:
             return (tmp_path.joinpath("sprung").touch, ())
 
     path = _saved(tmp_path)
@@ -220,7 +220,7 @@ def test_tensor_files_with_a_crafted_header_are_refused(header: str, tmp_path: P
     ],
     ids=["NaN", "infinity", "too small", "flat", "integers in a real network"],
 )
-def test_tensors_that_break_an_invariant_are_refused(change: Callable, tmp_path: Path) -> None:
+def test_tensors_that_break_an_invariant_are_refused(change: Callable[..., Any], tmp_path: Path) -> None:
     path = _saved(tmp_path)
     tensors = load_file(tmp_path / "net.safetensors")
     tensors["fc.weight"] = np.ascontiguousarray(change(tensors["fc.weight"]))
@@ -246,7 +246,7 @@ def test_numbers_come_back_whatever_their_order_in_memory(tmp_path: Path) -> Non
     )
     save_network(Network(spec, layers, 2), tmp_path / "network")
     loaded = load_network(tmp_path / "network")
-    np.testing.assert_array_equal(loaded["c"].op.weight, weight)  # type: ignore[union-attr]
-    np.testing.assert_array_equal(loaded["d"].op.weight, dense[:, :8])  # type: ignore[union-attr]
-    np.testing.assert_array_equal(loaded["n"].op.threshold, threshold)  # type: ignore[union-attr]
+    np.testing.assert_array_equal(loaded["c"].op.weight, weight)
+    np.testing.assert_array_equal(loaded["d"].op.weight, dense[:, :8])
+    np.testing.assert_array_equal(loaded["n"].op.threshold, threshold)
     assert identity(loaded) == identity(Network(spec, layers, 2))

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from spikefold.hardware.simulators import reference
 from tests.export.io_cases import BOTH, integer_network
 
 
-def _with(network: Network, name: str, op: object) -> Network:
+def _with(network: Network, name: str, op: Any) -> Network:
     layers = tuple(replace(la, op=op) if la.name == name else la for la in network)
     return replace(network, layers=layers)
 
@@ -42,7 +43,8 @@ def test_every_single_number_changes_the_identity(build: Callable[[], Network]) 
                 for spot in np.ndindex(array.shape):
                     changed = array.copy()
                     changed[spot] = changed[spot] + 1 if array.dtype == np.int64 else np.nextafter(changed[spot], 9)
-                    seen.add(identity(_with(network, layer.name, replace(layer.op, **{field.name: changed}))))
+                    op: Any = layer.op
+                    seen.add(identity(_with(network, layer.name, replace(op, **{field.name: changed}))))
                     count += 1
     assert len(seen) == count > 50
 
@@ -101,7 +103,7 @@ def test_a_current_is_kept_and_a_network_without_one_is_as_it_was_before_there_w
         assert ("current" in json.loads((tmp_path / f"{name}.json").read_text())["layers"][2]["fields"]) == (
             name != "plain"
         )
-        assert found["n"].op.current == saved["n"].op.current  # type: ignore[union-attr]
+        assert found["n"].op.current == saved["n"].op.current
     frames = np.random.default_rng(0).poisson(0.5, (5, 2, 2, 8, 7))
     one, two = (reference.run(found, frames) for found in (network, load_network(tmp_path / "lasting")))
     assert 0 < one.spikes != two.spikes

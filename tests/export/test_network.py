@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,17 +19,17 @@ WHOLE = Neuron(np.array(3))
 SPEC = InputSpec((2, 6, 5), 1000, 4)
 
 
-def _conv(out: int = 3, channels: int = 2, kernel: tuple[int, int] = (3, 3), **options: object) -> Conv2d:
-    return Conv2d(np.ones((out, channels, *kernel)), **options)  # type: ignore[arg-type]
+def _conv(out: int = 3, channels: int = 2, kernel: tuple[int, int] = (3, 3), **options: Any) -> Conv2d:
+    return Conv2d(np.ones((out, channels, *kernel)), **options)
 
 
-def _norm(channels: int = 2, **changed: object) -> BatchNorm:
+def _norm(channels: int = 2, **changed: Any) -> BatchNorm:
     ones = np.ones(channels)
     return BatchNorm(**({"gamma": ones, "beta": ones, "mean": ones, "var": ones, "eps": 1e-5} | changed))  # type: ignore[arg-type]
 
 
-def _net(*layers: object, classes: int = 1, spec: InputSpec = SPEC) -> Network:
-    named = [la if isinstance(la, Layer) else Layer(f"l{i}", la) for i, la in enumerate(layers)]  # type: ignore[arg-type]
+def _net(*layers: Any, classes: int = 1, spec: InputSpec = SPEC) -> Network:
+    named = [la if isinstance(la, Layer) else Layer(f"l{i}", la) for i, la in enumerate(layers)]
     return Network(spec, tuple(named), classes)
 
 
@@ -36,7 +37,7 @@ def _net(*layers: object, classes: int = 1, spec: InputSpec = SPEC) -> Network:
 
 
 @pytest.mark.parametrize("values", [((1, 1, 1), 1, 1), ((2, 128, 7), 33_000, 60), ((2, 4, 4), 1000, 8, 1)])
-def test_an_input_of_positive_sizes_is_taken(values: tuple) -> None:
+def test_an_input_of_positive_sizes_is_taken(values: Any) -> None:
     spec = InputSpec(*values)
     assert (spec.shape, spec.dt_us, spec.steps) == values[:3]
 
@@ -52,7 +53,7 @@ def test_an_input_of_positive_sizes_is_taken(values: tuple) -> None:
         ((2, 4.5, 4), 1000, 8),
     ],
 )
-def test_an_input_with_a_size_below_1_is_refused(values: tuple) -> None:
+def test_an_input_with_a_size_below_1_is_refused(values: Any) -> None:
     with pytest.raises(NetworkError, match="whole numbers above 0 only"):
         InputSpec(*values)
 
@@ -64,7 +65,7 @@ def test_an_input_of_no_events_at_all_is_refused() -> None:
 
 # ---- neurons ----------------------------------------------------------------------------------------------------
 
-NEURONS = {
+NEURONS: dict[str, tuple[dict[str, Any], str]] = {
     "threshold of rank 1": ({"threshold": np.ones(3)}, r"threshold has shape \(3,\)"),
     "threshold of rank 4": ({"threshold": np.ones((1, 1, 1, 1))}, r"threshold has shape \(1, 1, 1, 1\)"),
     "threshold 0": ({"threshold": np.array(0.0)}, "thresholds must be finite and above 0, lowest is 0.0"),
@@ -88,7 +89,7 @@ NEURONS = {
 def test_a_neuron_that_breaks_a_rule_is_refused(case: str) -> None:
     options, message = NEURONS[case]
     with pytest.raises(NetworkError, match=message):
-        Neuron(**({"threshold": np.array(1.0)} | options))  # type: ignore[arg-type]
+        Neuron(**({"threshold": np.array(1.0)} | options))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_a_neuron_that_breaks_a_rule_is_refused(case: str) -> None:
     ],
     ids=str,
 )
-def test_a_neuron_at_the_edge_of_each_rule_is_taken(options: dict) -> None:
+def test_a_neuron_at_the_edge_of_each_rule_is_taken(options: dict[str, Any]) -> None:
     neuron = Neuron(**({"threshold": np.array(1.0)} | options))
     for name, value in options.items():
         np.testing.assert_array_equal(getattr(neuron, name), value)
@@ -142,7 +143,7 @@ def test_whether_a_neuron_is_integer_depends_on_every_number_of_it() -> None:
 
 
 @pytest.mark.parametrize("threshold", [(), (3, 1, 1), (3, 4, 3), (1, 4, 3)])
-def test_thresholds_that_broadcast_to_the_layer_are_taken(threshold: tuple) -> None:
+def test_thresholds_that_broadcast_to_the_layer_are_taken(threshold: tuple[int, ...]) -> None:
     assert Neuron(np.ones(threshold)).output_shape((3, 4, 3)) == (3, 4, 3)
 
 
@@ -290,7 +291,7 @@ def test_a_layer_may_read_several_layers_and_the_input() -> None:
     assert [layer.name for layer in network.consumers("input")] == ["a", "b"]
 
 
-WIRING = {
+WIRING: dict[str, tuple[list[Any], dict[str, Any], str]] = {
     "a name twice": ([Layer("a", _conv()), Layer("a", ONE)], {}, r"names must be unique.*\['a', 'a'\]"),
     "the input's name": ([Layer("input", _conv()), Layer("n", ONE)], {}, "not 'input'"),
     "no layers": ([], {}, "layer names must be unique, not empty"),

@@ -14,9 +14,10 @@ from onnx.reference import ReferenceEvaluator
 from spikefold.errors import UnsupportedError
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Fire, Leak, Neuron, Order, Overflow, Reset
-from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, SumPool2d
+from spikefold.export.ops import AvgPool2d, Conv2d, Dense, Gate, SumPool2d
 from spikefold.export.to_onnx import to_model, write
 from spikefold.hardware.simulators import reference
+from tests.norms import batch_norm
 
 STEPS, CLIPS = 6, 3
 
@@ -50,13 +51,15 @@ def _frames(network: Network, seed: int = 1, rate: float = 0.5) -> np.ndarray:
     return np.random.default_rng(seed).poisson(rate, (STEPS, CLIPS, *network.input.shape))
 
 
-def _run(model: onnx.ModelProto, network: Network, frames: np.ndarray) -> tuple[dict, dict]:
+def _run(
+    model: onnx.ModelProto, network: Network, frames: np.ndarray
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Spikes and states of every layer, stepping the model and feeding its states back."""
     evaluator = ReferenceEvaluator(model)
     names = [layer.name for layer in network.neurons]
     states = {name: np.zeros((frames.shape[1], *network.shapes[name]), np.float32) for name in names}
-    spikes: dict[str, list] = {name: [] for name in names}
-    kept: dict[str, list] = {name: [] for name in names}
+    spikes: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    kept: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for frame in frames:
         feeds = {"frame": frame.astype(np.float32)} | {f"{name}_state": states[name] for name in names}
         found = dict(zip(evaluator.output_names, evaluator.run(None, feeds), strict=True))
@@ -76,7 +79,7 @@ def _assert_same(network: Network, frames: np.ndarray) -> dict[str, int]:
         assert spikes[name].dtype == states[name].dtype == np.float32
         assert spikes[name].shape == layer.raster.shape
         assert int((spikes[name] != layer.raster).sum()) == 0, name
-        scale = 2 ** network[name].op.state_shift  # type: ignore[union-attr]
+        scale = 2 ** network[name].op.state_shift
         np.testing.assert_array_equal(states[name] * scale, layer.potentials)
         assert layer.spikes > 0, name
     return {name: layer.spikes for name, layer in ours.items()}
@@ -189,7 +192,7 @@ def test_the_file_is_a_checked_model_of_standard_operators_with_the_documented_n
 
 @pytest.mark.parametrize(
     "op",
-    [BatchNorm(*np.ones((4, 2)), eps=1e-5), Gate(np.ones(2)), AvgPool2d((1, 1))],
+    [batch_norm(np.ones((4, 2))), Gate(np.ones(2)), AvgPool2d((1, 1))],
     ids=lambda op: type(op).__name__,
 )
 def test_what_must_be_folded_first_is_refused_with_its_name(op: object, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from spikefold.hardware.fit import FitReport, broken_rules, fit_report
 from spikefold.hardware.loihi.chip import LOIHI2
 from spikefold.hardware.speck import rules as speck
 from spikefold.hardware.speck.chip import SPECK2F
+from spikefold.hardware.speck.cores import CORES
 from spikefold.hardware.speck.placement import check_placement
 from spikefold.hardware.speck.split import split_to_fit
 from spikefold.train.models.architectures import architecture, network
@@ -101,7 +102,7 @@ def test_what_fits_is_placed_with_the_memory_of_each_layer(name: str) -> None:
     assert content["cores"] == sum(entry["cores"] for entry in content["layers"]) == len(content["placement"])
     for entry, core in zip(content["layers"], content["placement"].values(), strict=True):
         memory = entry["memory"]
-        assert memory["kernel"]["allowed"] == speck.CORES[core].kernel
+        assert memory["kernel"]["allowed"] == CORES[core].kernel
         assert all(0 <= words["used"] <= words["allowed"] for words in memory.values())
         assert entry["limited_by"] in memory
     assert (content["chips"], content["estimate"]) == (1, False)

@@ -14,8 +14,8 @@ import pytest
 from spikefold.config import load_config, to_toml
 from spikefold.errors import ConfigError, DataError
 from spikefold.npz import read_arrays
-from spikefold.session import BASELINE, CONFIG, NETWORK, READ_BY, TRAIN, Session, open_session
-from spikefold.stages.analyse import ANALYSE, PAGE, VALUES, analyse_stage
+from spikefold.session import ANALYSE, BASELINE, CONFIG, NETWORK, READ_BY, TRAIN, Session, open_session
+from spikefold.stages.analyse import PAGE, VALUES, analyse_stage
 from spikefold.train.analysis.features import Rules
 from spikefold.train.analysis.measure import analyse
 from spikefold.train.checkpoint import Checkpoint, save

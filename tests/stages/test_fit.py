@@ -110,7 +110,7 @@ def test_a_run_is_narrowed_and_goes_on(session: Session) -> None:
     assert (record["before"], record["after"]) == (identity(wide), identity(narrowed))
     kept = record["kept"]["sn1"]
     assert len(kept) == 16
-    assert (narrowed["conv1"].op.weight == wide["conv1"].op.weight[kept]).all()  # type: ignore[union-attr]
+    assert (narrowed["conv1"].op.weight == wide["conv1"].op.weight[kept]).all()
     entry = folds["replaced"]["speck2f"][-1]
     assert (entry["layer"], entry["what"]) == ("sn1", "40 channels -> 16")
     assert 0 < entry["spikes_after"] < entry["spikes_before"]
@@ -119,7 +119,7 @@ def test_a_run_is_narrowed_and_goes_on(session: Session) -> None:
     adapt_stage(session)
     adapted = load_network(session.folder / "3_adapt" / "speck2f" / "adapted")
     assert adapted.shapes["sn1"] == (16, 8, 8)
-    assert (adapted["conv1"].op.weight != narrowed["conv1"].op.weight).any()  # type: ignore[union-attr]
+    assert (adapted["conv1"].op.weight != narrowed["conv1"].op.weight).any()
     assert fit_run(session, SPECK2F).fits
     export_stage(session)
     assert (session.folder / "4_export" / "speck2f" / "config.json").stat().st_size > 0

@@ -7,7 +7,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from spikefold.train.data.clips import Windows
 from spikefold.train.data.events import EVENT_DTYPE, Recording, save_packed
 from spikefold.train.evaluate import judged
 from spikefold.train.loop import train
+from spikefold.train.state import Epoch
 from tests.killing import killed_at
 from tests.silent import Silent
 
@@ -77,11 +80,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trainings in this process: the start of others is tested once."""
 
-    def one_by_one(work, tasks, report):  # type: ignore[no-untyped-def]
-        history = {name: [] for name in tasks}
+    def one_by_one(
+        work: Callable[..., None], tasks: dict[str, Any], report: Callable[[str, Epoch], None]
+    ) -> dict[str, list[Epoch]]:
+        history: dict[str, list[Epoch]] = {name: [] for name in tasks}
         for name, task in tasks.items():
 
-            def told(epoch, name=name):  # type: ignore[no-untyped-def]
+            def told(epoch: Epoch, name: str = name) -> None:
                 history[name].append(epoch)
                 report(name, epoch)
 
@@ -94,7 +99,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("here")
 def test_what_was_mended_in_the_recordings_is_counted(tmp_path: Path) -> None:
     for split in ("train", "test"):
-        events = {"x": [1, 2, 9, 1], "y": [0, 0, 0, 0], "p": [1, 0, 1, 1], "t": [5, 3, 1, 2]}
+        events: dict[str, Any] = {"x": [1, 2, 9, 1], "y": [0, 0, 0, 0], "p": [1, 0, 1, 1], "t": [5, 3, 1, 2]}
         np.savez(tmp_path / f"{split}.npz", **events, off=[0, 3, 4], label=[0, 1], sensor=[4, 6])
     session = _session(
         tmp_path / "run",
@@ -118,8 +123,8 @@ def _session(folder: Path, data: str, *more: str) -> Session:
     return new_session(load_config(None, (*SETS, data, *more)), folder, Silent())
 
 
-def _metrics(folder: Path) -> dict[str, object]:
-    found: dict[str, object] = json.loads((folder / "1_train" / "metrics.json").read_text())
+def _metrics(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "1_train" / "metrics.json").read_text())
     return found
 
 
@@ -153,8 +158,8 @@ def test_killed_it_is_taken_up_by_the_same_command_bit_for_bit(tmp_path: Path, d
 def test_a_stopped_training_is_not_mixed_with_another_configuration(
     tmp_path: Path, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def out_of_memory(*arguments: object, **options: object) -> None:
-        train(*arguments, **options)  # type: ignore[arg-type]
+    def out_of_memory(*arguments: Any, **options: Any) -> None:
+        train(*arguments, **options)
         raise MemoryError
 
     run = tmp_path / "run"
@@ -188,11 +193,11 @@ def test_the_papers_protocol_and_the_vote_are_written_down(tmp_path: Path, data:
     )
     train_stage(session)
     found = _metrics(session.folder)
-    assert found["protocol"]["name"] == "paper"  # type: ignore[index]
-    assert "test set" in found["protocol"]["what"]  # type: ignore[index]
-    epochs = found["epochs"]["network"]  # type: ignore[index]
+    assert found["protocol"]["name"] == "paper"
+    assert "test set" in found["protocol"]["what"]
+    epochs = found["epochs"]["network"]
     best = max(epochs, key=lambda epoch: epoch["judged"])
-    assert found["chosen"]["network"] == best  # type: ignore[index]
+    assert found["chosen"]["network"] == best
     model = load(session.folder / "1_train" / "network").model
     share = judged(model, Windows(session.dataset.test, session.binning, 4), "majority")
     assert share == best["judged"] > 0.6
@@ -208,9 +213,9 @@ def test_by_default_the_last_epoch_is_kept_and_nothing_votes(tmp_path: Path, dat
     train_stage(session)
     found = _metrics(session.folder)
     assert set(found) == {"epochs", "classes", "protocol", "chosen", "repairs", "processes"}
-    assert found["chosen"] == {"network": found["epochs"]["network"][-1]}  # type: ignore[index]
-    assert set(found["epochs"]["network"][0]) == {"number", "of", "loss", "accuracy"}  # type: ignore[index]
-    assert found["protocol"]["held_out"] == 0  # type: ignore[index]
+    assert found["chosen"] == {"network": found["epochs"]["network"][-1]}
+    assert set(found["epochs"]["network"][0]) == {"number", "of", "loss", "accuracy"}
+    assert found["protocol"]["held_out"] == 0
     assert Config().train.protocol == "last"
 
 
@@ -242,11 +247,11 @@ def test_two_processes_write_what_one_does(tmp_path: Path, data: str) -> None:
     together, one = _metrics(both), _metrics(alone.folder)
     assert (together.pop("processes"), one.pop("processes")) == (2, 1)
     for name in ("network", "vanilla"):
-        pairs = zip(together["epochs"][name], one["epochs"][name], strict=True)  # type: ignore[index]
+        pairs = zip(together["epochs"][name], one["epochs"][name], strict=True)
         for epoch, other in pairs:
             assert epoch["loss"] == pytest.approx(other["loss"], abs=1e-5)
             assert (epoch["accuracy"], epoch["judged"]) == (other["accuracy"], other["judged"])
     assert together["voted"] == one["voted"]
-    assert together["shared_masks"]["evaluation"] == 6  # type: ignore[index]
+    assert together["shared_masks"]["evaluation"] == 6
     assert "over 3 x 2 clips" in done.stdout
     assert done.stdout.count("train network 3 3") == 2, "every process tells; the command line lets one speak"

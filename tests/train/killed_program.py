@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-from training_cases import CONFIG, halves, with_everything
 
 from spikefold.train.data.clips import ClipSet
 from spikefold.train.loop import train
+from tests.train.training_cases import CONFIG, halves, with_everything
 
 
 class Slow(ClipSet):

@@ -20,6 +20,7 @@ from spikefold.train.data.clips import ClipSet
 from spikefold.train.data.frames import Binning
 from spikefold.train.loop import train
 from spikefold.train.models.spiking_net import SpikingNet
+from spikefold.train.processes import pool
 from spikefold.train.processes.parallel import Ranks
 from spikefold.train.state import Epoch
 
@@ -60,7 +61,7 @@ def test_both_networks_are_trained_as_they_would_be_alone(job: Job, tmp_path: Pa
 
 def test_a_training_that_fails_is_not_silent(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # in a thread, to spare the start of another process
-    monkeypatch.setattr(side_by_side, "ProcessPoolExecutor", lambda workers, **options: ThreadPoolExecutor(workers))
+    monkeypatch.setattr(pool, "ProcessPoolExecutor", lambda workers, **options: ThreadPoolExecutor(workers))
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="file"):
         train_all(job, {"attended": ("asa2", tmp_path / "file" / "checkpoint")}, lambda name, epoch: None)
@@ -81,7 +82,7 @@ def test_a_training_process_that_dies_is_no_bug_of_ours(died_of: signal.Signals)
 def test_each_training_keeps_its_state_under_its_name(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(side_by_side, "ProcessPoolExecutor", lambda workers, **options: ThreadPoolExecutor(1))
+    monkeypatch.setattr(pool, "ProcessPoolExecutor", lambda workers, **options: ThreadPoolExecutor(1))
     kept = replace(job, states=tmp_path / "states")
     names = {"attended": ("asa1", tmp_path / "a"), "vanilla": ("none", tmp_path / "v")}
     train_all(kept, names, lambda name, epoch: None)

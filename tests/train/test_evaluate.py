@@ -162,7 +162,8 @@ def test_ranks_share_batches_and_cut_them_only_where_that_changes_nothing(
     mode: str, batch: int, expected: list[list[int]]
 ) -> None:
     windows, model = _windows(), _model(asa_mode=mode)
-    alone, seen, shares = judged(model, windows, "rates", batch=batch), [[], []], []
+    alone, shares = judged(model, windows, "rates", batch=batch), []
+    seen: list[list[int]] = [[], []]
     for rank in range(2):
         hook = model.register_forward_hook(lambda _, x, y, rank=rank: seen[rank].append(x[0].shape[1]))
         shares.append(judged(model, windows, "rates", _One(rank, 2), batch))
@@ -183,7 +184,7 @@ def test_ranks_share_batches_and_cut_them_only_where_that_changes_nothing(
     ],
 )
 def test_the_published_batch_is_four_recordings_of_ten_clips(model: dict[str, str], expected: int) -> None:
-    config = Config(data=DataConfig(clips=10), model=ModelConfig(**model))  # type: ignore[arg-type]
+    config = Config(data=DataConfig(clips=10), model=ModelConfig(**model))
     assert clips_at_once(config) == expected
     more = config.model_copy(update={"train": TrainConfig(test_batch=8)})
     assert clips_at_once(more) == (80 if expected == 40 else 50)

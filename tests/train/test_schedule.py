@@ -63,7 +63,8 @@ def test_a_step_is_adams_whatever_the_order_of_the_gradient_in_memory() -> None:
     weight = torch.nn.Parameter(torch.randn(4, 3, 3, 3, dtype=torch.float64))
     config = TrainConfig(lr=0.01, weight_decay=0.1)
     optimiser = adam([weight], config)
-    expected, first, second = weight.detach().numpy().copy(), 0.0, 0.0
+    expected = weight.detach().numpy().copy()
+    first = second = np.zeros_like(expected)
     for step in range(1, 6):
         x = torch.randn(2, 3, 6, 6, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
         optimiser.zero_grad()

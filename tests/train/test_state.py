@@ -26,6 +26,7 @@ from spikefold.train.data.frames import Binning
 from spikefold.train.loop import CheckpointSelector, train
 from spikefold.train.models.spiking_net import SpikingNet
 from spikefold.train.state import Epoch
+from tests.programs import environment
 from tests.train.training_cases import CONFIG, changed, halves, recording, weights, with_everything
 
 KILLED = Path(__file__).with_name("killed_program.py")
@@ -60,7 +61,9 @@ def _about(path: Path) -> dict[str, Any]:
 
 def test_killed_in_the_middle_of_an_epoch_it_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     state = tmp_path / "state" / "network.safetensors"
-    with subprocess.Popen([sys.executable, str(KILLED), str(state)], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, str(KILLED), str(state)], stdout=subprocess.PIPE, text=True, env=environment()
+    ) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if line == "epoch 4 batch 3\n":

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Firing rates, spike features and membrane potentials, as the paper defines them."""
+"""Measures firing rates, spike features and membrane potentials as the paper defines them."""

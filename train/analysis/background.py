@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which neurons lie on the background of a clip: those whose receptive field holds no pixel where something happens.
+"""Finds the neurons on the background of a clip: those whose receptive field holds no pixel of the foreground.
 
-The paper shows noise "on the background" in pictures and gives no rule, so this one is ours. A pixel belongs to the
-foreground of a clip if more events fall on it, over all steps and polarities, than a share of what the clip's pixels
-get on average. With share 0 one event is enough, which real sensors (shot noise) give to nearly every pixel. A neuron
-is on the foreground if any foreground pixel is in its receptive field, through all layers before it.
+The paper shows noise "on the background" in pictures and gives no rule, so this rule is ours. A pixel belongs to the
+foreground of a clip if it gets more events, over all steps and polarities, than a share of the mean over the clip's
+pixels. With share 0 one event is enough, which the shot noise of real sensors gives to nearly every pixel. A neuron
+is on the foreground if a foreground pixel lies in its receptive field, through all layers before it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from spikefold.errors import SpikefoldError
 
 
 def foreground(frames: torch.Tensor, share: float) -> torch.Tensor:
-    """Foreground pixels ``(N, 1, H, W)`` of clips ``(T, N, C, H, W)``, as 0 and 1 of type float32."""
+    """The foreground pixels ``(N, 1, H, W)`` of clips ``(T, N, C, H, W)``, as 0 and 1 in float32."""
     events = frames.sum(dim=(0, 2), dtype=torch.float64)
     height, width = events.shape[1:]
     total = events.sum(dim=(1, 2), keepdim=True)
@@ -25,10 +25,10 @@ def foreground(frames: torch.Tensor, share: float) -> torch.Tensor:
 
 
 def seen_through(module: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
-    """What of ``pixels`` ``(N, 1, H, W)`` the outputs of a layer have in their windows, ``(N, 1, H', W')``.
+    """Which outputs ``(N, 1, H', W')`` of a layer have one of the ``pixels`` ``(N, 1, H, W)`` in their window.
 
     Raises:
-        SpikefoldError: a convolution with padding by name, which no network here has.
+        SpikefoldError: the padding of a convolution is given by a name, which no network of this package does.
     """
     if not isinstance(module, nn.Conv2d | nn.AvgPool2d | nn.MaxPool2d):
         return pixels
@@ -36,7 +36,7 @@ def seen_through(module: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
         raise SpikefoldError(f"padding {module.padding!r} has no numbers")
     rows, columns = _pair(module.padding)
     dilation = 1 if isinstance(module, nn.AvgPool2d) else module.dilation
-    # zeros and not the minus infinity of a max pool, so that windows on the padding alone are background
+    # padded with zeros, where a max pool pads with minus infinity: windows on the padding alone are background
     padded = nn.functional.pad(pixels, (columns, columns, rows, rows))
     return nn.functional.max_pool2d(padded, _pair(module.kernel_size), _pair(module.stride), dilation=_pair(dilation))
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the spike features of a layer are like: silent, noise or normal, and which of them are ghosts of another.
+"""Sorts spike features into silent, noise and normal ones, and finds ghosts, which repeat another feature.
 
-The spike feature of a channel at a step is its map of N-SFR. The paper names the kinds and shows pictures of them;
-the rules that decide here are ours, written down in `Rules`, and go into every result.
+The spike feature of a channel at a step is its map of N-SFR. The paper names the kinds and shows pictures of them.
+The rules that decide here are ours; `Rules` holds their numbers, which are part of every result.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from spikefold.errors import ConfigError, Issue
 from spikefold.train.analysis.firing_rates import LayerFiring
 
 KINDS = ("null", "noise", "normal")
-"""Of a channel at a step; `patterns` gives their places here."""
+"""The kinds of a spike feature; `patterns` returns indices into this tuple."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What the words mean.
+    """The numbers by which pixels and spike features are sorted.
 
     Attributes:
-        background: a pixel is background of a clip if it gets at most this share of the mean events of its pixels;
-            a neuron, if all pixels of its receptive field are (`spikefold.train.analysis.background`).
+        background: a pixel is background of a clip if it gets at most this share of the mean number of events of a
+            pixel. A neuron is background if all pixels of its receptive field are (see `background`).
         null: a channel at a step is null if its neurons fire at most at this rate.
-        noise: it is noise if it is not null and its neurons on the background fire at least at this share of the rate
-            of those on the foreground; else it is normal.
+        noise: a channel that is not null is noise if its neurons on the background fire at least at this share of the
+            rate of its neurons on the foreground; else it is normal.
         ghost: two channels are alike at a step if the cosine between their maps is at least this. Of channels that
             are alike, directly or through others, the first is an original and the rest are its ghosts.
 
     Raises:
-        ConfigError: a share outside 0 to 1, a rule by which every channel that is not silent would be one kind.
+        ConfigError: a number is outside 0 to 1, or would sort all channels that are not silent into one kind.
     """
 
     background: float = 0.5
@@ -60,11 +60,11 @@ class Rules:
 
 @dataclass(frozen=True, eq=False)
 class Background:
-    """What of a layer lies on the background.
+    """The part of a layer that lies on the background.
 
     Attributes:
-        sites: positions of one channel's neurons on the background, summed over the clips.
-        spikes: spikes of those neurons, ``(T, C)`` int64.
+        sites: the number of one channel's neurons on the background, summed over the clips.
+        spikes: the spikes ``(T, C)`` int64 of those neurons.
     """
 
     sites: int
@@ -72,7 +72,7 @@ class Background:
 
 
 def patterns(firing: LayerFiring, background: Background, rules: Rules) -> np.ndarray:
-    """The kind of each channel at each step, ``(T, C)`` int8, as an index of `KINDS`."""
+    """The kind of each channel at each step, ``(T, C)`` int8, as an index into `KINDS`."""
     spikes = firing.fired.sum(axis=(2, 3))
     sites = firing.clips * firing.fired.shape[2] * firing.fired.shape[3]
     behind = background.spikes / max(1, background.sites)
@@ -82,13 +82,13 @@ def patterns(firing: LayerFiring, background: Background, rules: Rules) -> np.nd
 
 
 def ghosts(firing: LayerFiring, rules: Rules) -> np.ndarray:
-    """Which channels are ghosts at each step, ``(T, C)`` bool; a silent channel never is."""
+    """Which channels are ghosts at each step, ``(T, C)`` bool; a silent channel is never one."""
     found = np.zeros(firing.fired.shape[:2], bool)
     for step, fired in enumerate(firing.fired):
         maps = fired.reshape(len(fired), -1).astype(np.float64)
         products = maps @ maps.T
         squares = np.diag(products)
-        # the cosine squared, without a division: proportional maps have exactly 1
+        # the squared cosine is compared without a division, so that proportional maps reach exactly 1
         alike = (products**2 >= rules.ghost**2 * np.outer(squares, squares)) & (products > 0)
         families = connected_components(alike, directed=False)[1]
         found[step] = True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of an `Analysis`, networks side by side, as SVG: firing rates, spike features and their kinds."""
+"""Draws firing rates and spike features of several networks side by side, as SVG."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ _NAMES_IN_A_LINE = 7
 
 
 def firing_rates(analyses: Analyses) -> str:
-    """T-SFR over the steps, with NASFR, and the mean rate of every layer."""
+    """Draw T-SFR over the steps with NASFR in the legend, and the mean rate of every layer."""
     figure = Figure(figsize=(8.4, 2.7), layout="constrained")
     over_time, by_layer = figure.subplots(1, 2)
     names = list(next(iter(analyses.values())).layers)
     width = 0.8 / len(analyses)
-    for index, (run, analysis) in enumerate(analyses.items()):
+    for index, (network, analysis) in enumerate(analyses.items()):
         rates, colour = analysis.rates, COLOURS[index % len(COLOURS)]
-        over_time.plot(rates.t_sfr, color=colour, marker="o", markersize=3, label=f"{run}, NASFR {rates.nasfr:.4f}")
+        over_time.plot(
+            rates.t_sfr, color=colour, marker="o", markersize=3, label=f"{network}, NASFR {rates.nasfr:.4f}"
+        )
         positions = np.arange(len(names)) + (index - (len(analyses) - 1) / 2) * width
         heights = [layer.rate for layer in rates.layers.values()]
-        by_layer.bar(positions, heights, width * 0.92, color=colour, label=run)
+        by_layer.bar(positions, heights, width * 0.92, color=colour, label=network)
     over_time.set_xlabel("step")
     over_time.set_ylabel("T-SFR")
     over_time.set_ylim(bottom=0)
@@ -47,13 +49,13 @@ def busiest_step(analysis: Analysis) -> int:
 
 
 def spike_features(analyses: Analyses, layer: str, step: int) -> str:
-    """N-SFR maps of the same channels of one layer at one step; frames tell the kind, ``g`` a ghost."""
+    """Draw N-SFR maps of the same channels of one layer at one step; frames show the kind, ``g`` marks a ghost."""
     channels = next(iter(analyses.values())).layers[layer].firing.fired.shape[1]
     shown = np.unique(np.linspace(0, channels - 1, min(_SHOWN, channels)).round().astype(int))
     brightest = max(float(a.layers[layer].firing.n_sfr[step, shown].max()) for a in analyses.values())
     figure = Figure(figsize=(8.4, 1.0 * len(analyses) + 0.3), layout="constrained")
     grid = figure.subplots(len(analyses), len(shown), squeeze=False)
-    for row, (run, analysis) in zip(grid, analyses.items(), strict=True):
+    for row, (network, analysis) in zip(grid, analyses.items(), strict=True):
         found = analysis.layers[layer]
         if found.background is None:
             continue
@@ -65,7 +67,7 @@ def spike_features(analyses: Analyses, layer: str, step: int) -> str:
             )
             _framed(axes, _KIND_COLOURS[KINDS[kinds[channel]]])
             axes.set_title(f"{channel}{' g' if alike[channel] else ''}", fontsize=6)
-        row[0].set_ylabel(run, fontsize=8)
+        row[0].set_ylabel(network, fontsize=8)
     return svg(figure, f"Spike features of {layer} at step {step}: N-SFR from 0 to {brightest:.2f}")
 
 
@@ -77,14 +79,14 @@ def _framed(axes: Any, colour: str) -> None:
 
 
 def feature_kinds(analyses: Analyses) -> str:
-    """Share of channels, over all steps, that are null, noise and normal, and that are ghosts."""
+    """Draw which share of channels, over all steps, is null, noise and normal, and which share are ghosts."""
     names = list(next(iter(analyses.values())).maps)
-    bars = [(name, run) for name in names for run in analyses]
+    bars = [(name, network) for name in names for network in analyses]
     figure = Figure(figsize=(8.4, 0.32 * len(bars) + 0.8), layout="constrained")
     kinds_axes, ghost_axes = figure.subplots(1, 2, sharey=True, width_ratios=(2, 1))
-    labels = [f"{name}, {run}" for name, run in bars]
+    labels = [f"{name}, {network}" for name, network in bars]
     left = np.zeros(len(bars))
-    found = [(analyses[run].layers[name], analyses[run].rules) for name, run in bars]
+    found = [(analyses[network].layers[name], analyses[network].rules) for name, network in bars]
     codes = [patterns(la.firing, la.background, rules) for la, rules in found if la.background is not None]
     for index, kind in enumerate(KINDS):
         shares = np.array([float((code == index).mean()) for code in codes])

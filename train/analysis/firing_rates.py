@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Spike firing rates of a run, kept as whole numbers: in how many clips each neuron fired at each step.
+"""Holds the firing rates of a network as whole numbers: in how many clips each neuron fired at each step.
 
 Source: "Inherent Redundancy in Spiking Neural Networks" (ICCV 2023), Definitions 1 to 3; BICLab/ASA-SNN (c68b2d0),
-``firing_num.py``: every spiking layer counts, the dense ones and the output too, each neuron with the same weight.
+``firing_num.py``: all spiking layers count, the dense ones and the output included, and all neurons count alike.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from spikefold.errors import SpikefoldError
 
 @dataclass(frozen=True, eq=False)
 class LayerFiring:
-    """One spiking layer over a set of clips.
+    """The firing of one spiking layer over a set of clips.
 
     Attributes:
-        fired: clips in which each neuron fired at each step, ``(T, C, H, W)`` int64; dense layers ``(T, K, 1, 1)``.
-        clips: how many clips there were.
+        fired: the number of clips in which each neuron fired at each step, ``(T, C, H, W)`` int64; dense layers have
+            the shape ``(T, K, 1, 1)``.
+        clips: the number of all clips.
 
     Raises:
-        SpikefoldError: no whole numbers of clips.
+        SpikefoldError: the counts are not whole numbers between 0 and the number of clips.
     """
 
     fired: np.ndarray
@@ -38,55 +39,55 @@ class LayerFiring:
 
     @property
     def neurons(self) -> int:
-        """Neurons of the layer."""
+        """The number of neurons of the layer."""
         return int(np.prod(self.fired.shape[1:]))
 
     @property
     def spikes(self) -> int:
-        """All spikes; a neuron fires at most once a step."""
+        """The number of all spikes; a neuron fires at most once a step."""
         return int(self.fired.sum())
 
     @property
     def n_sfr(self) -> np.ndarray:
-        """Share of clips in which each neuron fires at each step, ``(T, C, H, W)``; ``[t, c]`` is a spike feature."""
+        """N-SFR ``(T, C, H, W)``, the share of clips in which a neuron fires; ``[t, c]`` is a spike feature."""
         return np.asarray(self.fired / self.clips)
 
     @property
     def c_sfr(self) -> np.ndarray:
-        """Mean of N-SFR over the neurons of each channel, ``(T, C)``."""
+        """C-SFR, the mean of N-SFR over the neurons of each channel, ``(T, C)``."""
         return np.asarray(self.fired.sum(axis=(2, 3)) / (self.clips * self.fired.shape[2] * self.fired.shape[3]))
 
     @property
     def rate(self) -> float:
-        """Mean firing rate of the layer over neurons, steps and clips."""
+        """The mean firing rate of the layer over neurons, steps and clips."""
         return self.spikes / (self.neurons * self.clips * len(self.fired))
 
 
 @dataclass(frozen=True, eq=False)
 class FiringRates:
-    """All spiking layers of one network over the same clips and steps, by name."""
+    """The firing of all spiking layers of one network over the same clips and steps, by name."""
 
     layers: Mapping[str, LayerFiring]
 
     @property
     def neurons(self) -> int:
-        """Neurons of the network."""
+        """The number of neurons of the network."""
         return sum(layer.neurons for layer in self.layers.values())
 
     @property
     def spikes(self) -> int:
-        """All spikes of the network."""
+        """The number of all spikes of the network."""
         return sum(layer.spikes for layer in self.layers.values())
 
     @property
     def t_sfr(self) -> np.ndarray:
-        """Mean of N-SFR over all neurons of the network, ``(T,)``."""
+        """T-SFR, the mean of N-SFR over all neurons of the network, ``(T,)``."""
         by_step = np.sum([layer.fired.sum(axis=(1, 2, 3)) for layer in self.layers.values()], axis=0)
         return np.asarray(by_step / (self.neurons * self._one.clips))
 
     @property
     def nasfr(self) -> float:
-        """Network average spike firing rate, the mean of T-SFR over the steps: all spikes over all neuron-steps."""
+        """NASFR, the network average spike firing rate: the mean of T-SFR over the steps."""
         return self.spikes / (self.neurons * self._one.clips * len(self._one.fired))
 
     @property

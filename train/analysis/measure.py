@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a trained network's spikes are redundant: one pass over the clips, in batches, every count whole.
+"""Measures where the spikes of a trained network are redundant, in one pass over the clips.
 
-It measures what "Inherent Redundancy in Spiking Neural Networks" (ICCV 2023) defines: firing rates
-(`firing_rates`), spike features and their patterns (`features`, `background`), membrane potentials (`potentials`).
-Its layers are those of neurons, inside residual blocks too, where a block's branches are ``block1a.main.sn1`` and
-``block2a.shortcut.sn``; a max pool passes spikes on and is none.
+The quantities are those of "Inherent Redundancy in Spiking Neural Networks" (ICCV 2023): firing rates
+(`firing_rates`), spike features and their kinds (`features`, `background`) and membrane potentials (`potentials`).
+Counts are whole numbers. The layers are those of neurons, also inside residual blocks, whose branches are named like
+``block1a.main.sn1`` and ``block2a.shortcut.sn``. A max pool only forwards spikes and is no layer here.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _AT_ONCE = 4
 
 @dataclass(frozen=True, eq=False)
 class LayerAnalysis:
-    """One spiking layer.
+    """The measurements of one spiking layer.
 
     Attributes:
-        firing: its spikes.
-        potentials: what they were decided from.
-        background: what of them lies on the background; None for a dense layer, which has no maps.
+        firing: the spikes.
+        potentials: the membrane potentials and the input currents.
+        background: the part of the spikes on the background; None for a dense layer, which has no maps.
     """
 
     firing: LayerFiring
@@ -47,14 +47,19 @@ class LayerAnalysis:
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """One network over a set of clips: its spiking layers by name, and the rules that the background was found by."""
+    """The measurements of one network over a set of clips.
+
+    Attributes:
+        layers: the spiking layers by name.
+        rules: the numbers by which the background was found.
+    """
 
     layers: Mapping[str, LayerAnalysis]
     rules: Rules
 
     @property
     def rates(self) -> FiringRates:
-        """Firing rates of all layers."""
+        """The firing rates of all layers."""
         return FiringRates({name: layer.firing for name, layer in self.layers.items()})
 
     @property
@@ -74,16 +79,16 @@ def analyse(
     """Run a network over clips ``(T, N, C, H, W)``, each from zero state, in evaluation mode.
 
     Args:
-        model: the network; it is left without state.
-        frames: event counts.
-        rules: what counts as background; ours if None.
-        batch: clips run at once, a matter of memory alone (measured, 0.33 GB a clip of the paper's network A), but
-            which a network whose clips share their masks must be given.
-        progress: told of clips done.
+        model: the network; its state is reset before and afterwards.
+        frames: the event counts of the clips.
+        rules: what counts as background and as which kind of feature; None for the defaults of `Rules`.
+        batch: the number of clips that are run at once. It only changes the memory that is needed (measured: 0.33 GB
+            a clip for the paper's network A), but must be given for a network whose clips share masks.
+        progress: called with the number of finished clips and the number of all clips.
 
     Raises:
-        SpikefoldError: no clip; or see `batches`.
-        DataError: a potential that is no finite number.
+        SpikefoldError: there is no clip; see also `batches`.
+        DataError: a potential is not a finite number.
     """
     rules = rules or Rules()
     clips = frames.shape[1]
@@ -97,7 +102,7 @@ def analyse(
         x = torch.from_numpy(frames[:, part].astype(np.float32))
         x = x.to(next(model.parameters()).device)
         pixels = foreground(x, rules.background)
-        # channels last, as the model itself computes: sums in another order round otherwise
+        # channels last, as the model itself computes, because sums in another order are rounded differently
         _through(model.layers, "", channels_last(x), pixels, sums)
         progress(min(part.stop, clips), clips)
     functional.reset_net(model)
@@ -107,7 +112,7 @@ def analyse(
 def _through(
     modules: nn.Module, prefix: str, x: torch.Tensor, pixels: torch.Tensor, sums: dict[str, _Sums]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What modules one after the other make of ``x``, and the foreground of their outputs; neurons are added up."""
+    """Run modules one after the other, add up the measurements of neurons; output and foreground of the last one."""
     for child, module in modules.named_children():
         name = prefix + child
         if isinstance(module, neuron.BaseNode):
@@ -125,7 +130,7 @@ def _through(
 
 
 class _Sums:
-    """Running sums of one layer over batches."""
+    """The running sums of one layer over the batches."""
 
     def __init__(self, node: neuron.BaseNode) -> None:
         self.threshold = float(np.float32(node.v_threshold))  # what the node compares float32 potentials with

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Membrane potential distributions (MPD) of a layer, as histograms, and what the paper reads off them.
+"""Measures the membrane potential distributions (MPD) of a layer as histograms, and the paper's numbers about them.
 
-Two quantities are kept apart because paper and published code differ: the potential ``U`` that a neuron compares with
-its threshold (the paper), and the current ``I`` that enters it, which the code saves as "mp"
+Two quantities are kept separately, because the paper and its published code differ: the potential ``U`` that a neuron
+compares with its threshold (the paper), and the current ``I`` that enters it, which the code saves as "mp"
 (BICLab/ASA-SNN, c68b2d0, ``collect_distribution.py``).
 """
 
@@ -18,22 +18,23 @@ from spikingjelly.activation_based import neuron
 from spikefold.errors import DataError, SpikefoldError
 
 SPAN = 4
-"""Histograms reach from -SPAN to SPAN thresholds; what lies outside is counted below and above."""
+"""Histograms reach from -SPAN to SPAN thresholds; values outside are counted as below or above."""
 BINS_PER_THRESHOLD = 20
 BINS = 2 * SPAN * BINS_PER_THRESHOLD
-"""The threshold is an edge, so the bins from there on hold as many potentials as there are spikes."""
+"""The threshold is an edge of a bin, so that the bins from there on hold as many potentials as there are spikes."""
 _HIGHEST = 3
 
 
 @dataclass(frozen=True, eq=False)
 class LayerPotentials:
-    """Potentials and currents of a layer over a set of clips.
+    """The potentials and currents of a layer over a set of clips.
 
     Attributes:
-        threshold: of the layer's neurons, as float32 holds it.
-        potential: histogram of U for each step and channel, ``(T, C, BINS + 2)`` int64: below, the bins, above.
-        current: histogram of I, likewise.
-        squares: sum of ``(U - S)^2`` over clips and neurons, ``(T, C)`` float64.
+        threshold: the threshold of the layer's neurons, rounded to float32.
+        potential: a histogram of U for each step and channel, ``(T, C, BINS + 2)`` int64; the first column counts
+            values below the bins, the last one values above.
+        current: a histogram of I of the same form.
+        squares: the sum of ``(U - S)^2`` over clips and neurons, ``(T, C)`` float64, with S the spike.
     """
 
     threshold: float
@@ -42,10 +43,10 @@ class LayerPotentials:
     squares: np.ndarray
 
     def qe(self, chosen: np.ndarray | None = None) -> float | None:
-        """Quantisation error, the mean of ``(U - S)^2`` where ``chosen`` ``(T, C)``; None where nothing is.
+        """QE, the quantisation error: the mean of ``(U - S)^2`` over the ``chosen`` steps and channels ``(T, C)``.
 
-        Source: the paper's Table 4. S is 0 or 1 whatever the threshold is, so networks with other thresholds have
-        other errors.
+        It is None where nothing is chosen. Source: the paper's Table 4. S is 0 or 1 for every threshold, so the
+        errors of networks with different thresholds cannot be compared.
         """
         chosen = np.ones(self.squares.shape, bool) if chosen is None else chosen
         values = int(self.potential[chosen].sum())
@@ -53,21 +54,22 @@ class LayerPotentials:
 
 
 def fire(node: neuron.BaseNode, current: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Run a multi-step neuron from its initial state, which it is left in.
+    """Run a layer of neurons over all steps from its initial state, and restore that state.
 
-    SpikingJelly keeps the potential after the reset. The one before it is the node's own arithmetic once more: all
-    steps at once, from the states that the run had between them, by a copy with a threshold that is never reached.
+    SpikingJelly keeps only the potential after the reset. The potential before the reset is computed by the node's
+    own arithmetic once more: all steps at once, from the states that the run had between the steps, in a copy of the
+    node whose threshold is never reached.
 
     Args:
-        node: IF, LIF, PLIF or any other whose step depends on its last potential and its input alone.
-        current: ``(T, N, ...)``.
+        node: IF, LIF, PLIF or another neuron whose step depends only on its last potential and its input.
+        current: the input currents ``(T, N, ...)``.
 
     Returns:
-        Spikes and the potential U that each was decided from, of the shape of ``current``.
+        The spikes and the potentials U that decided them, both with the shape of ``current``.
 
     Raises:
-        DataError: a potential that is no finite number.
-        SpikefoldError: the potentials found do not explain the spikes; the neuron has more state than that.
+        DataError: a potential is not a finite number.
+        SpikefoldError: the potentials do not explain the spikes, because the neuron has more state than a potential.
     """
     node.reset()
     first = torch.full_like(current[:1], float(node.v))
@@ -79,7 +81,7 @@ def fire(node: neuron.BaseNode, current: torch.Tensor) -> tuple[torch.Tensor, to
         node.reset()
     silent = copy.deepcopy(node)
     silent.v_threshold = torch.finfo(current.dtype).max
-    silent.store_v_seq = True  # the run above took the path of a node that stores; so must this one
+    silent.store_v_seq = True  # SpikingJelly computes differently in a node that stores, and the run above stored
     silent.v = torch.cat([first, after[:-1]]).flatten(0, 1)
     silent(current.flatten(0, 1)[None])
     potential = silent.v.reshape(current.shape)
@@ -91,11 +93,11 @@ def fire(node: neuron.BaseNode, current: torch.Tensor) -> tuple[torch.Tensor, to
 
 
 def binned(values: torch.Tensor, threshold: float) -> np.ndarray:
-    """Histogram of each step and channel of ``(T, N, C, H, W)``: ``(T, C, BINS + 2)`` int64."""
+    """The histograms ``(T, C, BINS + 2)`` int64 of the values ``(T, N, C, H, W)`` of each step and channel."""
     channels = values.shape[2]
     row = torch.arange(channels, device=values.device)[:, None, None] * (BINS + 2)
     counts = []
-    for step in values:  # one step at a time, because positions take five times the memory of the values
+    for step in values:  # one step at a time, because the positions take five times the memory of the values
         position = (step.double() / threshold + SPAN) * BINS_PER_THRESHOLD
         column = position.floor_().clamp_(-1, BINS).long() + 1
         counts.append(torch.bincount((row + column).flatten(), minlength=channels * (BINS + 2)))
@@ -103,15 +105,15 @@ def binned(values: torch.Tensor, threshold: float) -> np.ndarray:
 
 
 def centres(threshold: float) -> np.ndarray:
-    """Centre of each bin, ``(BINS,)``, in the unit of the potential."""
+    """The centre of each bin, ``(BINS,)``, in the unit of the potential."""
     return np.asarray(((np.arange(BINS) + 0.5) / BINS_PER_THRESHOLD - SPAN) * threshold)
 
 
 def ptd(histogram: np.ndarray, threshold: float) -> float | None:
-    """Peak-to-threshold distance of a histogram ``(BINS + 2,)``: where its peak is, less the threshold.
+    """PTD, the peak-to-threshold distance of a histogram ``(BINS + 2,)``: its peak less the threshold.
 
-    The peak is the mean of the centres of the three highest bins (Source: the paper), the lower ones where some are
-    equally high. Bins without any value are never among them; None where no value lies within the bins.
+    The peak is the mean of the centres of the three highest bins (source: the paper). Of equally high bins the lower
+    ones count, and empty bins never do. The result is None where no value lies within the bins.
     """
     inside = histogram[1:-1]
     filled = np.flatnonzero(inside)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An `Analysis` as plain values for JSON, and its full counts as arrays."""
+"""Turns an `Analysis` into plain values for JSON, and into arrays that hold its full counts."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from spikefold.train.analysis.potentials import LayerPotentials, ptd
 
 
 def to_json(analysis: Analysis) -> dict[str, Any]:
-    """Rates of the network, and each layer's rates, potentials and, where it has maps, spike features.
+    """The rates of the network, and the rates, potentials and spike features of each layer.
 
-    Lists of a list are ``(T, C)`` where they are ``by_step_and_channel``, and ``(T, bins)`` in histograms.
+    Only layers with maps have spike features. Nested lists are ``(T, C)`` where their key ends in
+    ``by_step_and_channel``, and ``(T, bins)`` in histograms.
     """
     rates = analysis.rates
     return {
@@ -29,7 +30,7 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
 
 
 def to_arrays(analysis: Analysis) -> dict[str, np.ndarray]:
-    """Whole-number counts of every neuron, and histograms of every step and channel, by ``layer/what``."""
+    """The counts of every neuron, and the histograms of every step and channel, by ``layer/quantity``."""
     arrays: dict[str, np.ndarray] = {}
     for name, layer in analysis.layers.items():
         arrays[f"{name}/fired"] = layer.firing.fired
@@ -60,7 +61,7 @@ def _layer(layer: LayerAnalysis, rules: Rules) -> dict[str, Any]:
 
 
 def _distribution(histogram: np.ndarray, threshold: float) -> dict[str, Any]:
-    """One quantity's histogram ``(T, C, BINS + 2)`` of the layer and of each step; PTD of these and each channel."""
+    """Histograms of the layer and of each step from ``(T, C, BINS + 2)``; their PTD, and that of each channel."""
     whole, by_step, by_channel = histogram.sum(axis=(0, 1)), histogram.sum(axis=1), histogram.sum(axis=0)
     return {
         "below": int(whole[0]),

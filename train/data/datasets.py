@@ -7,10 +7,8 @@ A `Dataset` holds recordings, a `FrameSet` the names of images; what both offer 
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import chain
@@ -34,6 +32,7 @@ from spikefold.train.data.sources.dvs128_gesture import load_gesture
 from spikefold.train.data.sources.har_dvs import BRIGHTEST, DT_US, FrameSet, load_har_dvs
 from spikefold.train.data.sources.parts import Parts, Progress
 from spikefold.train.data.synthetic import digits, gestures
+from spikefold.train.processes.pool import worker_pool
 
 _TEST_START = 1_100_000
 """First index of generated test recordings; a multiple of 10 and of 11, far from any training index."""
@@ -251,8 +250,8 @@ def _cached(kind: str, split: str, count: int, seed: int, progress: Progress) ->
         return load_packed(path)
     starts = range(0, count, _CHUNK)
     workers = min(len(starts), os.cpu_count() or 1)
-    # spawned, not forked: forking a process that has started torch's threads can hang
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    hint = "SIGKILL is mostly lack of memory: end other programs, or ask for fewer recordings (data.train, data.test)"
+    with worker_pool(workers, "a process that generates recordings", where=f"data.{split}", hint=hint) as pool:
         jobs = [pool.submit(_chunk, kind, split, start, min(_CHUNK, count - start), seed) for start in starts]
         recordings: list[Recording] = []
         for job in jobs:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a trained network to one that a chip can hold: static gates, the chip's neurons, fine-tuning, pruning."""
+"""Turns a trained network into one that a chip can run: static gates, the chip's neurons, fine-tuning, pruning."""

@@ -1,26 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Adapt a folded network to a chip: fine-tune it in the chip's own integers, gates frozen in the weights.
+"""Adapts a folded network to a chip: fine-tunes it in the chip's own integers.
 
-The forward pass is `IntegerNet`: the chip's arithmetic, bit for bit. The loss is cross-entropy on the labels mixed
-with the divergence from a teacher, the float network with dynamic attention (Hinton et al. 2015, without temperature:
-its logits are rates times a gain already)::
+The forward pass is `IntegerNet`, the chip's arithmetic bit for bit. The loss mixes cross-entropy on the labels with
+the divergence from a teacher, the float network with dynamic attention (Hinton et al. 2015, without a temperature,
+because its logits are rates times a gain already)::
 
     (1 - distill) CE(labels) + distill KL(p_teacher || p) + max(0, synops / budget - 1)
 
-The result is the mean of the weights before and after, ``blend`` of it tuned: between two networks that close, the
-mean is as a rule better than both on data that neither has seen (Wortsman et al., "Robust fine-tuning of zero-shot
-models", CVPR 2022). Where channels, biases or a leak went, the start is no such network, and the tuned weights stand
-alone.
+The result is a weighted mean of the weights before and after, in which the tuned weights have the share ``blend``.
+The mean of two such close networks is usually better than both on data that neither has seen (Wortsman et al.,
+"Robust fine-tuning of zero-shot models", CVPR 2022). Where channels, biases or a leak were removed, the start is not
+a working network, and the result is the tuned weights alone.
 
-With a budget of synaptic operations the channels that matter least for each operation go first (`train.pruning`), and
-the last term keeps what remains within it. For chips whose bias is a slow clock, ``bias = "fade"`` brings the biases
-down to nothing over the first half of the epochs. ``cap_weights`` holds every weight at or below its threshold:
-one event then makes at most one spike, and the order of events inside a step matters less.
+With a budget of synaptic operations, the channels that matter least for each operation are removed first (`pruning`),
+and the last term of the loss keeps the rest within the budget. For chips whose bias is a slow clock, ``bias =
+"fade"`` reduces the biases to zero over the first half of the epochs. ``cap_weights`` keeps every weight at or below
+its threshold, so that one event makes at most one spike and the order of events inside a step matters less.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,22 +35,28 @@ from spikefold.export.passes.remove_silent_channels import remove_silent_channel
 from spikefold.train.data.augment import shifted
 from spikefold.train.data.clips import ClipSet
 from spikefold.train.deploy.integer_net import Activity, IntegerNet
-from spikefold.train.deploy.pruning import choose_channels, importance, operations, synapses, synaptic_operations
-from spikefold.train.state import Epoch
+from spikefold.train.deploy.pruning import (
+    choose_channels,
+    importance,
+    remaining_operations,
+    synapses,
+    synaptic_operations,
+)
+from spikefold.train.state import Epoch, EpochReport
 
 _RANKING_BATCHES = 8
-Report = Callable[[Epoch], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Adapted:
-    """A network after adaptation, and what happened on the way.
+    """A network after adaptation, and a record of the adaptation.
 
     Attributes:
-        network: real; without a blend `passes.quantise` makes of it exactly the integers that were trained.
-        epochs: what each epoch did.
-        synops_before: synaptic operations a clip before any channel went, over the ranking clips; None without.
-        channels: channels kept, and of how many, by hidden spiking layer; empty without a budget.
+        network: the real network; without a blend, `quantise` makes exactly the integers that were trained of it.
+        epochs: the result of each epoch.
+        synops_before: the synaptic operations a clip before any channel was removed, over the clips that rank the
+            channels; None without a budget.
+        channels: by hidden spiking layer the number of channels kept and of all channels; empty without a budget.
     """
 
     network: Network
@@ -71,16 +77,17 @@ class Adapted:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What an adaptation works with.
+    """The data and the settings of an adaptation.
 
     Attributes:
-        chip: the integers.
-        clips: training clips.
-        teacher: logits of the float network, ``(N, classes)``; None without a teacher.
-        adapt: the adaptation's settings.
-        train: the training's, of which batch size, shift, loss and gain are shared.
-        seed: of order and shift.
-        from_far: the network is not yet a good one for the chip (its neurons were replaced), so nothing is blended.
+        chip: the chip's number format.
+        clips: the training clips.
+        teacher: the logits ``(N, classes)`` of the float network; None without a teacher.
+        adapt: the settings of the adaptation.
+        train: the settings of the training, of which batch size, shift, loss and gain apply here too.
+        seed: the seed of the order of clips and of their shifts.
+        from_far: whether the network does not work on the chip yet because its neurons were replaced; then nothing is
+            blended.
     """
 
     chip: NumberFormat
@@ -92,12 +99,12 @@ class Task:
     from_far: bool = False
 
 
-def adapt(network: Network, task: Task, report: Report) -> Adapted:
+def adapt(network: Network, task: Task, report: EpochReport) -> Adapted:
     """Fine-tune a real, folded network; equal inputs and thread counts give equal weights on one platform.
 
     Raises:
         UnsupportedError: the network cannot be quantised for the chip.
-        ConfigError: a budget that cannot be met.
+        ConfigError: the budget cannot be met.
     """
     torch.set_num_threads(task.train.threads)
     torch.manual_seed(task.seed)
@@ -143,7 +150,7 @@ def adapt(network: Network, task: Task, report: Report) -> Adapted:
 
 
 class _Data:
-    """Tensors of one task, and its loss."""
+    """The tensors of one task, and its loss."""
 
     def __init__(self, task: Task, classes: int) -> None:
         self.task = task
@@ -168,12 +175,12 @@ class _Data:
         return (1 - share) * right + share * teaching
 
     def batches(self, count: int) -> Iterator[torch.Tensor]:
-        """The first batches of clips, by index."""
+        """The indices of the first batches of clips."""
         return iter(torch.arange(len(self.labels)).split(self.task.train.batch)[:count])
 
 
 def fan_maps(network: Network) -> dict[str, torch.Tensor]:
-    """Synapses that leave each input position of each weight layer, ``(H, W)``."""
+    """The number of synapses ``(H, W)`` that leave each input position, for each weight layer."""
     return {
         layer.name: torch.tensor(fanout(layer.op, network.input_shape(layer)), dtype=torch.float32)
         for layer in network
@@ -193,7 +200,7 @@ def _over_budget(
 def _within_budget(
     net: IntegerNet, budget: float, data: _Data
 ) -> tuple[IntegerNet, float, dict[str, tuple[int, int]]]:
-    """The network without the channels that the budget has no room for."""
+    """Remove the channels that do not fit the budget; the network, the operations before, and the channels kept."""
     chosen = list(data.batches(_RANKING_BATCHES))
     ranking = torch.cat(chosen)
     layers = synapses(net, data.frames[:, ranking], fan_maps(net.network))
@@ -203,6 +210,6 @@ def _within_budget(
     smaller = remove_silent_channels(net.network, keep)
     return (
         IntegerNet(smaller, net.chip),
-        operations(layers, {}, channels),
+        remaining_operations(layers, {}, channels),
         {name: (int(kept.sum()), len(kept)) for name, kept in keep.items()},
     )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The smallest change of an architecture that fits a chip: fewer channels, a larger stride, a smaller input.
+"""Searches the smallest change of an architecture that fits a chip: fewer channels, a larger stride, a smaller input.
 
-What may change, and the price of a first step: how often it halves what the layer hands on (the search takes the
-least sum; the n-th step of the same thing costs n times as much)::
+Each thing that may change has a price for its first step: how often the step halves the layer's output. The n-th step
+of the same thing costs n times as much, and the search takes the least sum::
 
     input side            2     halved: each input is the sum of 2x2 pixels, and every map behind it shrinks
     strides               2     doubled, up to 8
@@ -12,8 +12,8 @@ least sum; the n-th step of the same thing costs n times as much)::
     reduction, max pools  1/4   sum pools of the spikes instead; or else strides
     neuron                1/4   integrate-and-fire instead of a leak
 
-A halved count is then grown back to the largest that fits. The network of a proposal is another function and has to
-be trained; that it fits is all that is promised.
+A halved count is then increased again to the largest that fits. The network of a proposal is another function and has
+to be trained; only that it fits is promised.
 """
 
 from __future__ import annotations
@@ -39,15 +39,22 @@ _REDUCTIONS = {
     "spike_max": (("spike_mean", "stride"), _KIND),
     "spike_mean": (("stride",), _POOL),
 }
-"""By way of reduction: which others are tried, one after the other, and the price of the first."""
+"""For each way of reduction: which other ways are tried, one after the other, and the price of the first."""
 _LARGEST_STRIDE, _SMALLEST_INPUT = 8, 4
 _SENSOR = 128
-"""Pixels a side of the sensor (DVS128) whose frames an architecture reads."""
+"""The side in pixels of the sensor (DVS128) whose frames an architecture reads."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One change: of a key of ``[model]`` or the input's pixels a side, and which layers break a rule without it."""
+    """One change of an architecture.
+
+    Attributes:
+        what: a key of ``[model]``, or `INPUT`.
+        before: its value in the architecture.
+        after: its value in the proposal.
+        why: the layers that break a rule without this change, with what they would need.
+    """
 
     what: str
     before: Any
@@ -64,12 +71,12 @@ class Change:
 
 @dataclass(frozen=True)
 class Proposal:
-    """An architecture that fits.
+    """An architecture that fits a chip.
 
     Attributes:
-        changes: what is different; empty where the architecture fits as it is.
-        architecture: the changed one.
-        report: what the chip says to its network.
+        changes: the differences; empty where the architecture fits as it is.
+        architecture: the changed architecture.
+        report: the chip's report on its network.
     """
 
     changes: tuple[Change, ...]
@@ -77,10 +84,10 @@ class Proposal:
     report: FitReport
 
     def config(self, base: Config) -> Config:
-        """What ``spikefold run`` trains: the model, for this chip alone, the input down-sampled as much further.
+        """The configuration with which ``spikefold run`` trains the changed model for this chip alone.
 
         Args:
-            base: everything else; its down-sampling is that of the unchanged architecture.
+            base: everything else; its down-sampling is that of the unchanged architecture, and is increased here.
         """
         factor = next((change.after for change in self.changes if change.what == INPUT), 1)
         side = base.data.downsample
@@ -99,17 +106,17 @@ class Proposal:
 
 
 def base_config(architecture: Architecture) -> Config:
-    """A configuration that reads recordings of a DVS128 as the architecture does."""
+    """The configuration that makes the architecture's input of recordings of a DVS128."""
     side = -(-_SENSOR // max(architecture.shape[1:]))
     data = DataConfig(steps=architecture.steps, dt_us=architecture.dt_us, downsample=side)
     return Config(data=data, model=architecture.model)
 
 
 def propose(architecture: Architecture, chip: Chip) -> Proposal:
-    """The cheapest change of the architecture that fits the chip, checked on the network itself.
+    """Search the cheapest change of the architecture that fits the chip, and check it on the network itself.
 
     Raises:
-        UnsupportedError: no change of the kinds above fits.
+        UnsupportedError: no change of the kinds above fits, or the architecture has residual blocks.
     """
     if architecture.model.family != "chain":
         raise UnsupportedError(
@@ -117,7 +124,7 @@ def propose(architecture: Architecture, chip: Chip) -> Proposal:
             where=architecture.name,
             hint="name a chain: `spikefold inspect --help`",
         )
-    axes = _knobs(architecture)
+    axes = _search_axes(architecture)
     skeletons = Skeletons(InputSpec(architecture.shape, architecture.dt_us, architecture.steps), architecture.classes)
 
     def check(setting: Setting) -> list[Issue] | None:
@@ -145,11 +152,11 @@ def propose(architecture: Architecture, chip: Chip) -> Proposal:
     return Proposal(tuple(changes), changed, report)
 
 
-def _knobs(architecture: Architecture) -> list[SearchAxis]:
-    """The input's factor first; then the model's fields.
+def _search_axes(architecture: Architecture) -> list[SearchAxis]:
+    """The axes of the search: the factor of the input first, then the fields of the model.
 
-    Rules are reported at weight layers, where they depend on shapes; at spiking layers, where they depend on the kind
-    of neuron and on the pools behind it; and at pools, where they depend on there being one.
+    Rules that depend on shapes are reported at weight layers, rules that depend on the kind of neuron and the pools
+    behind it at spiking layers, and rules against pools at the pools; so these are the layers that an axis touches.
     """
     model, sides = architecture.model, architecture.shape[1:]
     convs = len(model.channels)

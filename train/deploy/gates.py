@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calibrate attention's dynamic gates over clips: how static are they, and which static form could take their place?
+"""Calibrates the dynamic gates of an attention: how static are they, and which static form can replace them?
 
-A layer's gate ``g[t, n, c, y, x]`` is averaged over the clips n and steps t of a calibration set. Its static forms,
-from coarse to fine::
+A layer's gate ``g[t, n, c, y, x]`` is averaged over the clips n and the steps t of a calibration set. Its static
+forms, from coarse to fine::
 
     mask     1 where the channel's mean is at least 1/2, else 0
     channel  mean over everything but c: a factor per channel, exact in the weights
     rank1    a[c] * b[y, x], the leading singular pair of the mean map: channel factor times spatial factor
     neuron   the mean map itself: a factor per neuron, exact as a threshold ``theta / s``
 
-A form explains the share ``1 - E[(g - form)^2] / Var(g)`` of the gate's variance (below 0 where a constant mean would
-be closer). The means minimise that error; the least-squares factor, which weights a gate by what passes through it,
-explains more energy but lets the noise between the events through: up to 2.5 times the spikes in trials, at no better
-accuracy.
+A form explains the share ``1 - E[(g - form)^2] / Var(g)`` of the gate's variance, which is below 0 where a constant
+mean would be closer. The means minimise this error. The least-squares factor of the gated signal, which weights a
+gate by the values that it multiplies, was worse in trials: it let the noise between the events through, with up to
+2.5 times the spikes and no better accuracy.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from spikefold.train.models.attention import Attention
 from spikefold.train.models.spiking_net import SpikingNet
 
 FORMS = ("mask", "channel", "rank1", "neuron")
-"""From coarse to fine."""
+"""The static forms of a gate, from coarse to fine."""
 
 
 @dataclass(frozen=True, eq=False)
 class GateStatistics:
-    """One attention layer's gate over a calibration set.
+    """The statistics of one attention layer's gate over a calibration set.
 
     Attributes:
-        mean_map: mean over clips and steps, ``(C, H, W)``.
-        variance_map: variance over clips and steps, ``(C, H, W)``.
-        by_step: mean over clips, channels and positions, ``(T,)``.
-        mean: mean over everything.
-        std: standard deviation over everything.
-        shares: share of the variance that the mean ``by_step``, ``by_channel``, ``by_position`` and
-            ``by_channel_and_position`` explains; and that each of `FORMS` does.
-        mask_agreement: how often, over clips, steps and channels, the important group is what it mostly is for that
-            channel: 1/2 to 1.
+        mean_map: the mean over clips and steps, ``(C, H, W)``.
+        variance_map: the variance over clips and steps, ``(C, H, W)``.
+        by_step: the mean over clips, channels and positions, ``(T,)``.
+        mean: the mean over everything.
+        std: the standard deviation over everything.
+        shares: the share of the variance that the means ``by_step``, ``by_channel``, ``by_position`` and
+            ``by_channel_and_position`` explain, and the share that each of `FORMS` explains.
+        mask_agreement: how often, over clips, steps and channels, a channel is in the group (important or not) in
+            which it is most of the time; 1/2 to 1.
     """
 
     mean_map: np.ndarray
@@ -59,7 +59,7 @@ class GateStatistics:
     mask_agreement: float
 
     def form(self, name: str) -> np.ndarray:
-        """Static factors of one of `FORMS`: ``(C,)`` or ``(C, H, W)``."""
+        """The static factors of one of `FORMS`: ``(C,)`` or ``(C, H, W)``."""
         return _form(self.mean_map, name)
 
     def to_json(self) -> dict[str, object]:
@@ -84,7 +84,7 @@ def _form(mean_map: np.ndarray, name: str) -> np.ndarray:
             return channel
         case "rank1":
             left, values, right = np.linalg.svd(mean_map.reshape(len(mean_map), -1), full_matrices=False)
-            # gates are above 0, so the leading pair has one sign (Perron and Frobenius)
+            # all gates are above 0, so the leading pair has one sign (theorem of Perron and Frobenius)
             product = values[0] * np.outer(np.abs(left[:, 0]), np.abs(right[0]))
             return np.asarray(product.reshape(mean_map.shape))
         case "neuron":
@@ -94,7 +94,7 @@ def _form(mean_map: np.ndarray, name: str) -> np.ndarray:
 
 @torch.no_grad()
 def calibrate(model: SpikingNet, frames: np.ndarray, batch: int | None = None) -> dict[str, GateStatistics]:
-    """Statistics of every attention layer over calibration clips ``(T, N, C, H, W)``, by module name.
+    """Measure the gates of every attention layer over calibration clips ``(T, N, C, H, W)``, by module name.
 
     Raises:
         SpikefoldError: see `batches`.
@@ -126,7 +126,7 @@ def attention_layers(model: SpikingNet) -> dict[str, Attention]:
 
 @contextmanager
 def static(model: SpikingNet, factors: Mapping[str, np.ndarray]) -> Iterator[SpikingNet]:
-    """The model with static gates in the named layers, dynamic again afterwards."""
+    """Give the named layers static gates inside the block; afterwards all gates are dynamic again."""
     layers = attention_layers(model)
     try:
         for name, scale in factors.items():
@@ -139,7 +139,7 @@ def static(model: SpikingNet, factors: Mapping[str, np.ndarray]) -> Iterator[Spi
 
 
 class _Sums:
-    """Running sums of one layer in float64."""
+    """The running sums of one layer, in float64."""
 
     def __init__(self) -> None:
         self.by_neuron = self.by_step = self.squares = self.group = torch.zeros((), dtype=torch.float64)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains a chip's integer network as a PyTorch module: the forward pass is the chip's arithmetic.
+"""Computes a chip's integer network as a PyTorch module that can be trained, bit for bit as the chip does.
 
-The parameters are the real weights and biases. Each forward pass rounds them as `passes.quantise` does (same factor,
-same rounding, same threshold) and runs in whole numbers, so its spikes are those of the integer network, bit for bit.
-Backward, rounding counts as the identity (straight-through, Bengio et al. 2013), a spike as the arctangent surrogate
-of SpikingJelly on ``v / theta - 1``; a reset carries no gradient.
+The parameters are the real weights and biases. Each forward pass rounds them as `quantise` does (same factor, same
+rounding, same threshold) and computes in whole numbers, so its spikes are those of the integer network, bit for bit.
+In the backward pass, rounding counts as the identity (straight-through, Bengio et al. 2013), and a spike as
+SpikingJelly's arctangent surrogate of ``v / theta - 1``; a reset carries no gradient.
 
-Sums are float32 and exact below 2^24 (`simulators.clocked` computes the bound; 8-bit weights stay far below it);
-leaky states are float64, where the product with the 12-bit leak is exact.
+Sums are float32, which is exact below 2^24 (`simulators.clocked` computes the bound; 8-bit weights stay far below it).
+Leaky states are float64, in which the product with the 12-bit leak is exact.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ NEURONS = NeuronSupport(
 
 @dataclass(frozen=True, eq=False)
 class Activity:
-    """What one forward pass did: the last layer's spikes and current, and all values by layer name.
+    """The values of one forward pass.
 
     Attributes:
-        spikes: of the output layer, ``(T, N, K)``.
-        current: its input, in units of its threshold.
-        values: output of every layer, ``(T * N, C, H, W)``.
+        spikes: the spikes of the output layer, ``(T, N, K)``.
+        current: the input current of the output layer in units of its threshold, ``(T, N, K)``.
+        values: the output of every layer by name, ``(T * N, C, H, W)``.
     """
 
     spikes: torch.Tensor
@@ -72,17 +72,17 @@ class Activity:
 
 
 class IntegerNet(nn.Module):
-    """A real network that computes as ``chip`` will.
+    """A real network that computes as it will on a chip.
 
     Args:
-        network: real, folded; what `passes.quantise` accepts.
-        chip: the integers.
+        network: a real, folded network that `quantise` accepts.
+        chip: the number format of the chip.
 
     Attributes:
-        bias_share: biases count for this share of themselves; training fades them out with it.
+        bias_share: the factor on all biases; a training that fades them out lowers it from 1 to 0.
 
     Raises:
-        UnsupportedError: what `passes.quantise` refuses; neurons of the chip that cannot be trained here.
+        UnsupportedError: `quantise` would refuse the network, or neurons of the chip cannot be trained here.
     """
 
     def __init__(self, network: Network, chip: NumberFormat) -> None:
@@ -104,7 +104,7 @@ class IntegerNet(nn.Module):
                     self.biases[key] = nn.Parameter(torch.tensor(layer.op.bias, dtype=torch.float32))
 
     def forward(self, frames: torch.Tensor, masks: Mapping[str, torch.Tensor] | None = None) -> Activity:
-        """Run frames ``(T, N, C, H, W)``; ``masks`` ``(C,)`` multiply the spikes of the named layers."""
+        """Run frames ``(T, N, C, H, W)``; the ``masks`` ``(C,)`` multiply the spikes of the named layers."""
         steps, count = frames.shape[:2]
         values = {INPUT: frames.flatten(0, 1)}
         neurons: dict[str, Neuron] = {}
@@ -149,7 +149,7 @@ class IntegerNet(nn.Module):
         return replace(op, weight=weight, bias=(self.biases[key] * self.bias_share).detach().double().numpy())
 
     def to_network(self) -> Network:
-        """The real network with the present weights; a bias faded out is gone."""
+        """The real network with the present weights; a bias that was faded out is removed."""
         layers = [
             replace(layer, op=self._op(layer, layer.op)) if isinstance(layer.op, Conv2d | Dense) else layer
             for layer in self.network
@@ -158,24 +158,23 @@ class IntegerNet(nn.Module):
 
     @torch.no_grad()
     def blend(self, start: list[torch.Tensor], share: float) -> None:
-        """Make each parameter ``share`` of itself and the rest of what it was at the start."""
+        """Replace each parameter by ``share * parameter + (1 - share) * start``."""
         for parameter, before in zip(self.parameters(), start, strict=True):
             parameter.mul_(share).add_(before, alpha=1 - share)
 
     @torch.no_grad()
     def cap_weights(self) -> None:
-        """Bring every weight down to its layer's threshold, so that one event makes at most one spike."""
+        """Lower every weight to the threshold of its neurons at most, so that one event makes at most one spike."""
         for block in self.network.blocks:
             self.weights[_key(block.weights.name)].clamp_(max=float(block.neuron.threshold))
 
 
 def fire_all(neuron: Neuron, current: torch.Tensor) -> torch.Tensor:
-    """Spikes of integer neurons for their whole input ``(T, N, C, H, W)``, from zero state; see `export.neuron`."""
+    """The spikes of integer neurons for their input ``(T, N, C, H, W)``, from zero state; equations in `neuron`."""
     surrogate_step = surrogate.ATan()
     unit = 2**neuron.state_shift
-    # among states of 1/unit, above theta is at or above theta + 1/unit
-    above = 1 / unit if neuron.fire is Fire.GT else 0
-    theta = float(neuron.threshold) + above
+    # states are multiples of 1/unit, so "above theta" is "at or above theta + 1/unit"
+    theta = float(neuron.threshold) + (1 / unit if neuron.fire is Fire.GT else 0)
     x = current if neuron.leak is None else current.double()
     v = torch.zeros_like(x[0])
     spikes = []
@@ -207,16 +206,16 @@ def _leaked(neuron: Neuron, v: torch.Tensor) -> torch.Tensor:
 
 
 def _rounded(values: torch.Tensor, scale: float) -> torch.Tensor:
-    """Whole numbers, half to even, computed in float64 as `passes.quantise` does; the gradient is ``scale``."""
+    """Round to whole numbers, half to even, in float64 as `quantise` does; the gradient is ``scale``."""
     whole = torch.round(values.detach().double() * scale).to(values.dtype)
     return straight_through(whole, values * scale)
 
 
 def straight_through(value: torch.Tensor, path: torch.Tensor) -> torch.Tensor:
-    """``value`` forward, exactly; backward the gradient goes along ``path``."""
+    """Return exactly ``value``, with the gradient of ``path``."""
     return value.detach() + (path - path.detach())
 
 
 def _key(name: str) -> str:
-    """Parameter names may hold no dot."""
+    """The name of a layer's parameter; PyTorch allows no dot in it."""
     return name.replace(".", "·")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Narrow a folded network until it fits a chip: the channels that matter least go, all other weights stay.
+"""Narrows a folded network until it fits a chip: the channels that matter least are removed, other weights stay.
 
-How many channels each layer keeps is the smallest change that fits (`smallest_change`: halved, then grown back);
-which ones is the importance of `pruning`, the change of the loss if a channel were gone, to first order. The result
-is another function: fine-tune it (`train.adapt`).
+How many channels each layer keeps is the smallest change that fits (`smallest_change`: halved, then increased again).
+Which channels are removed follows from their importance (`pruning`): the change of the loss without the channel, to
+first order. The result is another function and should be fine-tuned (`adapt`).
 """
 
 from __future__ import annotations
@@ -31,20 +31,25 @@ _RANKING_BATCHES = 8
 
 @dataclass(frozen=True, eq=False)
 class Narrowed:
-    """A network that fits, and by hidden spiking layer the channels ``(C,)`` that stayed, where some went."""
+    """A network that fits a chip.
+
+    Attributes:
+        network: the narrowed network.
+        kept: the channels ``(C,)`` that stayed, for each hidden spiking layer that lost some.
+    """
 
     network: Network
     kept: Mapping[str, np.ndarray]
 
 
 def channel_importance(network: Network, chip: Chip, clips: ClipSet, train: TrainConfig) -> dict[str, np.ndarray]:
-    """Importance of each channel ``(C,)``, by hidden spiking layer, on the first batches of clips.
+    """Measure the importance ``(C,)`` of the channels of each hidden spiking layer, on the first batches of clips.
 
     Args:
-        network: real, folded, with the chip's neurons.
-        chip: in whose integers the network runs.
-        clips: with labels.
-        train: the training's loss, gain and batch.
+        network: a real, folded network with the chip's neurons.
+        chip: the chip in whose integers the network runs.
+        clips: the clips with their labels.
+        train: the settings of the training, of which loss, gain and batch apply.
     """
     net = IntegerNet(network, chip.numbers)
     frames, labels = torch.from_numpy(clips.frames.astype(np.float32)), torch.from_numpy(clips.labels)
@@ -59,10 +64,10 @@ def channel_importance(network: Network, chip: Chip, clips: ClipSet, train: Trai
 
 
 def kept_counts(network: Network, chip: Chip) -> dict[str, int]:
-    """How many channels each hidden spiking layer may keep; equal to what it has where the network fits.
+    """Search how many channels each hidden spiking layer can keep; all of them where the network fits.
 
     Raises:
-        UnsupportedError: fewer channels alone do not make it fit, with the rules that it breaks.
+        UnsupportedError: fewer channels alone do not make it fit; the error lists the rules that it breaks.
     """
     hidden = network.neurons[:-1]
     counts = [network.shapes[layer.name][0] for layer in hidden]
@@ -78,32 +83,32 @@ def kept_counts(network: Network, chip: Chip) -> dict[str, int]:
         try:
             return broken_rules(remove_silent_channels(network, alive), chip)
         except UnsupportedError:
-            return None  # such as layers that are added up and would lose different channels
+            return None  # for example, layers that are added up would lose different channels
 
-    # fewer channels never break a rule, so what one channel a layer breaks is beyond them; without a hidden layer it
-    # is what the network breaks
+    # fewer channels never break a rule, so no count helps against a rule that one channel a layer breaks; without a
+    # hidden layer the check is that of the network itself
     if beyond := check(tuple(1 for _ in hidden)):
         raise UnsupportedError(f"fewer channels alone do not make it fit {chip.title}", issues=beyond)
     return dict(zip((layer.name for layer in hidden), smallest_change(axes, check), strict=True))
 
 
 def narrow(network: Network, chip: Chip, ranking: Mapping[str, np.ndarray]) -> Narrowed:
-    """The network with as many of its channels as fit, the most important ones.
+    """Keep as many channels as fit, the most important ones.
 
     Args:
-        network: real, folded, with the chip's neurons.
+        network: a real, folded network with the chip's neurons.
         chip: the target.
-        ranking: importance ``(C,)`` by hidden spiking layer, as `channel_importance` gives it.
+        ranking: the importance ``(C,)`` of the channels of each hidden spiking layer, from `channel_importance`.
 
     Raises:
-        UnsupportedError: fewer channels alone do not make it fit, with the rules that it breaks.
+        UnsupportedError: fewer channels alone do not make it fit; the error lists the rules that it breaks.
     """
     kept = {}
     for name, count in kept_counts(network, chip).items():
         values = ranking[name]
         if count < len(values):
             kept[name] = np.zeros(len(values), bool)
-            # stable: of equals the first ones stay
+            # a stable sort keeps the first of equal channels
             kept[name][np.argsort(-values, kind="stable")[:count]] = True
     narrowed = remove_silent_channels(network, kept)
     if issues := broken_rules(narrowed, chip):
@@ -112,7 +117,7 @@ def narrow(network: Network, chip: Chip, ranking: Mapping[str, np.ndarray]) -> N
 
 
 def _touched(network: Network, layer: Layer) -> frozenset[str]:
-    """The layers whose shapes depend on this layer's channels: its weights, and all up to the next weights."""
+    """The layers whose shapes depend on this layer's channels: its weights and all layers up to the next weights."""
     found, waiting = {layer.name, *layer.inputs}, [layer.name]
     while waiting:
         for reader in network.consumers(waiting.pop()):

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which channels could go, so that a network keeps a budget of synaptic operations?
+"""Chooses the channels to remove so that a network meets a budget of synaptic operations.
 
-The importance of a channel is the first-order change of the loss if its spikes were multiplied by a factor and that
-factor fell from 1 to 0, root mean square over batches (Molchanov et al., "Importance estimation for neural network
-pruning", CVPR 2019, eq. 8, for a gate of one channel). Its cost is what removing it saves: the operations of its own
-synapses, and those that its spikes cause in the next layer. One by one the channel of least importance for each
-operation saved goes, until the budget is met.
+The importance of a channel is the first-order change of the loss when a factor on its spikes falls from 1 to 0, as
+the root mean square over batches (Molchanov et al., "Importance estimation for neural network pruning", CVPR 2019,
+eq. 8, for a gate of one channel). Removing a channel saves the operations of its own synapses and those that its
+spikes cause in the next layer. The channel with the least importance for each saved operation is removed first, then
+the next one, until the budget is met.
 """
 
 from __future__ import annotations
@@ -22,25 +22,27 @@ from spikefold.export.ops import Conv2d, Dense, SumPool2d
 from spikefold.train.deploy.integer_net import Activity, IntegerNet
 
 _LEAST_KEPT = 0.25
-"""No layer loses more than three quarters of its channels."""
+"""The share of its channels that every layer keeps at least."""
 
 
 @dataclass(frozen=True, eq=False)
 class Synapses:
-    """One weight layer's synaptic operations per clip.
+    """The synaptic operations per clip of one weight layer.
 
     Attributes:
-        neurons: the spiking layer that it feeds.
-        reached: by the spiking layer it reads (or the input) the operations for each of *its* output channels that
-            each input channel causes, ``(C,)``.
+        neurons: the spiking layer behind the weights.
+        reached: for each spiking layer (or the input) that the weights read, the operations that each of its channels
+            causes for one output channel, ``(C,)``.
     """
 
     neurons: str
     reached: Mapping[str, np.ndarray]
 
 
-def operations(layers: Iterable[Synapses], keep: Mapping[str, np.ndarray], channels: Mapping[str, int]) -> float:
-    """Synaptic operations per clip with the channels of ``keep`` alone; ``channels`` of each spiking layer in all."""
+def remaining_operations(
+    layers: Iterable[Synapses], keep: Mapping[str, np.ndarray], channels: Mapping[str, int]
+) -> float:
+    """Synaptic operations per clip with only the channels of ``keep``; ``channels`` counts those of all layers."""
     total = 0.0
     for layer in layers:
         outputs = keep[layer.neurons].sum() if layer.neurons in keep else channels[layer.neurons]
@@ -50,7 +52,7 @@ def operations(layers: Iterable[Synapses], keep: Mapping[str, np.ndarray], chann
 
 
 def synaptic_operations(net: IntegerNet, activity: Activity, fans: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Differentiable synaptic operations of a forward pass: events times their synapses, over all clips."""
+    """Synaptic operations of a forward pass over all clips, as a differentiable sum of events times synapses."""
     total = torch.zeros(())
     for name, fan in fans.items():
         layer = net.network[name]
@@ -62,7 +64,7 @@ def synaptic_operations(net: IntegerNet, activity: Activity, fans: Mapping[str, 
 def importance(
     net: IntegerNet, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], loss: Callable[..., torch.Tensor]
 ) -> dict[str, np.ndarray]:
-    """Root mean square over batches of d loss / d factor, by hidden neuron layer, ``(C,)``."""
+    """The importance ``(C,)`` of the channels of each hidden spiking layer, over batches of (frames, indices)."""
     hidden = [layer.name for layer in net.network.neurons[:-1]]
     squares = {name: np.zeros(net.network.shapes[name][0]) for name in hidden}
     count = 0
@@ -77,7 +79,7 @@ def importance(
 
 @torch.no_grad()
 def synapses(net: IntegerNet, frames: torch.Tensor, fans: Mapping[str, torch.Tensor]) -> list[Synapses]:
-    """Where the synaptic operations of clips ``(T, N, C, H, W)`` arise."""
+    """Count where the synaptic operations of clips ``(T, N, C, H, W)`` arise."""
     activity, clips, network, found = net(frames), frames.shape[1], net.network, []
     for layer in network:
         if not isinstance(layer.op, Conv2d | Dense):
@@ -96,19 +98,19 @@ def synapses(net: IntegerNet, frames: torch.Tensor, fans: Mapping[str, torch.Ten
 def choose_channels(
     weights: Mapping[str, np.ndarray], layers: list[Synapses], channels: Mapping[str, int], budget: float
 ) -> dict[str, np.ndarray]:
-    """Channels to keep, boolean ``(C,)`` by hidden spiking layer, so that at most ``budget`` operations remain.
+    """Choose the channels to keep, boolean ``(C,)`` by hidden spiking layer, so that the budget is met.
 
     Args:
-        weights: importance of each channel, by hidden spiking layer.
+        weights: the importance ``(C,)`` of the channels of each hidden spiking layer.
         layers: where the operations arise.
-        channels: of every spiking layer.
-        budget: synaptic operations per clip, on the clips that ``layers`` was measured on.
+        channels: the number of channels of every spiking layer.
+        budget: the most synaptic operations per clip, on the clips that ``layers`` was measured on.
 
     Raises:
-        ConfigError: the budget is below what a quarter of the channels needs.
+        ConfigError: even a quarter of the channels needs more than the budget.
     """
     keep = {name: np.ones(len(values), bool) for name, values in weights.items()}
-    left = total = operations(layers, keep, channels)
+    left = total = remaining_operations(layers, keep, channels)
     while left > budget:
         best = None
         for name, values in weights.items():
@@ -116,7 +118,7 @@ def choose_channels(
                 continue
             for channel in np.flatnonzero(keep[name]):
                 keep[name][channel] = False
-                saved = left - operations(layers, keep, channels)
+                saved = left - remaining_operations(layers, keep, channels)
                 keep[name][channel] = True
                 price = values[channel] / max(saved, 1e-9)
                 if best is None or price < best[0]:
@@ -129,7 +131,7 @@ def choose_channels(
                 hint="a larger budget, or fewer channels or a larger stride in the first convolution",
             )
         keep[best[1]][best[2]] = False
-        left = operations(layers, keep, channels)
+        left = remaining_operations(layers, keep, channels)
     return keep
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folded network that a configuration leads to, with ones for weights: shapes and neurons without a training.
+"""Makes the folded network that a configuration leads to, without a module or a training; all weights are ones.
 
-It is what `passes.fold` makes of `models.SpikingNet`, worked out directly: a convolution and the mean before its
-neuron are one strided convolution, batch norm is a bias, a mean of spikes is a sum pool. A test holds the two against
-each other. Chips are asked about it hundreds of times in a search, so equal layers are made once.
+It has the layers that `fold` makes of a `SpikingNet`: a convolution and the average pool before its neurons are one
+strided convolution, batch norm is a bias, and a mean of spikes is a sum pool. A test compares the two. A search asks
+a chip about hundreds of such networks, so equal layers are made only once.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ _KEPT = 64
 
 
 class Skeletons:
-    """Makes skeletons for one input and number of classes."""
+    """Makes such networks for one input and number of classes."""
 
     def __init__(self, spec: InputSpec, classes: int) -> None:
         self.spec, self.classes = spec, classes
         self._made: dict[tuple[object, ...], Conv2d | Dense] = {}
 
     def network(self, config: ModelConfig, shape: tuple[int, int, int] | None = None) -> Network:
-        """The folded network of a configuration.
+        """Make the folded network of a configuration.
 
         Args:
             config: the model.
-            shape: another input ``(C, H, W)`` than the one this was made for.
+            shape: the shape ``(C, H, W)`` of the input; None for the one that this object was made for.
 
         Raises:
-            ConfigError: strides that leave nothing of the input.
+            ConfigError: the strides leave no pixel of the input.
         """
         spec = InputSpec(shape or self.spec.shape, self.spec.dt_us, self.spec.steps, self.spec.max_count)
         named = [Layer(name, op) for name, op in self._ops(config, spec.shape)]
@@ -77,7 +77,7 @@ class Skeletons:
         return self._made[key]
 
     def _keep(self, key: tuple[object, ...], op: Conv2d | Dense) -> None:
-        if len(self._made) >= _KEPT:  # the oldest goes: large layers come first in a search and never again
+        if len(self._made) >= _KEPT:  # the oldest is dropped: a search makes large layers first and never again
             self._made.pop(next(iter(self._made)))
         self._made[key] = op
 
@@ -85,6 +85,6 @@ class Skeletons:
 def _neuron(config: ModelConfig) -> Neuron:
     if config.neuron == "if":
         return Neuron(np.array(config.threshold))
-    # an input scaled by 1 - keep is a threshold divided by it
+    # scaling the input by 1 - keep equals dividing the threshold by it
     scale = 1.0 if config.neuron == "lif" else 1 - config.keep
     return Neuron(np.array(config.threshold / scale), leak=Leak(config.keep))

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The smallest change that makes something fit: an exact search over a few axes, each turned down in steps.
+"""Searches the cheapest setting that fits: an exact search over a few axes, each of which is lowered in steps.
 
-Uniform-cost search (Dijkstra on the lattice of all settings). The n-th step of one axis costs n times its price, so
-that what has to go is spread over the layers. From a setting that does not fit, only axes that touch a layer of one
-broken rule are turned: whatever fits further down must have turned one of them, for a rule's answer depends on
-nothing else. So the first setting taken from the queue that fits is a cheapest one, and most of the lattice is never
-looked at. For the same reason a broken rule is remembered for every setting that has these axes alike.
+It is a uniform-cost search (Dijkstra's algorithm on the lattice of all settings). The n-th step of one axis costs n
+times its price, which spreads the reductions over the layers. From a setting that does not fit, only axes that touch
+a layer of one broken rule are lowered: every setting below that fits must have lowered one of them, because the rule
+depends on nothing else. The first setting taken from the queue that fits is therefore a cheapest one, and most of the
+lattice is never visited. For the same reason a broken rule is remembered for all settings that are equal on its axes.
 
-Steps halve. Afterwards each count is grown back, one axis after the other, to the largest whole number that still
-fits.
+Steps halve a count. Afterwards each count is increased again, one axis after the other, to the largest whole number
+that still fits.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import Any
 from spikefold.errors import Issue, UnsupportedError
 
 MOST_TRIED = 3_000
-"""Settings that are checked before the search gives up."""
+"""The number of settings that are checked before the search gives up."""
 Setting = tuple[Any, ...]
-"""One value a axis."""
+"""One value for each axis."""
 Check = Callable[[Setting], Sequence[Issue] | None]
-"""Which rules a setting breaks; None where neither it nor anything further down makes a network at all."""
+"""Returns the rules that a setting breaks; None if neither it nor any setting below it makes a network at all."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class SearchAxis:
     """One thing that can be changed.
 
     Attributes:
-        what: its name, for people.
-        values: as it is, then what each further step makes of it.
-        price: of the first step; the n-th costs n times as much.
+        what: its name for messages.
+        values: the present value, then the value after each further step.
+        price: the price of the first step; the n-th step costs n times as much.
         touches: the layers whose rules depend on it.
-        counts: the values are numbers that fall, and whole numbers between two of them make sense too.
+        counts: whether the values are falling numbers, between which every whole number is a value too.
     """
 
     what: str
@@ -48,7 +48,7 @@ class SearchAxis:
 
 
 def halvings(count: int, least: int = 1) -> tuple[int, ...]:
-    """``count`` halved again and again, rounded up, down to ``least``: (6, 3, 2, 1)."""
+    """``count``, its half rounded up, the half of that and so on down to ``least``, such as (6, 3, 2, 1)."""
     values = [count]
     while values[-1] > least:
         values.append(max(least, -(-values[-1] // 2)))
@@ -56,14 +56,14 @@ def halvings(count: int, least: int = 1) -> tuple[int, ...]:
 
 
 def smallest_change(axes: Sequence[SearchAxis], check: Check) -> Setting:
-    """The cheapest setting without a broken rule, its counts grown back; the first values where those fit.
+    """Search the cheapest setting without a broken rule, and increase its counts again as far as they fit.
 
     Args:
-        axes: what may change.
-        check: called with one value a axis.
+        axes: the things that may change.
+        check: called with one value for each axis.
 
     Raises:
-        UnsupportedError: no setting fits, with the rules that the first one breaks.
+        UnsupportedError: no setting fits; the error lists the rules that the first one breaks.
     """
     found = _cheapest(axes, check)
     for index, axis in enumerate(axes):
@@ -103,7 +103,7 @@ class _Broken:
     """Which rules are known to be broken where: a rule's answer is the same wherever the axes that touch it are."""
 
     def __init__(self, axes: Sequence[SearchAxis]) -> None:
-        self._knobs = axes
+        self._axes = axes
         self._known = frozenset[str]().union(*(axis.touches for axis in axes))
         # by the axes that touch a rule's layers: the levels of these axes at which it is broken
         self._at: dict[tuple[int, ...], set[tuple[int, ...]]] = {}
@@ -113,14 +113,14 @@ class _Broken:
         for issue in issues:
             where = frozenset(issue.where.split(", "))
             everything = not where & self._known  # a rule about the network as a whole
-            scope = tuple(i for i, axis in enumerate(self._knobs) if everything or axis.touches & where)
+            scope = tuple(i for i, axis in enumerate(self._axes) if everything or axis.touches & where)
             self._at.setdefault(scope, set()).add(tuple(levels[i] for i in scope))
         return self.turns(levels) or []
 
     def turns(self, levels: tuple[int, ...]) -> list[int] | None:
-        """Knobs with a step left that touch one rule known to be broken here, the fewest; None where none is."""
+        """The axes with a step left that one broken rule depends on, for the rule with fewest; None without one."""
         scopes = [scope for scope, at in self._at.items() if tuple(levels[i] for i in scope) in at]
-        left = [[i for i in scope if levels[i] + 1 < len(self._knobs[i].values)] for scope in scopes]
+        left = [[i for i in scope if levels[i] + 1 < len(self._axes[i].values)] for scope in scopes]
         return min(left, key=len) if left else None
 
 

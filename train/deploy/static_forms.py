@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Choose the static form of a network's gates among those the target carries, by least loss on calibration clips.
+"""Chooses the static form of a network's gates among those that the chip can carry, by the least loss on clips.
 
-Every form that the target carries is put in place of the dynamic gates in all layers, and the network is run over the
-calibration clips. Its loss is the mean divergence of its class distribution from the dynamic network's,
-``KL(p_dynamic || p_static)`` with ``p = softmax(gain * output rates)``: finer than accuracy, which a hundred clips
-resolve to one per cent. Least loss wins; equal losses go to the coarser form, which costs nothing on a chip.
+Each form replaces the dynamic gates in all layers, and the network is run over the calibration clips. The loss of a
+form is the mean divergence of the class distribution from that of the dynamic network, ``KL(p_dynamic || p_static)``
+with ``p = softmax(gain * output rates)``. It is finer than the accuracy, which a hundred clips resolve to one per
+cent. The form with the least loss is chosen; of equal losses the coarser form, which costs nothing on a chip.
 
-A network whose best form loses more accuracy than ``tolerance`` on these clips is refused, with the loss of every
-layer made static alone, unless the user accepts the layers by name.
+A network whose best form loses more accuracy than ``tolerance`` on these clips is refused, unless the user accepts
+the layers by name. The refusal says what each layer loses when it alone is static.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from spikefold.train.models.spiking_net import SpikingNet
 
 @dataclass(frozen=True)
 class Candidate:
-    """One form in all layers, over the calibration clips.
+    """One form in all layers, measured over the calibration clips.
 
     Attributes:
-        form: its name.
-        loss: divergence from the dynamic network, in nats.
-        accuracy: share of right clips.
-        agreement: share of clips with the dynamic network's class.
-        output_spikes: of the last layer, per clip.
+        form: the name of the form.
+        loss: the divergence from the dynamic network, in nats.
+        accuracy: the share of clips with the right class.
+        agreement: the share of clips with the class of the dynamic network.
+        output_spikes: the spikes of the last layer per clip.
     """
 
     form: str
@@ -45,7 +45,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Choice:
-    """The form chosen, the sentence that says why, and everything it was chosen from."""
+    """The chosen form.
+
+    Attributes:
+        form: its name; ``"none"`` for a network without attention.
+        why: the reason, as a sentence for the report.
+        dynamic_accuracy: the accuracy of the dynamic network on the same clips.
+        candidates: all forms that it was chosen from.
+    """
 
     form: str
     why: str
@@ -58,13 +65,19 @@ class Choice:
 
 
 def factors(statistics: Mapping[str, GateStatistics], form: str) -> dict[str, np.ndarray]:
-    """The static factors of every layer in one form."""
+    """The static factors of every layer in one form, by layer name."""
     return {name: layer.form(form) for name, layer in statistics.items()}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Every form of a network's gates, measured over the same clips."""
+    """All forms of a network's gates, measured over the same clips.
+
+    Attributes:
+        dynamic_accuracy: the accuracy of the dynamic network.
+        clips: the number of clips.
+        candidates: the forms.
+    """
 
     dynamic_accuracy: float
     clips: int
@@ -74,9 +87,14 @@ class Measured:
 def measure(
     model: SpikingNet, statistics: Mapping[str, GateStatistics], clips: ClipSet, gain: float, batch: int | None = None
 ) -> Measured:
-    """Run the network with each form in all layers; ``gain`` makes logits of rates, as in training.
+    """Run the network with each form in all layers.
 
-    ``batch`` is the number of clips run at once, which a network whose clips share their masks must be given.
+    Args:
+        model: the trained network.
+        statistics: the calibrated gates of its layers.
+        clips: the calibration clips.
+        gain: the factor that makes logits of rates, as in the training.
+        batch: the number of clips that are run at once; it must be given where the clips of a batch share masks.
     """
     dynamic = evaluate(model, clips.frames, batch)
     found = []
@@ -87,7 +105,7 @@ def measure(
 
 
 def choose(measured: Measured, allowed: tuple[str, ...]) -> Choice:
-    """The form among ``allowed`` with the least loss, the coarser of equals."""
+    """Choose the form among ``allowed`` with the least loss, and the coarser one of equals."""
     before, found = measured.dynamic_accuracy, tuple(c for c in measured.candidates if c.form in allowed)
     if not found:
         return Choice("none", "the network has no attention", before, ())
@@ -106,10 +124,10 @@ def refuse_poor(
     accepted: tuple[str, ...],
     batch: int | None = None,
 ) -> None:
-    """Refuse a form that loses more accuracy than ``tolerance``, unless all its layers are accepted by name.
+    """Refuse a form that loses more accuracy than ``tolerance``, unless all layers are accepted by name.
 
     Raises:
-        UnsupportedError: with what each layer that was not accepted loses alone.
+        UnsupportedError: the form is refused; the issues say what each layer that was not accepted loses alone.
     """
     lost = {c.form: choice.dynamic_accuracy - c.accuracy for c in choice.candidates}.get(choice.form, 0.0)
     unaccepted = statistics.keys() - set(accepted)
@@ -145,7 +163,7 @@ def _alone(
     names: set[str],
     batch: int | None,
 ) -> list[Issue]:
-    """What each layer loses when it alone is static."""
+    """Measure what each layer loses when it alone is static."""
     issues = []
     for name in sorted(names):
         with static(model, {name: statistics[name].form(form)}) as frozen:

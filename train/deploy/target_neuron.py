@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Give a network the neurons of its chip, where the chip lacks those it was trained with. This changes the function.
+"""Replaces the neurons of a network where its chip lacks them. This changes the function of the network.
 
-A leaky neuron on a chip without leak becomes integrate-and-fire: it forgets nothing and would fire more. Each layer's
-threshold is therefore multiplied by the factor with which the layer, on calibration clips and behind the layers that
-were replaced before it, fires as often as it did (bisection between 1 and ``2^5``, for without a leak no state is
-smaller and a threshold need not fall). A reset that the chip lacks becomes reset to zero, more spikes a step than it
-makes become its most. On a chip without biases they are left out; a layer may then fire more or less, so that its
-factor is searched between ``2^-5`` and ``2^5``. What is left of the difference is for `train.deploy.adapt` to repair.
+A leaky neuron becomes integrate-and-fire on a chip without a leak. It forgets nothing and would fire more often. The
+threshold of each layer is therefore multiplied by the factor with which the layer fires as often as before, on
+calibration clips and behind the layers that were replaced before it. The factor is found by bisection between 1 and
+``2^5``; it is never below 1, because without a leak no state is smaller. A reset that the chip lacks becomes a reset
+to zero, and more spikes a step than the chip makes become its most. On a chip without biases they are left out; a
+layer may then fire more or less often, so its factor is searched between ``2^-5`` and ``2^5``. Fine-tuning (`adapt`)
+compensates the rest of the difference.
 """
 
 from __future__ import annotations
@@ -27,7 +28,15 @@ _BISECTIONS = 7
 
 @dataclass(frozen=True)
 class Replaced:
-    """One layer's change: what was replaced, the factor on its threshold, its spikes a clip before and after."""
+    """The change of one layer.
+
+    Attributes:
+        layer: its name.
+        what: the replaced properties, in words.
+        threshold_factor: the factor on its threshold.
+        spikes_before: its spikes a clip with the neurons that were trained.
+        spikes_after: its spikes a clip with the neurons of the chip.
+    """
 
     layer: str
     what: str
@@ -39,13 +48,13 @@ class Replaced:
 def for_chip(
     network: Network, chip: NumberFormat, frames: np.ndarray, *, several: bool = False
 ) -> tuple[Network, tuple[Replaced, ...]]:
-    """The network with neurons that the chip has; the same network where it has them all.
+    """Give a network neurons that the chip has; the same object is returned where it has them all.
 
     Args:
-        network: real.
-        chip: the target.
-        frames: calibration clips ``(T, N, C, H, W)``.
-        several: neurons of a chip that can fire several times a step are let to, up to its most.
+        network: a real network.
+        chip: the number format of the target.
+        frames: the calibration clips ``(T, N, C, H, W)``.
+        several: whether neurons may fire several times a step, up to the chip's most, where the chip can do that.
     """
     if not any(
         isinstance(la.op, Neuron) and (_nearest(la.op, chip, several)[1] or _biases(network, la, chip))

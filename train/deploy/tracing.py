@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run a `SpikingNet` in PyTorch and return its `Trace`: the spikes of every neuron layer, by module name.
+"""Runs a `SpikingNet` in PyTorch and returns its `Trace`: the spikes of every layer of neurons, by module name.
 
-A pool whose windows overlap is a layer of neurons in the network that `from_torch` makes of the module. Whoever holds
-a trace against that network names it too.
+A max pool whose windows overlap is a layer of neurons in the network that `from_torch` makes of the module. To
+compare a trace with that network, name such pools in ``also``.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ RUNNER = "pytorch float"
 
 @torch.no_grad()
 def trace_model(model: SpikingNet, frames: np.ndarray, batch: int | None = None, also: Collection[str] = ()) -> Trace:
-    """Spikes of every layer over clips ``(T, N, C, H, W)``, each from zero state; a dense layer is ``(K, 1, 1)``.
+    """Record the spikes of every layer over clips ``(T, N, C, H, W)``, each from zero state.
+
+    A dense layer has the shape ``(K, 1, 1)``.
 
     Args:
-        model: the network; it is left without state.
-        frames: event counts.
-        batch: clips run at once, which a network whose clips share their masks must be given.
-        also: modules that are no neurons, and whose output is spikes all the same.
+        model: the network; its state is reset afterwards.
+        frames: the event counts of the clips.
+        batch: the number of clips that are run at once; it must be given where the clips of a batch share masks.
+        also: names of modules that are not neurons, but whose output is spikes.
 
     Raises:
         SpikefoldError: see `batches`.

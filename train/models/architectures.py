@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The networks of the paper by name, and two of our own that fit a Speck.
+"""Knows the networks of the paper by name, and two of our own that fit a Speck.
 
-``a`` to ``d`` are those of "Inherent Redundancy in Spiking Neural Networks" (ICCV 2023) as its published code
-(BICLab/ASA-SNN, c68b2d0) builds them, ``sew18`` the one that it names only; the tests count their parameters.
+``a`` to ``d`` are the networks of "Inherent Redundancy in Spiking Neural Networks" (ICCV 2023) as its published code
+(BICLab/ASA-SNN, c68b2d0) builds them. ``sew18`` is the residual network that the paper names and whose code is not
+published. The tests compare the numbers of parameters with the published ones.
 ``speck-s`` and ``speck-m`` keep the idea (convolution, batch norm, attention before the neuron) within the limits of
 Speck's nine cores.
 """
@@ -27,17 +28,17 @@ from spikefold.train.models.spiking_net import SpikingNet
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network that can be built, and what it is made for.
+    """A network that can be built, and the input that it is made for.
 
     Attributes:
-        name: as `architecture` takes it.
-        title: one line for people.
-        model: widths, reduction, attention and neurons.
-        shape: input ``(C, H, W)``.
-        steps: time steps T of a clip.
-        dt_us: length of a step in microseconds.
-        classes: number of classes.
-        reasons: where it comes from, and why it is as it is.
+        name: the name that `architecture` takes.
+        title: one line that a reader sees in lists.
+        model: the widths, the reduction of maps, the attention and the neurons.
+        shape: the shape ``(C, H, W)`` of the input.
+        steps: the number T of time steps in a clip.
+        dt_us: the length of a step in microseconds.
+        classes: the number of classes.
+        reasons: the source of the network and of every choice in it.
 
     Raises:
         ConfigError: a size, a time or a number of classes below 1.
@@ -59,7 +60,7 @@ class Architecture:
 
 
 def _three_layers(*channels: int, dropout: float) -> ModelConfig:
-    """Architectures A and D: leak and threshold 0.3, analog pools, a dense layer of 256; dropout from conv3 on."""
+    """Architectures A and D: leak and threshold are 0.3, pools average currents, one dense layer has 256 neurons."""
     return ModelConfig(
         channels=channels, strides=(1, 2, 2), reduction="pool", hidden=(256,), dropout=(0.0, 0.0, *3 * (dropout,)),
         conv_bias=True, dense_bias=True, attention="none", static_share=0.0, neuron="lif", threshold=0.3, keep=0.3,
@@ -70,7 +71,7 @@ def _three_layers(*channels: int, dropout: float) -> ModelConfig:
 def _five_layers(
     first: int, reduction: Literal["spike_max", "spike_mean"], neuron: Literal["plif", "lif_decay_input"]
 ) -> ModelConfig:
-    """Architectures B and C: pools on spikes, a dense layer of 512, ten voters a class, tau 2."""
+    """Architectures B and C: pools read spikes, one dense layer has 512 neurons, each class ten voters; tau is 2."""
     return ModelConfig(
         channels=(first, 128, 128, 128, 128), strides=(2, 2, 2, 2, 2), reduction=reduction, hidden=(512,),
         dense_bias=True, attention="none", static_share=0.0, neuron=neuron, keep=0.5, detach_reset=False, voters=10,
@@ -162,21 +163,21 @@ _ALL = (
 )  # fmt: skip
 _BY_NAME = {found.name: found for found in _ALL}
 NAMES = tuple(_BY_NAME)
-"""What `architecture` knows."""
+"""The names that `architecture` knows."""
 CHAINS = tuple(name for name, found in _BY_NAME.items() if found.model.family == "chain")
-"""Those of one layer after the other."""
+"""The names of the networks whose layers follow one after the other, without residual blocks."""
 
 
 def architecture(name: str, classes: int | None = None, attention: str | None = None) -> Architecture:
-    """A network by name.
+    """Look up a network by its name.
 
     Args:
         name: one of `NAMES`.
-        classes: number of classes; None for those of the data set that it is made for.
-        attention: as ``model.attention``; None for the vanilla network.
+        classes: the number of classes; None for that of the data set that the network is made for.
+        attention: a value of ``model.attention``; None for the vanilla network.
 
     Raises:
-        ConfigError: an unknown name or attention, no class.
+        ConfigError: the name or the attention is unknown, or there is no class.
     """
     if name not in _BY_NAME:
         raise ConfigError(f"no architecture {name!r}", where="architecture", hint=nearest(name, NAMES))
@@ -189,18 +190,18 @@ def architecture(name: str, classes: int | None = None, attention: str | None = 
 
 
 def build(architecture: Architecture) -> SpikingNet:
-    """The module in training mode, its weights fresh from PyTorch's generator."""
+    """Make the module in training mode, with weights drawn from PyTorch's global generator."""
     return SpikingNet(architecture.model, architecture.shape, architecture.steps, architecture.classes)
 
 
 def network(architecture: Architecture, seed: int = 0) -> Network:
-    """The folded real network of the untrained module: shapes and connections as trained, weights arbitrary.
+    """The folded real network of the untrained module: its shapes and connections are final, its weights arbitrary.
 
-    No clip has calibrated its attention, which is folded as a factor of 1 for each channel.
+    No clip has calibrated its attention, which is therefore folded as a factor of 1 for each channel.
 
     Args:
-        architecture: what to build.
-        seed: of the weights; PyTorch's own generator is left as it was.
+        architecture: the network to build.
+        seed: the seed of the weights; PyTorch's global generator is left as it was.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

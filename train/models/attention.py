@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Advanced spatial attention (ASA), per clip, as "Inherent Redundancy in Spiking Neural Networks" describes it.
+"""Advanced spatial attention (ASA), as "Inherent Redundancy in Spiking Neural Networks" (ICCV 2023) describes it.
 
 For one clip ``x`` ``(T, C, H, W)``: channels and steps are ranked by mean and maximum; those in exactly one of the
 two rankings' top shares form the important group ``G``, all others the sub-important group. Each group is summed up
@@ -10,22 +10,24 @@ in two maps, which a 3x3 convolution and a sigmoid turn into a gate of ``(H, W)`
     G  = top(lam C) per step  XOR  top(lam T) per channel
     y  = x * (G * A1 + (1 - G) * A2),  A = sigmoid(conv3x3([mean(G x) / lam, max(G x)]))
 
-A mean is taken over all T C slices, those outside the group counting as zeros, and divided by the share that the
-group is assumed to have. All steps and channels of a group share its gate. Source: the authors' code BICLab/ASA-SNN
-(Apache-2.0), in two modes::
+A mean is taken over all T C slices, where slices outside the group count as zeros, and is divided by the share that
+the group is assumed to have. All steps and channels of a group share one gate. Source: the authors' code
+BICLab/ASA-SNN (Apache-2.0), in two modes::
 
     clip    each clip has its own masks, as the paper describes it
-    batch   a mask holds what is in the top of any clip of the batch: the published code, whose result for one clip
-            depends on the others beside it, in evaluation too (``train.test_batch`` says how many there are)
+    batch   a mask holds what is in the top of any clip of the batch, as in the published code: there the result for
+            one clip depends on the other clips of its batch, in evaluation too (``train.test_batch`` sets their
+            number)
 
-Ranking has no gradient, so the published alpha, beta and W stay as they were drawn, though the paper calls them
-learned. With ``learn_importance`` they learn straight-through (Bengio et al., 2013): each mask is 0 or 1 as before,
-and passes gradients on as if it were ``sigmoid(M - theta)``, theta halfway between the last one in and the first one
-out. Values and the gradient of ``x`` stay the same.
+Ranking has no gradient. The published alpha, beta and W therefore keep their first values, though the paper calls
+them learned. With ``learn_importance`` they are learned by a straight-through gradient (Bengio et al., 2013): each
+mask is 0 or 1 as before, and passes gradients on as if it were ``sigmoid(M - theta)``, where theta lies halfway
+between the last value inside the top and the first value outside. Outputs and the gradient of ``x`` stay the same.
 
-In a training of several processes the batch is that of all ranks, for masks and mean gates alike.
+In a training of several processes, masks and mean gates are those of the batch of all processes together.
 
-The gates look at the whole clip, so no chip can run them: `static_gate` replaces them by a factor per channel.
+The gates depend on the whole clip, so no chip can compute them. `Attention.static_gate` replaces them by constant
+factors.
 """
 
 from __future__ import annotations
@@ -41,18 +43,22 @@ _KERNEL = 3
 
 
 class Attention(nn.Module):
-    """Multiply a sequence ``(T, N, C, H, W)`` by a gate computed from it, or by a static one.
+    """Multiplies a sequence ``(T, N, C, H, W)`` by a gate that is computed from it, or by a static gate.
 
     Args:
-        static_share: share of clips that see the batch's mean gate of each channel in training; the network then
-            stands the static gates of a chip better.
+        steps: the number T of time steps.
+        channels: the number C of channels.
+        static_share: the share of clips that see the mean gate of each channel in training, which makes the network
+            lose less when its gates become static.
 
     Attributes:
-        static_gate: factors ``(C, 1, 1)`` or ``(C, H, W)`` used instead of the dynamic gate once they are set, else
-            None; never part of a checkpoint.
-        last_gate: the dynamic gate of the last forward pass, ``(T, N, C, H, W)``, kept while `keep_gate` is set.
-        last_group: what of it was important, ``(T, N, C)`` of 0 and 1; all of it where an attention has no groups.
-        ranks: those among which a batch is shared in training; outside it a batch is one process's own.
+        static_gate: factors ``(C, 1, 1)`` or ``(C, H, W)`` that replace the dynamic gate, or None. They are never
+            part of a checkpoint.
+        keep_gate: whether a forward pass keeps its gate and its group.
+        last_gate: the dynamic gate ``(T, N, C, H, W)`` of the last forward pass, kept while `keep_gate` is set.
+        last_group: the important group ``(T, N, C)`` of that pass as 0 and 1; all ones where an attention has no
+            groups.
+        ranks: the processes that share every batch in training; in evaluation each process has its own batches.
     """
 
     static_gate: torch.Tensor | None
@@ -67,7 +73,7 @@ class Attention(nn.Module):
         self.last_group: torch.Tensor | None = None
 
     def gate(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The dynamic gate, of a shape that stretches to ``x``, and the important group ``(T, N, C)``."""
+        """The dynamic gate, in a shape that broadcasts to ``x``, and the important group ``(T, N, C)``."""
         raise NotImplementedError
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -78,7 +84,7 @@ class Attention(nn.Module):
         if self.keep_gate:
             self.last_gate, self.last_group = gate.detach().expand_as(x), group
         if self.training and self.static_share:
-            # each clip of the batch for itself: what follows learns to read both gates
+            # drawn for each clip of the batch, so that the layers behind learn to read both gates
             mean = self.ranks.mean(gate, (0, 1, 3, 4))
             chosen = self.ranks.drawn(x.shape[1], x.device) < self.static_share
             gate = torch.where(chosen[None, :, None, None, None], mean, gate)
@@ -86,16 +92,16 @@ class Attention(nn.Module):
 
 
 class ASA(Attention):
-    """ASA over a sequence ``(T, N, C, H, W)``.
+    """Advanced spatial attention over a sequence ``(T, N, C, H, W)``; the module's docstring has its equations.
 
     Args:
-        steps: T.
-        channels: C.
-        temporal_mlp: mix the importance over time (ASA-1) or not (ASA-2).
-        lam: share of channels and of steps that counts as important, rounded down.
+        steps: the number T of time steps.
+        channels: the number C of channels.
+        temporal_mlp: whether the importance is mixed over time (ASA-1) or not (ASA-2).
+        lam: the share of channels and of steps that counts as important, rounded down.
         mode: ``"clip"`` or ``"batch"``, see the module's docstring.
-        learn_importance: gradients for alpha, beta and W.
-        static_share: as `Attention` takes it.
+        learn_importance: whether alpha, beta and W get gradients.
+        static_share: see `Attention`.
     """
 
     def __init__(
@@ -126,7 +132,7 @@ class ASA(Attention):
         return second + group[..., None, None] * (first - second), group.detach()
 
     def _important_group(self, x: torch.Tensor) -> torch.Tensor:
-        """``G`` as 0/1 floats ``(T, N, C)``, with gradients for the importance weights where these learn."""
+        """``G`` as 0/1 floats ``(T, N, C)``, with gradients for the importance weights where these are learned."""
         with torch.set_grad_enabled(self.learn_importance and torch.is_grad_enabled()):
             return self._ranked(x.detach())
 
@@ -150,21 +156,21 @@ class ASA(Attention):
 
 
 def _in_any(mask: torch.Tensor, ranks: Ranks) -> torch.Tensor:
-    """The union ``(T, 1, C)`` of the masks ``(T, N, C)`` of all ranks' clips, of which a rank may have none."""
+    """The union ``(T, 1, C)`` of the masks ``(T, N, C)`` of the clips of all ranks; a rank may have no clip."""
     if ranks.count == 1:
         return mask.amax(dim=1, keepdim=True)
     inside = ranks.summed(mask.detach().sum(dim=1, keepdim=True))
     union = (inside > 0).to(mask.dtype)
     if not mask.requires_grad:
         return union
-    # like amax's: the gradient of a maximum goes in equal parts to all clips that have it
+    # as in amax, the gradient of a maximum goes in equal parts to all clips that have it
     (clips,) = ranks.total(mask.shape[1])
     part = (mask.detach() == union) / torch.where(inside > 0, inside, clips)
     return union + ranks.summed(((mask - mask.detach()) * part).sum(dim=1, keepdim=True))
 
 
 def _top(values: torch.Tensor, k: int, dim: int) -> torch.Tensor:
-    """1 for the k largest along one axis, else 0; where gradients are on, with those of a soft threshold."""
+    """1 for the k largest values along one axis, else 0; its gradient is that of a soft threshold."""
     mask = torch.zeros_like(values).scatter(dim, values.topk(k, dim=dim).indices, 1.0)
     if not torch.is_grad_enabled() or not values.requires_grad or not 0 < k < values.shape[dim]:
         return mask

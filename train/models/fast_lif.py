@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SpikingJelly's leaky neuron with a rectangular surrogate, its steps in one compiled loop on a CPU.
+"""Computes SpikingJelly's leaky neuron with a rectangular surrogate gradient in one compiled loop on a CPU.
 
-SpikingJelly runs this pair step by step through autograd, a dozen tensors a step; in the paper's network A that takes
-as long as a convolution. Here the same operations, in the same order and precision, go over a few neurons at a time
-with all their steps, so potentials stay in the cache. Forward, with ``k`` the leak ``1/tau``::
+SpikingJelly runs this neuron step by step through autograd, with a dozen tensors a step; in the paper's network A
+that takes as long as a convolution. Here the same operations, in the same order and precision, run over a few neurons
+at a time with all their steps, so that the potentials stay in the cache. Forward::
 
     h[t] = (v - v / tau) + x[t]        s[t] = h[t] >= theta        v <- 0 where s[t], else h[t]
 
-Backward, ``g`` the gradient of a spike, ``c`` that of the state after the step, ``r`` the rectangle's height where
-``|h - theta| < 1 / (2 r)``, else 0::
+Backward, with ``g`` the gradient of a spike, ``c`` the gradient of the state after the step, and ``r`` the height of
+the rectangle where ``|h - theta| < 1 / (2 r)``, else 0::
 
     dh = (0 where s[t], else c) + r (g - c h)         dx[t] = dh,  c <- dh - dh / tau
 
-(``g`` instead of ``g - c h`` with a detached reset). Every value and gradient equals SpikingJelly's bit for bit; the
-tests compare. What is not covered (other devices and precisions, soft resets) is left to SpikingJelly.
+With a detached reset it is ``g`` instead of ``g - c h``. Every value and gradient equals SpikingJelly's bit for bit,
+which the tests check. Other devices and precisions and soft resets are not covered; they run in SpikingJelly.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from spikingjelly.activation_based import neuron, surrogate
 from torch.autograd.function import once_differentiable
 
 _AT_ONCE = 1024
-"""Neurons whose steps are computed together: 20 steps of them are 80 KB."""
+"""The number of neurons whose steps are computed together; 20 steps of them take 80 KB."""
 _TYPES = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 
-# One row each, for the compiler turns such a loop into vector instructions.
+# Each function has one plain loop, because the compiler turns such a loop into vector instructions.
 @_compiled  # type: ignore[untyped-decorator, unused-ignore]
 def _charge(x: np.ndarray, v: np.ndarray, h: np.ndarray, tau: Any) -> None:
     for i in range(len(h)):
@@ -64,7 +64,7 @@ def _slopes(
     half: Any,
     reset: Any,
 ) -> None:
-    """Gradient of the potentials before a step's spikes; ``reset`` 1, or 0 where no gradient goes through it."""
+    """Gradient of the potentials before a step's spikes; ``reset`` is 0 if no gradient goes through the reset."""
     zero = h.dtype.type(0)
     for i in range(len(h)):
         slope = height if abs(h[i] - theta) < half else zero
@@ -104,7 +104,7 @@ def _backward(
     half: Any,
     reset: Any,
 ) -> None:
-    """Gradients ``(T, M)`` of the currents; ``carry`` ``(M,)``, that of the last state, becomes the first's."""
+    """Gradients ``(T, M)`` of the currents; ``carry`` ``(M,)`` is that of the last state, and then of the first."""
     potentials, scratch = np.empty((x.shape[0], _AT_ONCE), x.dtype), np.empty(_AT_ONCE, x.dtype)
     for first in range(0, x.shape[1], _AT_ONCE):
         here = slice(first, min(first + _AT_ONCE, x.shape[1]))
@@ -144,17 +144,17 @@ class _Steps(torch.autograd.Function):
 
 
 class FastLIF(neuron.LIFNode):  # type: ignore[misc, unused-ignore]
-    """`neuron.LIFNode` with ``decay_input=False``, a reset to zero and `surrogate.Rect`, in one loop on a CPU."""
+    """`neuron.LIFNode` with ``decay_input=False``, a reset to zero and `surrogate.Rect`, computed in one loop."""
 
     computes = neuron.LIFNode
-    """Whose function this is, for whoever reads a network by the types of its modules."""
+    """The class whose function this is; code that reads a network by the types of its modules asks for it."""
 
     def multi_step_forward(self, x_seq: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Spikes of currents, both ``(T, N, *)``."""
         if not self._covered(x_seq):
             return super().multi_step_forward(x_seq, *args, **kwargs)
         (v,) = self.materialize_states((x_seq,), tuple(self._memories.values()), "m")
-        # whatever lies next to each other in memory (channels last, for one) is walked in that order
+        # neurons are visited in the order in which they lie in memory, such as channels last
         order = sorted(range(x_seq.ndim - 1), key=lambda axis: -x_seq.stride(axis + 1))
         back = [order.index(axis) for axis in range(x_seq.ndim - 1)]
         ordered = x_seq.permute(0, *(axis + 1 for axis in order)).contiguous()

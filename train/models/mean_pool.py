@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SpikingJelly's average pool with another backward pass: nothing kept from the forward pass, nothing zeroed first.
+"""Computes SpikingJelly's average pool with a backward pass that keeps nothing of the forward pass.
 
-A gradient of the mean is ``1 / (k_H k_W)`` of it at each place of its window. PyTorch adds these to zeros and keeps
-the pool's input until then, though it needs its shape alone; in the paper's network A that is the largest array.
-Equal to PyTorch's bit for bit; windows that overlap, pad or leave a rest are left to SpikingJelly.
+The gradient of an input is ``1 / (k_H k_W)`` of the gradient of its window's mean. PyTorch adds these to an array of
+zeros and keeps the pool's input until then, though it needs only its shape; in the paper's network A that input is
+the largest array. The result equals PyTorch's bit for bit. Windows that overlap, pad or leave a rest run in
+SpikingJelly.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 
 class _Mean(torch.autograd.Function):
-    """Means ``(N, C, H, W)`` over windows that tile the map."""
+    """Means over windows that tile maps ``(N, C, H, W)``."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, kernel: tuple[int, int]) -> torch.Tensor:
@@ -37,10 +38,10 @@ class MeanPool(layer.AvgPool2d):  # type: ignore[misc, unused-ignore]
     """`layer.AvgPool2d` over windows that tile the map."""
 
     computes = layer.AvgPool2d
-    """Whose function this is, for whoever reads a network by the types of its modules."""
+    """The class whose function this is; code that reads a network by the types of its modules asks for it."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Means of ``(T, N, C, H, W)``."""
+        """The means over the windows of ``(T, N, C, H, W)``."""
         kernel = self.kernel_size if isinstance(self.kernel_size, tuple) else (self.kernel_size, self.kernel_size)
         fits = x.ndim == 5 and all(side % size == 0 for side, size in zip(x.shape[3:], kernel, strict=True))
         plain = self.stride in (self.kernel_size, kernel) and self.padding == 0 and self.divisor_override is None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SpikingJelly neurons by name. All fire at ``v >= threshold``, at most once a step, and reset to zero.
+"""Makes SpikingJelly neurons by name. All fire at ``v >= threshold``, at most once a step, and reset to zero.
 
 One step, with ``x`` the input, ``k = keep`` and ``s = 1 - k``::
 
@@ -22,15 +22,16 @@ from spikefold.train.models.fast_lif import FastLIF
 def make_neuron(
     kind: str, *, threshold: float, keep: float, spike: str = "atan", detach_reset: bool = True
 ) -> torch.nn.Module:
-    """A multi-step neuron.
+    """Make a layer of neurons that takes all steps at once.
 
     Args:
         kind: ``"if"``, ``"lif"``, ``"lif_decay_input"`` or ``"plif"``, see the module's docstring.
-        threshold: firing threshold.
-        keep: share of the potential that a leaky neuron keeps each step, ``1 - 1/tau``; where a plif starts.
-        spike: derivative of a spike in training, ``"atan"`` or ``"rectangle"``: 2 within 1/4 of the threshold, else 0
-            (BICLab/ASA-SNN, ``lens = 0.25``).
-        detach_reset: no gradient through the reset.
+        threshold: the firing threshold.
+        keep: the share of the potential that a leaky neuron keeps each step, ``1 - 1/tau``; the first value of a
+            plif.
+        spike: the derivative of a spike in training: ``"atan"``, or ``"rectangle"``, which is 2 within 1/4 of the
+            threshold, else 0 (BICLab/ASA-SNN, ``lens = 0.25``).
+        detach_reset: whether no gradient goes through the reset.
     """
     options = {
         "v_threshold": threshold,
@@ -41,7 +42,7 @@ def make_neuron(
     }
     tau = 1 / (1 - keep)
     match kind:
-        case "lif" if spike == "rectangle":  # the paper's; SpikingJelly has no loop of its own for this surrogate
+        case "lif" if spike == "rectangle":  # the paper's neuron; SpikingJelly has no fast loop for this surrogate
             return FastLIF(tau=tau, decay_input=False, **options)
         case "lif" | "lif_decay_input":
             return neuron.LIFNode(tau=tau, decay_input=kind == "lif_decay_input", **options)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a network is put together from: attention, neurons, dense layers and dropout, as a configuration says."""
+"""Makes the parts of a network that its configuration asks for: attention, neurons, dense layers and dropout."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from spikefold.train.models.neurons import make_neuron
 
 
 def gated(config: ModelConfig, number: int, steps: int, channels: int) -> dict[str, nn.Module]:
-    """The attention before the neurons of convolution ``number``, by its name; nothing where there is none."""
+    """The attention before the neurons of convolution ``number``, by its module name; empty where there is none."""
     if config.attention == "none":
         return {}
     return {f"{config.attention.rstrip('12')}{number}": _attention(config, steps, channels)}
@@ -37,7 +37,7 @@ def _attention(config: ModelConfig, steps: int, channels: int) -> Attention:
 
 
 def neurons(config: ModelConfig) -> nn.Module:
-    """A layer of neurons."""
+    """Make a layer of the configuration's neurons."""
     return make_neuron(
         config.neuron,
         threshold=config.threshold,
@@ -48,13 +48,13 @@ def neurons(config: ModelConfig) -> nn.Module:
 
 
 def with_dropout(config: ModelConfig, number: int, layers: dict[str, nn.Module], suffix: str) -> dict[str, nn.Module]:
-    """A layer from its weights to its neurons, between its dropouts; as it is where it has none.
+    """Put a layer between its two dropouts; a layer without dropout is returned as it is.
 
     Args:
-        config: the probabilities.
-        number: of the layer, from 1.
-        layers: by name.
-        suffix: of the dropouts' names.
+        config: holds the probabilities.
+        number: the number of the layer, from 1.
+        layers: the modules of the layer from its weights to its neurons, by name.
+        suffix: the end of the dropouts' names.
     """
     probability = config.dropout[number - 1] if config.dropout else 0.0
     if not probability:
@@ -64,5 +64,5 @@ def with_dropout(config: ModelConfig, number: int, layers: dict[str, nn.Module],
 
 
 def dense(config: ModelConfig, features: int, out: int) -> nn.Module:
-    """A dense layer over the features of one step."""
+    """Make a dense layer over the features of one step."""
     return layer.Linear(features, out, bias=config.dense_bias, step_mode="m")

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SEW-ResNet: residual blocks whose two branches each end in spikes, and add them.
+"""Builds SEW-ResNet: residual blocks whose two branches each end in spikes, which are added.
 
 The layers are those of SpikingJelly's ``sew_resnet18`` with ADD (stem 7x7 of stride 2, max pool 3x3 of stride 2 over
 spikes, two blocks of two 3x3 convolutions a stage, mean over the map, one dense layer with biases); its convolutions
-start as there (Kaiming, fan out). Behind the dense layer stand output neurons without parameters, as in our other
-networks; SpikingJelly reads the mean of what drives them.
+are initialised as there (Kaiming, fan out). Behind the dense layer follow output neurons without parameters, as in
+our other networks; SpikingJelly reads the mean of their input current instead.
 
-ASA stands in each block's main branch behind either batch norm and before the neurons, as in Eq. 7 of the paper. The
-paper does not say where it stands in this network; here stem and strided shortcuts have none. A block's output is a
-count of spikes (0, 1, 2, ... after identity shortcuts), so no layer but the first reads anything else than spikes.
+ASA stands in each block's main branch, behind both batch norms and before the neurons, as in Eq. 7 of the paper. The
+paper does not say where it stands in this network; here the stem and the strided shortcuts have none. A block's
+output is a count of spikes (0, 1, 2, ... after identity shortcuts), so every layer but the first reads spikes only.
 
 Source: Fang et al., "Deep residual learning in spiking neural networks", NeurIPS 2021.
 """
@@ -27,22 +27,22 @@ from spikefold.train.models.parts import dense, gated, neurons
 from spikefold.train.models.pointwise import PointwiseConv2d
 
 _BLOCKS = "ab"
-"""The blocks of a stage."""
+"""The names of the blocks of a stage."""
 
 
 class SewBlock(nn.Module):
-    """The spikes of a main branch plus those of a shortcut, or plus the input where the shortcut is empty.
+    """Adds the spikes of a main branch and those of a shortcut, or the input itself where the shortcut is empty.
 
     Args:
-        config: attention and neurons.
-        channels: of the input.
-        out: of the output.
-        stride: of the first convolution, and of the shortcut.
-        steps: T.
+        config: the attention and the neurons.
+        channels: the number of input channels.
+        out: the number of output channels.
+        stride: the stride of the first convolution and of the shortcut.
+        steps: the number T of time steps.
     """
 
     computes = "main + shortcut"
-    """For whoever reads a network by its modules."""
+    """What the block computes from its two parts; code that reads a network by its modules asks for it."""
 
     def __init__(self, config: ModelConfig, channels: int, out: int, stride: int, steps: int) -> None:
         super().__init__()
@@ -59,17 +59,17 @@ class SewBlock(nn.Module):
             self.shortcut = nn.Sequential(parts)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``(T, N, C, H, W)``, a count of spikes as its input is."""
+        """Counts of spikes ``(T, N, C, H, W)``, from counts of spikes."""
         return torch.add(self.main(x), self.shortcut(x))
 
 
 def sew_layers(
     config: ModelConfig, shape: tuple[int, int, int], steps: int, classes: int
 ) -> OrderedDict[str, nn.Module]:
-    """The layers by name: a stem, ``block<stage><a or b>``, a mean over the map, ``fc`` and ``out``.
+    """Make the layers by name: a stem, ``block<stage><a or b>``, a mean over the map, ``fc`` and ``out``.
 
     Raises:
-        ConfigError: keys of a chain that this family does not have.
+        ConfigError: the configuration sets keys that only a chain has.
     """
     chains = {"hidden": (), "reduction": "stride", "conv_bias": False}
     if wrong := [key for key, only in chains.items() if getattr(config, key) != only]:

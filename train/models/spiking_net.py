@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ASA-SNNs and their vanilla baselines, as one `torch.nn.Sequential` of SpikingJelly layers.
+"""Builds the ASA-SNNs and their vanilla baselines as one `torch.nn.Sequential` of SpikingJelly layers.
 
-Each convolution is followed by batch norm, (average pool,) (attention,) a neuron (and a pool on spikes); then come
-dense layers with neurons, the last one of ``classes * voters`` output neurons. Sequences are ``(T, N, C, H, W)``.
+Each convolution is followed by batch norm, an average pool, attention, neurons and a pool of spikes, of which the
+pools and the attention are optional. Then come dense layers with neurons, the last one with ``classes * voters``
+output neurons. Sequences are ``(T, N, C, H, W)``.
 
-With ``family = "sew"`` it is the residual network of `sew` instead. Names in a chain: layer n of the network is
-``conv<n>`` or ``fc<n>`` with ``bn<n>``, ``pool<n>``, ``asa<n>`` (``sa<n>``, ``tcsa<n>``) and the neurons ``sn<n>``;
-the output layer is ``fc`` and ``out``. Arrays lie in memory with their channels last.
+Names in such a chain: layer n is ``conv<n>`` or ``fc<n>`` with ``bn<n>``, ``pool<n>``, ``asa<n>`` (``sa<n>``,
+``tcsa<n>``) and the neurons ``sn<n>``; the output layer is ``fc`` and ``out``. With ``family = "sew"`` the network is
+the residual one of `sew` instead. Arrays lie in memory with their channels last.
 
 Dropout stands twice in a layer that has it, as in the published code of the paper (BICLab/ASA-SNN, ``-ps``):
-``drop<n>`` before its weights draws anew for every step, ``hold<n>`` behind its neurons leaves out the same of them
-in all steps of a clip (`layer.Dropout` of SpikingJelly); ``drop`` and ``hold`` in the output layer. What is left is
-scaled by ``1 / (1 - p)``. Neither does anything after the training. In several processes each draws its own.
+``drop<n>`` before its weights draws anew for every step; ``hold<n>`` behind its neurons leaves out the same neurons
+in all steps of a clip (`layer.Dropout` of SpikingJelly). In the output layer they are ``drop`` and ``hold``. The
+other values are scaled by ``1 / (1 - p)``. After the training neither does anything. In a training of several
+processes each process draws its own.
 """
 
 from __future__ import annotations
@@ -33,10 +35,10 @@ class SpikingNet(nn.Module):
     """A feed-forward spiking classifier.
 
     Args:
-        config: widths, reduction, attention and neurons.
-        shape: input ``(C, H, W)``.
-        steps: T of a clip; ASA-1's temporal MLP is built for it.
-        classes: number of classes.
+        config: the widths, the reduction of maps, the attention and the neurons.
+        shape: the shape ``(C, H, W)`` of the input.
+        steps: the number T of steps of a clip; ASA-1's temporal MLP has this width.
+        classes: the number of classes.
     """
 
     def __init__(self, config: ModelConfig, shape: tuple[int, int, int], steps: int, classes: int) -> None:
@@ -47,7 +49,7 @@ class SpikingNet(nn.Module):
         self._output = [name for name, _ in self.layers.named_children()].index("out")
 
     def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Input current and spikes of the output neurons, each ``(T, N, classes, voters)``."""
+        """Compute input current and spikes of the output neurons, each ``(T, N, classes, voters)``."""
         current = self.layers[: self._output](channels_last(frames))
         spikes = self.layers[self._output :](current)
         split = (*current.shape[:2], self.classes, self.config.voters)
@@ -55,10 +57,10 @@ class SpikingNet(nn.Module):
 
 
 def channels_last(frames: torch.Tensor) -> torch.Tensor:
-    """The same frames, on a CPU with channels next to each other in memory.
+    """The same frames, on a CPU with the channels of a pixel next to each other in memory.
 
-    Every layer keeps that order. PyTorch's batch norm is 2 to 3 times as fast in it, mean pools 7 times, convolutions
-    1.2 times (network A).
+    Every layer keeps that order, in which PyTorch's batch norm is 2 to 3 times as fast, mean pools are 7 times and
+    convolutions 1.2 times as fast (measured on network A).
     """
     if frames.device.type != "cpu":
         return frames
@@ -84,10 +86,10 @@ def _chain(config: ModelConfig, shape: tuple[int, int, int], steps: int, classes
 
 
 def final_map(config: ModelConfig, sides: tuple[int, int]) -> tuple[int, int]:
-    """``(H, W)`` after the last convolution of a chain and its pool, for an input of ``sides``.
+    """The size ``(H, W)`` of the map behind the last convolution of a chain and its pool, for an input of ``sides``.
 
     Raises:
-        ConfigError: nothing is left of it, or the network is no chain.
+        ConfigError: the strides leave no pixel, or the network is no chain.
     """
     if config.family != "chain":
         raise ConfigError(f"a network of the family {config.family} is no chain", where="model.family")

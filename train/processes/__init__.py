@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training on several processes or a GPU."""
+"""Training in several processes or on a GPU, and pools of worker processes."""

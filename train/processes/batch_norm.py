@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batch norm over the batch of all ranks. PyTorch's own `SyncBatchNorm` refuses to run on a CPU.
+"""Computes batch norm over the batch of all ranks, on a CPU too, where PyTorch's own `SyncBatchNorm` refuses to run.
 
-With ``n`` values a channel on all ranks together, in training::
+In training, with ``n`` values of a channel on all ranks together::
 
     mean = sum(x) / n        var = sum((x - mean)^2) / n        y = gamma (x - mean) / sqrt(var + eps) + beta
 
-Each sum goes over the ranks and has a gradient (`parallel`). The running variance takes ``n / (n - 1) var``, as
-PyTorch's does. Source: Ioffe and Szegedy, "Batch normalization" (2015).
+Each sum goes over all ranks and has a gradient (see `parallel`). The running variance is updated with
+``n / (n - 1) var``, as in PyTorch. Source: Ioffe and Szegedy, "Batch normalization" (2015).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from spikefold.train.processes.parallel import ALONE, Ranks
 
 
 class BatchNormAcrossRanks(layer.BatchNorm2d):  # type: ignore[misc, unused-ignore]
-    """SpikingJelly's multi-step batch norm with the statistics of all ranks; the same parameters and buffers."""
+    """SpikingJelly's multi-step batch norm with the statistics of all ranks; parameters and buffers are the same."""
 
     ranks = ALONE
 
     def super_forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalise ``(T N, C, H, W)``; a rank's share of the batch may be empty."""
+        """Normalise ``(T N, C, H, W)``; the share of a rank may be empty."""
         if not self.training:
             return super().super_forward(x)
         values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
@@ -41,7 +41,7 @@ class BatchNormAcrossRanks(layer.BatchNorm2d):  # type: ignore[misc, unused-igno
 
 
 def across_ranks(model: nn.Module, ranks: Ranks) -> None:
-    """Give every batch norm of a network the statistics of all ranks, in place; its parameters stay the same ones."""
+    """Give every batch norm of a network the statistics of all ranks, in place; parameters stay the same objects."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, layer.BatchNorm2d):

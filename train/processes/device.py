@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a training computes, and in which precision.
+"""Chooses where a training computes, and in which precision.
 
-Everything is tested on a CPU. CUDA, and several GPUs, are NOT RUN in this project's tests, which have none. Mixed
-precision follows PyTorch's recipe (`torch.autocast` around the forward pass and the loss, a `torch.amp.GradScaler`
-for fp16); tests run it on a CPU, where a training refuses it: whole trainings in either half, an overflow left out.
+The tests run on a CPU. Trainings on CUDA, and on several GPUs, are NOT RUN in them. Mixed precision follows PyTorch's
+recipe (`torch.autocast` around the forward pass and the loss, a `torch.amp.GradScaler` for fp16). The tests run it on
+a CPU, where a user's training refuses it: whole trainings in either half precision, and a step that overflows.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def device_for(config: TrainConfig, ranks: Ranks = ALONE) -> torch.device:
     """The device that the configuration asks for; under ``torchrun`` each process has the GPU of its local rank.
 
     Raises:
-        EnvironmentLacksError: CUDA without a GPU.
-        ConfigError: mixed precision on a CPU.
+        EnvironmentLacksError: CUDA is asked for and there is no GPU.
+        ConfigError: mixed precision is asked for on a CPU.
     """
     has_gpu = torch.cuda.is_available()
     if config.device == "cuda" and not has_gpu:
@@ -45,11 +45,11 @@ def device_for(config: TrainConfig, ranks: Ranks = ALONE) -> torch.device:
 
 
 def mixed(config: TrainConfig, device: torch.device) -> AbstractContextManager[object]:
-    """Around forward pass and loss: mixed precision where it is configured."""
+    """The context for the forward pass and the loss: mixed precision where it is configured, else nothing."""
     half = _HALVES.get(config.precision)
     return torch.autocast(device.type, dtype=half, enabled=half is not None)
 
 
 def scaler_for(config: TrainConfig, device: torch.device) -> torch.amp.GradScaler:
-    """Scales the loss so that gradients do not vanish in fp16; does nothing in other precisions."""
+    """Make the scaler that keeps gradients from vanishing in fp16; in other precisions it does nothing."""
     return torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which process of a training under ``torchrun`` writes and talks; no heavy package, for the command line asks too.
+"""Tells which process of a training under ``torchrun`` writes files and prints.
 
-``torchrun`` sets ``RANK`` and ``WORLD_SIZE`` in the environment of every process that it starts.
+``torchrun`` sets ``RANK`` and ``WORLD_SIZE`` in the environment of every process that it starts. No heavy package is
+imported here, because the command line asks before it needs one.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import os
 
 
 def world() -> int:
-    """How many processes share the training; 1 without ``torchrun``."""
+    """The number of processes that share the training; 1 without ``torchrun``."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def is_main_process() -> bool:
-    """Whether this process writes and talks: rank 0, or alone."""
+    """Whether this process writes files and prints: it is rank 0, or the only one."""
     return os.environ.get("RANK", "0") == "0"

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes that end with the one that started them, however it ends. Light: helpers of no numerics load it too."""
+"""Makes a process end with the process that started it, however that one ends.
+
+No heavy package is imported here, because processes that compute nothing need it too.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from multiprocessing.connection import wait
 
 
 def end_with_parent() -> None:
-    """Watch the process that started this one, in a thread; does nothing in a process that no other started."""
+    """Watch the parent process in a thread, and end with it; without a parent of this program nothing is done."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_watch, args=(parent.sentinel,), daemon=True).start()

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One training in several processes, on one machine or many, each with a share of every batch.
+"""Shares one training among several processes, on one machine or many, each with a part of every batch.
 
-Started with ``torchrun --nproc-per-node 2 -m spikefold.pipeline train ...``; every process runs the same command. The
-batch size of the configuration is that of all ranks together, gradients are averaged by PyTorch's
-`DistributedDataParallel`, and whatever looks at a batch looks at all of it: batch norm (`batch_norm`), the masks of
-ASA's ``batch`` mode and the mean gate of ``model.static_share`` (`attention`). So the result is that of one process
-but for the order of floating-point sums.
+It is started with ``torchrun --nproc-per-node 2 -m spikefold.pipeline train ...``; every process (rank) runs the same
+command. The batch size of the configuration is that of all ranks together. PyTorch's `DistributedDataParallel`
+averages the gradients, and whatever depends on a batch depends on the batch of all ranks: batch norm (`batch_norm`),
+the masks of ASA's ``batch`` mode and the mean gate of ``model.static_share`` (`attention`). The result is therefore
+that of one process except for the order of floating-point sums.
 
-What is drawn for a batch (its order, its shift, which of its clips see the mean gate) is drawn by rank 0 and sent to
-all, the same that one process would draw. Dropout alone is drawn by each rank for its own clips: with it a training
-is not that of one process, but as good a draw.
+What is drawn for a batch (its order, its shift, the clips that see the mean gate) is drawn by rank 0 and sent to all
+ranks; it equals what one process would draw. Only dropout is drawn by each rank for its own clips, so that a training
+with dropout equals that of one process in distribution only.
 
-A sum over ranks has a gradient: that of a sum over ranks is the sum of the gradients over ranks.
+A sum over ranks has a gradient: the sum over ranks of the gradients.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Ranks:
     """This process among those of one training.
 
     Attributes:
-        rank: from 0; rank 0 writes and talks.
-        count: how many there are.
+        rank: its number from 0; rank 0 writes files and prints.
+        count: the number of processes.
     """
 
     rank: int = 0
@@ -47,11 +47,11 @@ class Ranks:
         return self.rank == 0
 
     def share(self, chosen: torch.Tensor) -> torch.Tensor:
-        """This rank's part of a batch; it can be empty in the last batch of an epoch."""
+        """This rank's part of a batch, which can be empty in the last batch of an epoch."""
         return chosen if self.count == 1 else chosen.tensor_split(self.count)[self.rank]
 
     def agreed(self, drawn: torch.Tensor) -> torch.Tensor:
-        """What rank 0 drew; every rank calls it with a tensor of the same shape."""
+        """Replace a tensor by that of rank 0. Every rank must call it with a tensor of the same shape."""
         if self.count > 1:
             distributed.broadcast(drawn, src=0)
         return drawn
@@ -65,16 +65,16 @@ class Ranks:
         return tuple(sums.tolist())
 
     def summed(self, values: torch.Tensor) -> torch.Tensor:
-        """The values of all ranks added up, with a gradient; all of one shape."""
+        """The sum over the ranks of tensors of one shape, with a gradient."""
         if self.count == 1:
             return values
         total: torch.Tensor = _SumOverRanks.apply(values)
         return total
 
     def mean(self, values: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
-        """The mean over some axes, which stay with length 1, and over the ranks, with a gradient.
+        """The mean over some axes, which keep length 1, and over the ranks, with a gradient.
 
-        A rank's part may be empty, or smaller than that of another; not all of them may be empty.
+        The part of a rank may be empty, or smaller than that of another rank; not all of them may be empty.
         """
         if self.count == 1:
             return values.mean(axes, keepdim=True)
@@ -85,14 +85,14 @@ class Ranks:
         return (self.summed(sums) / count).to(values.dtype)
 
     def drawn(self, count: int, device: torch.device) -> torch.Tensor:
-        """``count`` numbers from [0, 1) for this rank's clips: its part of what one process draws for all clips."""
+        """``count`` numbers from [0, 1) for this rank's clips: its part of what one process would draw."""
         if self.count == 1:
             return torch.rand(count, device=device)
         counts = [int(each) for each in self.everyones(torch.tensor(count))]
         return self.agreed(torch.rand(sum(counts), device=device)).split(counts)[self.rank]
 
     def everyones(self, value: torch.Tensor) -> list[torch.Tensor]:
-        """The value of every rank, in their order; all of one shape."""
+        """The tensors of all ranks, in the order of the ranks; all have one shape."""
         if self.count == 1:
             return [value]
         values = [torch.empty_like(value) for _ in range(self.count)]
@@ -111,6 +111,7 @@ class Ranks:
 
 
 ALONE = Ranks()
+"""A training in one process."""
 
 
 class _SumOverRanks(torch.autograd.Function):
@@ -129,7 +130,7 @@ class _SumOverRanks(torch.autograd.Function):
 
 @contextmanager
 def joined() -> Iterator[Ranks]:
-    """This process among those that ``torchrun`` started; alone without it."""
+    """Join the processes that ``torchrun`` started; without it this process is alone."""
     if world() == 1:
         yield ALONE
         return
@@ -142,5 +143,5 @@ def joined() -> Iterator[Ranks]:
 
 
 def local_rank() -> int:
-    """This process among those on its machine, which have a GPU each."""
+    """The number of this process among those of its machine, each of which has its own GPU."""
     return int(os.environ.get("LOCAL_RANK", "0"))

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -73,7 +75,12 @@ def test_clips_and_layers_only_add_up(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["sa", "tcsa", "asa1", "asa2"])
 def test_what_is_executed_is_what_a_counter_sees_of_our_modules(kind: str) -> None:
     steps, clips, shape = 8, 2, (12, 5, 6)
-    modules = {"sa": SA, "tcsa": TCSA, "asa1": ASA, "asa2": lambda *sizes: ASA(*sizes, temporal_mlp=False)}
+    modules: dict[str, Any] = {
+        "sa": SA,
+        "tcsa": TCSA,
+        "asa1": ASA,
+        "asa2": lambda *sizes: ASA(*sizes, temporal_mlp=False),
+    }
     x = (torch.rand(steps, clips, *shape, generator=torch.Generator().manual_seed(0)) < 0.4).float()
     found = spikefold.energy.profile(modules[kind](steps, shape[0]), x)
     expected = cost_of(kind, {"only": shape}, steps, clips)

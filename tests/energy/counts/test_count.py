@@ -14,6 +14,7 @@ from spikefold.export.neuron import Neuron
 from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, Shape, SumPool2d
 from spikefold.hardware.simulators import reference
 from spikefold.hardware.simulators.trace import LayerTrace, Trace
+from tests.norms import batch_norm
 
 RNG = np.random.default_rng(7)
 ONE = Neuron(np.array(1.0))
@@ -233,7 +234,7 @@ def test_the_fact_sheets_network_agrees_with_a_convolution_of_ones() -> None:
     inputs = {"conv1": frames, "fc": trace.layers["sn3"].raster}
     for name, source in (("conv2", "sn1"), ("conv3", "sn2")):
         raster = trace.layers[source].raster
-        inputs[name] = sum(raster[..., i::2, j::2] for i in (0, 1) for j in (0, 1))
+        inputs[name] = np.sum([raster[..., i::2, j::2] for i in (0, 1) for j in (0, 1)], axis=0)
     for name, x in inputs.items():
         layer = layers[name]
         assert layer.pairs == _by_convolution(network, name, x != 0)
@@ -246,7 +247,7 @@ def test_the_fact_sheets_network_agrees_with_a_convolution_of_ones() -> None:
 
 
 def test_batch_norm_gate_and_average_pool_before_the_neurons_cost_nothing() -> None:
-    norm = BatchNorm(*(np.full(4, v) for v in (1.0, 0.0, 0.0, 1.0)), eps=1e-5)
+    norm = batch_norm(np.full(4, v) for v in (1.0, 0.0, 0.0, 1.0))
     between = (Layer("bn", norm), Layer("pool", AvgPool2d((2, 2))), Layer("asa", Gate(np.full(4, 0.5))))
     rest = (Layer("sn", ONE), Layer("fc", Dense(np.ones((3, 36)))), Layer("out", ONE))
     pooled = _made_of((2, 6, 7), Layer("conv", _conv(4, 2)), *between, *rest)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,6 @@ from spikefold.export.network import INPUT, InputSpec, Layer, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import (
     AvgPool2d,
-    BatchNorm,
     Concat,
     Conv2d,
     Dense,
@@ -27,6 +27,7 @@ from spikefold.export.ops import (
     SumPool2d,
 )
 from spikefold.hardware.simulators.trace import LayerTrace, Trace
+from tests.norms import batch_norm
 
 ONE = Neuron(np.array(1.0))
 FIELDS = (*IN_SERIES, *CONSTANT, *DERIVED)
@@ -137,7 +138,7 @@ def test_several_ways_to_a_neuron_make_it_active_once() -> None:
 
 
 def _everything() -> tuple[Network, np.ndarray, Trace]:
-    norm = BatchNorm(*(np.full(4, v) for v in (1.0, 0.0, 0.0, 1.0)), eps=1e-5)
+    norm = batch_norm(np.full(4, v) for v in (1.0, 0.0, 0.0, 1.0))
     network = _network(
         (2, 8, 8),
         Layer("conv1", Conv2d(np.ones((4, 2, 3, 3)), np.ones(4), (1, 1), (1, 1))),
@@ -228,9 +229,10 @@ class Cube:
 
 
 def test_an_operation_without_a_rule_is_named_and_its_neurons_count_as_active() -> None:
+    cube: Any = Cube()
     network = _network(
-        (1, 2, 2), Layer("conv", Conv2d(np.ones((1, 1, 1, 1)))), Layer("odd", Cube()), Layer("sn", ONE), steps=2
-    )  # type: ignore[arg-type]
+        (1, 2, 2), Layer("conv", Conv2d(np.ones((1, 1, 1, 1)))), Layer("odd", cube), Layer("sn", ONE), steps=2
+    )
     frames = np.zeros((2, 3, 1, 2, 2), np.uint16)
     counts = count(network, frames, _drawn(network, frames))
     assert counts.uncounted == (Uncounted("odd", "Cube", 4 * 6),)

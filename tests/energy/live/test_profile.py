@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,10 +50,11 @@ def _published(variant: str) -> nn.Sequential:
     for name, part in parts.items():
         network.add_module(name, part)
     for name in ("bn1", "bn2"):
-        nn.init.constant_(parts[name].weight, 1.2)
-        parts[name].momentum = 1.0
-    nn.init.uniform_(parts["conv3"].weight, -0.5, 1.0)
-    nn.init.uniform_(parts["fc"].weight, -0.4, 0.4)
+        norm: Any = parts[name]
+        nn.init.constant_(norm.weight, 1.2)
+        norm.momentum = 1.0
+    nn.init.uniform_(network.get_parameter("conv3.weight"), -0.5, 1.0)
+    nn.init.uniform_(network.get_parameter("fc.weight"), -0.4, 0.4)
     with torch.no_grad():
         for _ in range(2):  # the second batch norm sees spikes once the first is calibrated
             network(_frames())
@@ -67,11 +69,13 @@ def _frames() -> torch.Tensor:
 def _seen(network: nn.Sequential, frames: torch.Tensor) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Input and output of each part, ``(frames, ...)``, by running one after the other."""
     functional.reset_net(network)
-    seen, x = {}, frames
+    seen: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    x = frames
     with torch.no_grad():
         for name, part in network.named_children():
             before, x = x, part(x)
-            seen[name] = tuple(one.flatten(0, 1).double().numpy() for one in (before, x))
+            given, made = (one.flatten(0, 1).double().numpy() for one in (before, x))
+            seen[name] = given, made
     functional.reset_net(network)
     return seen
 
@@ -156,7 +160,7 @@ def test_two_runs_are_equal_and_so_are_one_batch_and_many() -> None:
     assert parts.total.pairs > 0
 
 
-def _state(network: nn.Module) -> dict[str, object]:
+def _state(network: nn.Module) -> dict[str, Any]:
     hooks = {
         name: (len(one._forward_hooks), len(one._forward_pre_hooks), one.training)
         for name, one in network.named_modules()
@@ -165,7 +169,7 @@ def _state(network: nn.Module) -> dict[str, object]:
     return {"hooks": hooks, "values": values, "modes": len(_get_current_dispatch_mode_stack())}
 
 
-def _same(a: dict[str, object], b: dict[str, object]) -> bool:
+def _same(a: dict[str, Any], b: dict[str, Any]) -> bool:
     one, two = a["values"], b["values"]
     assert isinstance(one, dict)
     assert isinstance(two, dict)
@@ -174,7 +178,8 @@ def _same(a: dict[str, object], b: dict[str, object]) -> bool:
 
 
 def test_the_model_is_left_as_it_was() -> None:
-    network, frames = _published("A"), _frames()
+    network: Any = _published("A")
+    frames = _frames()
     network.train()
     network.bn2.eval()
     with torch.no_grad():
@@ -216,6 +221,8 @@ def test_the_model_is_left_as_it_was_by_a_failure() -> None:
 
 class _Remembers(nn.Module):
     """Changes a buffer and an attribute in place, also in evaluation."""
+
+    seen: torch.Tensor
 
     def __init__(self) -> None:
         super().__init__()

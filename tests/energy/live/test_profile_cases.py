@@ -194,7 +194,8 @@ def test_subclasses_with_and_without_a_forward_of_their_own() -> None:
 
 def test_a_forward_set_on_the_instance_is_not_trusted() -> None:
     layer, x = _conv(), _spikes(2, 3, 9, 9)
-    layer.forward = lambda y: F.conv2d(y, layer.weight, stride=3)  # type: ignore[method-assign]
+    own: Any = layer
+    own.forward = lambda y: F.conv2d(y, layer.weight, stride=3)
     assert _count(nn.Sequential(layer), x)["0"].pairs == int(F.conv2d(x, torch.ones(4, 3, 3, 3), stride=3).sum()) > 0
 
 
@@ -249,12 +250,13 @@ def test_scaled_dot_product_attention(mask: str) -> None:
     q = _spikes(2, 4, 8, 16)
     k, v = q.flip(0), q.flip(1)
     keep = (torch.arange(8)[:, None] - torch.arange(8)).abs() < 3
-    options: dict[str, Any] = {
+    masks: dict[str, dict[str, Any]] = {
         "none": {},
         "causal": {"is_causal": True},
         "bool": {"attn_mask": keep},
         "float": {"attn_mask": torch.zeros(8, 8).masked_fill(~keep, -torch.inf)},
-    }[mask]
+    }
+    options = masks[mask]
     allowed = {"none": torch.ones(8, 8).bool(), "causal": torch.ones(8, 8).bool().tril()}.get(mask, keep)
     found = _count(Run(lambda y: F.scaled_dot_product_attention(y, y.flip(0), y.flip(1), **options)), q)
     qk, av = found["model.attention Q K"], found["model.attention V"]
@@ -316,10 +318,10 @@ def test_batch_norm_has_one_name_on_every_backend() -> None:
     for device in ("cpu", "cuda"):
         with FakeTensorMode(), torch.no_grad():
             y = torch.empty(2, 3, 8, 8, device=device)
-            parts = [torch.empty(3, device=device) for _ in range(4)]
+            mean, var, weight, bias = (torch.empty(3, device=device) for _ in range(4))
             ledger = Ledger()
             with Dispatch(ledger, lambda: "0", lambda _: ""):
-                F.batch_norm(y, *parts)
+                F.batch_norm(y, mean, var, weight, bias)
         assert not ledger.unpriced
         seen[device] = ledger.rows
     assert seen["cpu"] == seen["cuda"]
@@ -361,7 +363,7 @@ def test_unknown_operations_are_listed_and_never_zero() -> None:
 
 def test_weights_that_nothing_used_are_named() -> None:
     model = nn.Sequential(nn.Linear(4, 4))
-    model.spare = nn.Linear(4, 4)  # type: ignore[assignment]
+    model.spare = nn.Linear(4, 4)
     model.forward = lambda x: model[0](x)  # type: ignore[method-assign]
     assert _count(model, _spikes(2, 4)).uncalled == ("spare.weight",)
 

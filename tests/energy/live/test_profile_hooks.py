@@ -30,8 +30,9 @@ def _count(model: nn.Module, x: torch.Tensor) -> Profile:
 
 def _network() -> nn.Sequential:
     network = nn.Sequential(nn.Linear(6, 5, bias=False), neuron.IFNode(), nn.Linear(5, 4, bias=False))
-    for part in network[::2]:
-        nn.init.constant_(part.weight, 0.6)
+    for part in network:
+        if isinstance(part, nn.Linear):
+            nn.init.constant_(part.weight, 0.6)
     return network
 
 
@@ -173,7 +174,8 @@ def test_nothing_of_a_plain_network_goes_through_the_dispatch_mode(monkeypatch: 
         layer.AvgPool2d(2, step_mode="m"),
         nn.Sequential(layer.Flatten(step_mode="m"), layer.Linear(64, 3, step_mode="m"), neuron.IFNode(step_mode="m")),
     ]
-    network, x = nn.Sequential(*parts), _spikes(4, 2, 2, 8, 8)
+    network: Any = nn.Sequential(*parts)
+    x = _spikes(4, 2, 2, 8, 8)
     nn.init.constant_(network[0].weight, 1.0)
     nn.init.constant_(network[4][1].weight, 1.0)
     found = spikefold.energy.profile(network, [x, x])

@@ -76,7 +76,7 @@ def _random_layer(rng: np.random.Generator, dimensions: int) -> tuple[Any, tuple
     """A layer and the size of its input."""
     transposed = rng.random() < 0.3
 
-    def draw(low: int, high: int) -> tuple[int, ...]:
+    def draw(low: int, high: int) -> Any:
         return tuple(int(n) for n in rng.integers(low, high, dimensions))
 
     groups, per_group, out = (int(n) for n in rng.integers(1, 4, 3))
@@ -92,7 +92,7 @@ def _random_layer(rng: np.random.Generator, dimensions: int) -> tuple[Any, tuple
         options |= {"stride": stride, "padding": padding}
     if not transposed:
         options["padding_mode"] = str(rng.choice(["zeros", "zeros", "circular", "reflect", "replicate"]))
-    kinds = TRANSPOSED if transposed else PLAIN
+    kinds: Any = TRANSPOSED if transposed else PLAIN
     return kinds[dimensions - 1](groups * per_group, groups * out, kernel, **options), size
 
 
@@ -163,7 +163,7 @@ def test_four_hundred_random_layers_equal_a_loop_over_every_synapse() -> None:
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
 def test_functional_convolutions_are_counted_as_their_modules(dimensions: int) -> None:
     rng = np.random.default_rng(dimensions)
-    functions = {
+    functions: dict[str, Any] = {
         "conv": (nn.functional.conv1d, nn.functional.conv2d, nn.functional.conv3d)[dimensions - 1],
         "transposed": (
             nn.functional.conv_transpose1d,

@@ -177,7 +177,7 @@ def test_steps_in_a_loop_and_steps_at_once_give_the_same_counts() -> None:
 def test_a_network_of_sinabs() -> None:
     import sinabs.layers as sinabs
 
-    network = nn.Sequential(
+    network: Any = nn.Sequential(
         nn.Conv2d(2, 4, 3, padding=1, bias=False),
         sinabs.IAFSqueeze(batch_size=2),
         sinabs.SumPool2d(2),

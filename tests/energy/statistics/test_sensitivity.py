@@ -44,7 +44,7 @@ def test_one_thing_at_a_time() -> None:
 )
 def test_swings_of_constants_add_up_to_the_band(operations: dict[str, int], bands: tuple[list[int], ...]) -> None:
     """Energy is linear in the constants, so what each adds alone is what all add together."""
-    known = tuple(Constant(name, *ends) for name, ends in zip("abc", bands, strict=True))
+    known = tuple(Constant(name, low, value, high) for name, (low, value, high) in zip("abc", bands, strict=True))
     found = tornado({"chip": operations}, "chip", known)
     assert found.band.value_pj == sum(
         number * dict(zip("abc", bands, strict=True))[name][1] for name, number in operations.items()

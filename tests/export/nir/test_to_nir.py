@@ -104,8 +104,12 @@ def test_the_files_equations_fire_the_same_spikes(tmp_path: Path) -> None:
         fired = []
         for x in spikes[before]:
             if source == "conv":
-                geometry = [tuple(map(int, g)) for g in (weights.stride, weights.padding, weights.dilation)]
-                current = reference.apply(Conv2d(weights.weight, weights.bias, *geometry, int(weights.groups)), x)
+                stride, padding, dilation = (
+                    (int(y), int(x)) for y, x in (weights.stride, weights.padding, weights.dilation)
+                )
+                current = reference.apply(
+                    Conv2d(weights.weight, weights.bias, stride, padding, dilation, int(weights.groups)), x
+                )
             else:
                 x = reference.apply(SumPool2d((1, 2)), x) if source == "fc" else x
                 current = x.reshape(8, -1) @ weights.weight.T + getattr(weights, "bias", 0)

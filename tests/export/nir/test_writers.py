@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import nir
 import numpy as np
@@ -97,7 +98,7 @@ def test_the_order_of_the_file_means_nothing(tmp_path: Path, rng: np.random.Gene
 def test_a_leaky_network_of_sinabs_fires_its_spikes(tmp_path: Path) -> None:
     """``LIFSqueeze`` as it is by default: exp(-1/tau), normalised input, many spikes, subtraction."""
     torch.manual_seed(0)
-    model = nn.Sequential(
+    model: Any = nn.Sequential(
         nn.Linear(6, 8, bias=False),
         sl.LIFSqueeze(tau_mem=4.0, spike_threshold=torch.tensor(0.25), batch_size=1),
         nn.Linear(8, 3),
@@ -125,7 +126,7 @@ def test_a_leaky_network_of_sinabs_fires_its_spikes(tmp_path: Path) -> None:
 
 def test_a_bounded_state_of_sinabs_is_an_option(tmp_path: Path, rng: np.random.Generator) -> None:
     """``from_model`` bounds states at -1; the file does not say so, and without it the spikes are others."""
-    model = nn.Sequential(nn.Linear(6, 8, bias=False), sl.IAFSqueeze(batch_size=1, min_v_mem=-1.0))
+    model: Any = nn.Sequential(nn.Linear(6, 8, bias=False), sl.IAFSqueeze(batch_size=1, min_v_mem=-1.0))
     model[0].weight.data = torch.from_numpy(rng.integers(-32, 36, (8, 6)) / 32).float()
     frames = frames_of((6, 1, 1), steps=40, clips=1)
     with torch.no_grad():
@@ -222,7 +223,9 @@ def test_subtraction_that_no_neuron_here_does_is_refused(
     assert list(found) == ["2 (LIF): snnTorch's reset"]
     assert f"reset_delay={delay}" in found["2 (LIF): snnTorch's reset"]
     network = read(path, NirOptions(convention="snntorch", reset="zero"))
-    neuron = replace(network["2"].op, reset=Reset.SUBTRACT)
+    last = network["2"].op
+    assert isinstance(last, Neuron)
+    neuron = replace(last, reset=Reset.SUBTRACT)
     nearest = replace(network, layers=(*network.layers[:-1], replace(network["2"], op=neuron)))
     frames = frames_of((2, 3, 3), steps=12)
     theirs = _leaky(frames.reshape(12, 4, 18) @ weight.T, beta, 1.0, zero=False, delay=delay)

@@ -74,7 +74,7 @@ def test_an_outlier_is_clipped_where_few_bits_make_it_dear() -> None:
     assert found["c"].limit > 1
     assert found["c"].error < 0.9 * found["c"].error_max
     assert 0 < found["c"].clipped_share < 0.2
-    weight = clipped["c"].op.weight  # type: ignore[union-attr]
+    weight = clipped["c"].op.weight
     assert weight.max() < 0.3
     assert clipped.history[-1] == "clip_outliers"
 
@@ -107,7 +107,7 @@ def test_a_large_bias_is_clipped_too() -> None:
     network = _network(0.1, bias=0.25)
     clipped, found = _search(network, chip)
     assert found["c"].limit > 1
-    bias = clipped["c"].op.bias  # type: ignore[union-attr]
+    bias = clipped["c"].op.bias
     assert bias is not None
     assert 0 < bias[0] < 0.25
     assert reference.run(quantise(clipped, chip)[0], FRAMES[:5, None].repeat(2, 1)).spikes > 0

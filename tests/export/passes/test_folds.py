@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikefold.errors import UnsupportedError
-from spikefold.export.network import InputSpec, Layer, Network
+from spikefold.export.network import InputSpec, Layer, Network, Op
 from spikefold.export.neuron import Leak, Neuron, Order, Reset
 from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, SumPool2d
 from spikefold.export.passes.fold_attention import fold_attention
@@ -53,10 +54,10 @@ def networks(draw: st.DrawFn) -> tuple[Network, np.ndarray]:
     layers: list[Layer] = []
     shape = spec.shape
 
-    def add(name: str, op: object) -> None:
+    def add(name: str, op: Any) -> None:
         nonlocal shape
-        layers.append(Layer(name, op))  # type: ignore[arg-type]
-        shape = op.output_shape(shape)  # type: ignore[attr-defined]
+        layers.append(Layer(name, op))
+        shape = op.output_shape(shape)
 
     for number in range(draw(st.integers(1, 2))):
         groups = draw(st.sampled_from([1, 2]))
@@ -256,7 +257,11 @@ def _refused(fold: Pass, network: Network) -> dict[str, str]:
     return {issue.where: issue.got for issue in caught.value.issues}
 
 
-OPS = {"batchnorm": _norm(np.random.default_rng(0), 2), "attention": Gate(np.ones(2)), "pooling": AvgPool2d((1, 1))}
+OPS: dict[str, Op] = {
+    "batchnorm": _norm(np.random.default_rng(0), 2),
+    "attention": Gate(np.ones(2)),
+    "pooling": AvgPool2d((1, 1)),
+}
 
 
 @pytest.mark.parametrize("name", PASSES)

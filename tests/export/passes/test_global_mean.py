@@ -39,7 +39,7 @@ def test_spikes_are_those_of_the_pooled_network() -> None:
     assert folded.history[-1] == "fold_global_mean"
     assert [la.name for la in folded] == ["c1", "n1", "c2", "n2", "fc", "out"]
     assert folded["fc"].inputs == ("n1", "n2")
-    assert folded["fc"].op.weight.shape == (6, 4 * 4 * 6)  # type: ignore[union-attr]
+    assert folded["fc"].op.weight.shape == (6, 4 * 4 * 6)
     frames = np.random.default_rng(1).poisson(0.4, (12, 20, 2, 4, 6))
     spikes = [reference.run(which, frames).layers["out"].raster for which in (network, folded, fold(network))]
     assert 0.05 < spikes[0].mean() < 0.9

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,7 +134,7 @@ def test_pytorchs_max_pool_and_batch_norm_behind_a_dense_layer_fire_the_same_spi
                 part.running_mean.normal_(0, 0.1)
                 part.running_var.uniform_(0.01, 0.5)
                 part.bias.uniform_(0.0, 0.2)
-        modules.fc.weight.uniform_(-0.3, 0.3)
+        nn.init.uniform_(modules.get_parameter("fc.weight"), -0.3, 0.3)
         functional.reset_net(before)
         theirs = before(torch.from_numpy(_frames()).double()).numpy()
     network = from_torch(before, SPEC, 3)
@@ -154,7 +155,7 @@ def test_pools_of_pytorch_and_of_spikingjelly_are_taken(of: object) -> None:
 
 
 @pytest.mark.parametrize("changed", [{"dilation": 2}, {"ceil_mode": True}, {"return_indices": True}], ids=str)
-def test_any_other_max_pool_is_refused_by_name(changed: dict) -> None:
+def test_any_other_max_pool_is_refused_by_name(changed: dict[str, Any]) -> None:
     with pytest.raises(UnsupportedError) as caught:
         from_torch(_modules(nn, **changed), SPEC, 3)
     assert [(issue.where, issue.hint) for issue in caught.value.issues] == [("pool", "leave that out")]
@@ -223,7 +224,7 @@ def test_the_or_of_binary_spikes_is_their_max_spike_for_spike(
     # the new neurons fire what the pool gave, and keep nothing
     pooled = [reference.apply(MaxPool2d(window), step) for step in one.layers["n1"].raster]
     np.testing.assert_array_equal(two.layers["m1"].raster, np.stack(pooled))
-    assert not two.layers["m1"].potentials.any()  # type: ignore[union-attr]
+    assert not two.layers["m1"].potentials.any()
     conv = exact["m1.or"].op
     assert isinstance(conv, Conv2d)
     assert (conv.groups, conv.weight.shape[1], conv.weight.sum()) == ((4, 1) if groups else (1, 4)) + (
@@ -278,7 +279,7 @@ def test_a_sum_is_another_function_and_the_same_where_a_window_sees_one_spike() 
     assert summed.history == ("maxpool_to_sumpool",)
     assert mean.history == ("maxpool_to_sumpool", "fold_spike_pooling")
     for net, area in ((summed, 1), (mean, 12)):
-        np.testing.assert_array_equal(net["c2"].op.weight * area, network["c2"].op.weight)  # type: ignore[union-attr]
+        np.testing.assert_array_equal(net["c2"].op.weight * area, network["c2"].op.weight)
     busy = [reference.run(net, _frames()).layers["n2"].raster for net in (network, summed, mean)]
     assert int((busy[0] != busy[1]).sum()) > 100
     assert busy[2].sum() < busy[0].sum() < busy[1].sum()

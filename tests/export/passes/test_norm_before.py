@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from itertools import permutations, product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from spikefold.export.passes.fold_spike_pooling import fold_spike_pooling
 from spikefold.export.passes.norms_first import norms_first
 from spikefold.hardware.simulators import reference
 from spikefold.hardware.simulators.flips import flips
+from tests.norms import batch_norm
 
 ONE = Neuron(np.array(1.0))
 
@@ -44,9 +46,9 @@ def _same(before: Network, after: Network, frames: np.ndarray) -> int:
     return report.spikes
 
 
-def _issues(call: object, network: Network) -> dict[str, str]:
+def _issues(call: Any, network: Network) -> dict[str, str]:
     with pytest.raises(UnsupportedError) as caught:
-        call(network)  # type: ignore[operator]
+        call(network)
     assert all(issue.hint and issue.where in str(caught.value) for issue in caught.value.issues)
     return {issue.where: issue.got for issue in caught.value.issues}
 
@@ -61,11 +63,11 @@ def test_batch_norm_on_the_input_and_on_spikes_folds_forward(groups: int, shifte
     biases = rng.normal(0, 0.1, 4) if bias else None
     first = Conv2d(rng.normal(0.1, 0.4, (4, 2 // groups, 3, 2)), biases, (1, 1), pads, (1, 2), groups)
     second = Conv2d(rng.normal(0.1, 0.4, (4, 4 // groups, 2, 2)), None, (2, 1), pads, groups=groups)
-    before = [_norm(rng, 2, shifted=shifted), first, ONE, _norm(rng, 4, shifted=shifted), second, ONE]
+    before: list[Op] = [_norm(rng, 2, shifted=shifted), first, ONE, _norm(rng, 4, shifted=shifted), second, ONE]
     network, frames = _network(*before, seed=groups)
     inputs = int(np.prod(network.shapes["neuron5"]))
     bias_out = rng.normal(0, 0.1, 5) if bias else None
-    tail = [_norm(rng, 4), Dense(rng.normal(0.1, 0.4, (5, inputs)), bias_out), Neuron(np.array(0.7))]
+    tail: list[Op] = [_norm(rng, 4), Dense(rng.normal(0.1, 0.4, (5, inputs)), bias_out), Neuron(np.array(0.7))]
     network, frames = _network(*before, *tail, seed=groups)
     folded = fold_batchnorm_before(network)
     assert [type(layer.op) for layer in folded] == [Conv2d, Neuron, Conv2d, Neuron, Dense, Neuron]
@@ -73,7 +75,7 @@ def test_batch_norm_on_the_input_and_on_spikes_folds_forward(groups: int, shifte
     assert _same(network, folded, frames) > 300
     assert fold_batchnorm_before(folded) is folded
     # without a shift there is nothing to add, and no bias is invented
-    assert (folded["conv2d4"].op.bias is None) == (not shifted)  # type: ignore[union-attr]
+    assert (folded["conv2d4"].op.bias is None) == (not shifted)
 
 
 def test_the_numbers_of_the_equation() -> None:
@@ -159,7 +161,7 @@ def test_every_batch_norm_without_a_way_forward_is_named_and_those_behind_weight
 @pytest.mark.parametrize("window", [(2, 2), (3, 2), (1, 3)])
 def test_means_of_spikes_and_of_the_input_become_sums(window: tuple[int, int]) -> None:
     rng = np.random.default_rng(window[0])
-    ops = [
+    ops: list[Op] = [
         AvgPool2d((1, 2)),
         Conv2d(rng.normal(0.4, 0.5, (4, 1, 2, 2)), groups=2),
         Neuron(np.array(0.8)),
@@ -179,8 +181,8 @@ def test_means_of_spikes_and_of_the_input_become_sums(window: tuple[int, int]) -
     assert folded.history == ("fold_spike_pooling",)
     assert [layer.name for layer in folded] == [layer.name for layer in network]
     before, after = network["dense8"].op, folded["dense8"].op
-    np.testing.assert_array_equal(after.weight, before.weight / (2 * window[0] * window[1]))  # type: ignore[union-attr]
-    np.testing.assert_array_equal(folded["conv2d1"].op.weight, network["conv2d1"].op.weight / 2)  # type: ignore[union-attr]
+    np.testing.assert_array_equal(after.weight, before.weight / (2 * window[0] * window[1]))
+    np.testing.assert_array_equal(folded["conv2d1"].op.weight, network["conv2d1"].op.weight / 2)
     assert _same(network, folded, frames) > 200
     assert fold_spike_pooling(folded) is folded
 
@@ -217,7 +219,7 @@ def test_every_reader_that_cannot_take_the_factor_is_named() -> None:
         Layer("p0", AvgPool2d((2, 1))),
         Layer("direct", ONE),
         Layer("p1", AvgPool2d((1, 2))),
-        Layer("norm", BatchNorm(*np.ones((4, 2)), 1e-5)),
+        Layer("norm", batch_norm(np.ones((4, 2)))),
         Layer("c1", conv),
         Layer("behind weights", AvgPool2d((1, 1))),
         Layer("n1", ONE),

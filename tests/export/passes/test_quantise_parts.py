@@ -8,6 +8,7 @@ import pytest
 
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Neuron
+from spikefold.export.numbers import NumberFormat
 from spikefold.export.ops import Concat, Conv2d, Dense, SumPool2d
 from spikefold.export.passes.quantise import common_scale, quantise
 from spikefold.export.passes.split_channels import split_channels
@@ -17,7 +18,7 @@ from spikefold.hardware.speck import chip as speck
 
 
 @pytest.mark.parametrize("chip", [speck.NUMBERS, loihi.NUMBERS], ids=["speck", "loihi"])
-def test_each_part_has_a_scale_of_its_own(chip: object) -> None:
+def test_each_part_has_a_scale_of_its_own(chip: NumberFormat) -> None:
     rng = np.random.default_rng(0)
     weight = rng.normal(0.1, 0.3, (4, 2, 3, 3))
     weight[2:] *= 0.25  # the second part could be four times finer
@@ -30,8 +31,8 @@ def test_each_part_has_a_scale_of_its_own(chip: object) -> None:
     )
     frames = rng.poisson(0.6, (6, 5, 2, 8, 7))
     network = Network(InputSpec((2, 8, 7), 1000, 6, int(frames.max())), layers, 1)
-    whole, (first, second) = quantise(network, chip)  # type: ignore[arg-type, misc]
-    parts, scales = quantise(split_channels(network, "c", 2), chip)  # type: ignore[arg-type]
+    whole, (first, second) = quantise(network, chip)
+    parts, scales = quantise(split_channels(network, "c", 2), chip)
     assert isinstance(parts["n"].op, Concat)
     assert [scale.layer for scale in scales] == ["c.0", "c.1", "d"]
     assert (scales[0].scale, scales[2].scale) == (first.scale, second.scale)

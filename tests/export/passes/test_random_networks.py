@@ -155,7 +155,8 @@ def _between(draft: Draft, number: str) -> None:
 def _pools(draft: Draft, number: str, *, binary: bool) -> None:
     """None to two pools behind spikes."""
     for place in range(int(draft.rng.integers(0, 3))):
-        kinds = [AvgPool2d, SumPool2d] + [MaxPool2d] * (2 if binary else 0)
+        kinds: list[type[AvgPool2d | SumPool2d | MaxPool2d]] = [AvgPool2d, SumPool2d]
+        kinds += [MaxPool2d] * (2 if binary else 0)
         kind = kinds[int(draft.rng.integers(len(kinds)))]
         if min(draft.shape[1:]) > 1:
             draft.add(f"pool{number}{place}", kind(_window(draft)))

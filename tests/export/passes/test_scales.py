@@ -12,13 +12,14 @@ import pytest
 from spikefold.errors import UnsupportedError
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Fire, Leak, Neuron, Order, Reset
-from spikefold.export.ops import BatchNorm, Conv2d, Dense, SumPool2d
+from spikefold.export.ops import Conv2d, Dense, SumPool2d
 from spikefold.export.passes.quantise import quantise
 from spikefold.export.passes.rescale import rescale
 from spikefold.export.passes.uniform_thresholds import uniform_thresholds
 from spikefold.hardware.simulators import reference
 from spikefold.hardware.simulators.flips import flips
 from spikefold.hardware.speck import chip as speck
+from tests.norms import batch_norm
 
 SPEC = InputSpec((2, 7, 6), 1000, 9)
 NEURONS = {
@@ -64,7 +65,7 @@ def test_a_power_of_two_changes_no_bit_of_any_state(name: str, powers: tuple[int
         assert one[layer].spikes > 50
         assert 0.01 < one[layer].raster.mean() < 0.9 or NEURONS[name].max_spikes is None
         np.testing.assert_array_equal(one[layer].raster, two[layer].raster)
-        np.testing.assert_array_equal(one[layer].potentials * factor, two[layer].potentials)  # type: ignore[operator]
+        np.testing.assert_array_equal(one[layer].potentials * factor, two[layer].potentials)
 
 
 @pytest.mark.parametrize("name", NEURONS)
@@ -93,7 +94,7 @@ def test_layers_that_cannot_be_rescaled_are_all_named() -> None:
     conv, one = Conv2d(np.ones((2, 2, 1, 1))), Neuron(np.array(1.0))
     layers = (
         Layer("c", conv),
-        Layer("b", BatchNorm(*np.ones((4, 2)), 1e-5)),
+        Layer("b", batch_norm(np.ones((4, 2)))),
         Layer("normed", one),
         Layer("shared", conv),
         Layer("n1", one),
@@ -130,7 +131,7 @@ def test_thresholds_by_channel_become_one_and_dyadic_ratios_change_no_bit(form: 
     one, two = (reference.run(net, frames, potentials=True).layers for net in (network, other))
     np.testing.assert_array_equal(one["n"].raster, two["n"].raster)
     factor = np.array([1, 2, 0.5, 1]).reshape(4, 1, 1)
-    np.testing.assert_array_equal(one["n"].potentials * factor, two["n"].potentials)  # type: ignore[operator]
+    np.testing.assert_array_equal(one["n"].potentials * factor, two["n"].potentials)
     np.testing.assert_array_equal(one["o"].raster, two["o"].raster)
     assert min(one["n"].raster.sum(axis=(0, 1, 3, 4))) > 5
     assert uniform_thresholds(other) is other
@@ -144,7 +145,7 @@ def test_any_thresholds_become_one_within_rounding_and_can_then_be_quantised(nam
     report = flips(network, other, frames)
     assert all(max(flip.distance) <= flip.bound < 1e-11 for flip in report.roots)
     assert report.spikes > 200
-    assert other["n"].op.threshold in theta  # type: ignore[union-attr]
+    assert other["n"].op.threshold in theta
     if name == "zero":
         with pytest.raises(UnsupportedError, match="one threshold a layer"):
             quantise(network, speck.NUMBERS)

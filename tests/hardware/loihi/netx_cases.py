@@ -53,13 +53,13 @@ def slayer_layers(**neuron: Any) -> list[dict[str, Any]]:
     first = 2 * ints(1, 4, 2, 3, 2, 1, low=-30, high=60).astype(np.float32)
     return [
         {"type": "input", "shape": (2, 6, 9)},
-        {"type": "conv", "shape": (4, 3, 8), "weight": first, "bias": np.float32([12, -40, 0, 66]),
+        {"type": "conv", "shape": (4, 3, 8), "weight": first, "bias": np.array([12, -40, 0, 66], np.float32),
          "inChannels": 2, "outChannels": 4, "kernelSize": (3, 2), "stride": (2, 1), "padding": (1, 0),
          "dilation": (1, 1), "groups": 1, "neuron": cell},
         {"type": "flatten", "shape": (1, 1, 96)},
         {"type": "dense", "shape": (5, 1, 1), "weight": 2 * ints(2, 5, 96, low=-20, high=24).astype(np.float32),
-         "inFeatures": 96, "outFeatures": 5, "bias": np.float64([4, 10, -2, 0, 30]), "neuron": cell},
-        {"type": "dense", "shape": (1, 1, 1), "weight": np.float32([90, 30, -40, 66, 120]), "inFeatures": 5,
+         "inFeatures": 96, "outFeatures": 5, "bias": np.array([4.0, 10, -2, 0, 30]), "neuron": cell},
+        {"type": "dense", "shape": (1, 1, 1), "weight": np.array([90, 30, -40, 66, 120], np.float32), "inFeatures": 5,
          "outFeatures": 1, "bias": np.zeros(1), "neuron": cell},
     ]  # fmt: skip
 

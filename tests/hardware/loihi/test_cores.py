@@ -60,7 +60,7 @@ def pilotnet() -> Network:
     )
 
 
-def test_pilotnet_takes_the_cores_that_intels_compiler_logged():
+def test_pilotnet_takes_the_cores_that_intels_compiler_logged() -> None:
     network = pilotnet()
     assert sum(int(np.prod(network.shapes[layer.name])) for layer in network.neurons) == 158_509
     found = loihi_cores.resources(network)
@@ -85,13 +85,13 @@ def test_pilotnet_takes_the_cores_that_intels_compiler_logged():
         (200, 256, 8, [16200]),
     ],
 )
-def test_synmem_violations_of_intels_logs(inputs, outputs, bits, logged):
+def test_synmem_violations_of_intels_logs(inputs: int, outputs: int, bits: int, logged: list[int]) -> None:
     tries = dense_splits(inputs, outputs, bits)
     assert [one.words for one in tries if not one.fits] == logged
     assert tries[-1].fits
 
 
-def test_a_core_of_dense_neurons_is_limited_too():
+def test_a_core_of_dense_neurons_is_limited_too() -> None:
     (split,) = dense_splits(1, 5000, 8)
     assert (split.cores, split.neurons) == (2, 2500)
     (use,) = loihi_cores.resources(chain((1, 1, 1), Dense(np.ones((5000, 1), np.int64)))).layers
@@ -100,7 +100,7 @@ def test_a_core_of_dense_neurons_is_limited_too():
 
 @settings(derandomize=True, max_examples=300, deadline=None)
 @given(st.integers(1, 12_000), st.integers(1, 6000), st.sampled_from([1, 2, 3, 4, 6, 8]))
-def test_every_dense_layer_that_the_rules_allow_fits(inputs, outputs, bits):
+def test_every_dense_layer_that_the_rules_allow_fits(inputs: int, outputs: int, bits: int) -> None:
     last = dense_splits(inputs, outputs, bits)[-1]
     assert last.fits
     assert last.cores == ceil(outputs / last.neurons)
@@ -108,7 +108,7 @@ def test_every_dense_layer_that_the_rules_allow_fits(inputs, outputs, bits):
 
 @settings(derandomize=True, max_examples=300, deadline=None)
 @given(st.integers(1, 4095), st.integers(1, 300), st.integers(1, 300))
-def test_tiles_hold_fewer_than_4096_neurons_and_no_wider_one_would(channels, height, width):
+def test_tiles_hold_fewer_than_4096_neurons_and_no_wider_one_would(channels: int, height: int, width: int) -> None:
     columns, rows = conv_tile((channels, height, width))
     assert columns * rows * channels < 4096
     assert columns <= width
@@ -129,11 +129,11 @@ def test_tiles_hold_fewer_than_4096_neurons_and_no_wider_one_would(channels, hei
         ([0, 16], 1), ([0, 17], 6), ([-1, 0], 1), ([0, 0], 1), ([-33, 32], 8), ([0, 48], 2), ([-255, -1], 8),
     ],
 )  # fmt: skip
-def test_weights_take_their_width_without_common_zeros(weights, bits):
+def test_weights_take_their_width_without_common_zeros(weights: list[int], bits: int) -> None:
     assert weight_bits(np.array([weights])) == bits
 
 
-def test_chips_are_counted_in_120_cores():
+def test_chips_are_counted_in_120_cores() -> None:
     wide = chain((1, 1, 121 * 4), Conv2d(np.ones((1000, 1, 1, 1), np.int64)))
     found = loihi_cores.resources(wide)
     assert (found.cores, found.chips, found.limited_by) == (121, 2, "neurocores")
@@ -145,21 +145,21 @@ def loihi1(network: Network) -> list[tuple[int, dict[str, int], str]]:
     return [(use.cores, {name: used for name, (used, _) in use.memory.items()}, use.limited_by) for use in uses]
 
 
-def test_loihi1_dense_layer_by_hand():
+def test_loihi1_dense_layer_by_hand() -> None:
     """8-bit weights: a list of 100 takes blocks of 64 and 36, 576 and 320 bits with their 10-bit heads."""
     network = chain((50, 1, 1), dense(100, 50, -128, 127))
     used = {"neurons": 100, "axons in": 50, "axons out": 0, "synaptic bits": 50 * (576 + 320)}
     assert loihi1(network) == [(1, used, "neurons")]
 
 
-def test_loihi1_dense_layer_is_cut_until_its_synapses_fit():
+def test_loihi1_dense_layer_is_cut_until_its_synapses_fit() -> None:
     """4000 axons of 2 blocks are 4.6 Mbit; 28 neurons a core take 4000 * 256."""
     network = chain((4000, 1, 1), dense(128, 4000, -128, 127))
     used = {"neurons": 26, "axons in": 4000, "axons out": 0, "synaptic bits": 4000 * 256}
     assert loihi1(network) == [(5, used, "synaptic bits")]
 
 
-def test_loihi1_convolution_by_hand():
+def test_loihi1_convolution_by_hand() -> None:
     """A 1x2 kernel over a row of 4: its end pixels reach one tap, the two inner ones share a list of both."""
     network = chain((3, 1, 4), Conv2d(np.array([[[[5, -6]]] * 3, [[[7, 1]]] * 3]).reshape(2, 3, 1, 2)))
     bits = 4 + 6  # of a weight, and of the index among 6 neurons
@@ -168,7 +168,7 @@ def test_loihi1_convolution_by_hand():
     assert loihi1(network) == [(1, used, "neurons")]
 
 
-def test_loihi1_convolution_of_two_axes_by_hand():
+def test_loihi1_convolution_of_two_axes_by_hand() -> None:
     """A 2x2 kernel over 3x3: along each axis pixels reach the first tap, both, or the last."""
     network = chain((1, 3, 3), Conv2d(np.array([[[[5, -6], [100, 7]]]])))
     lists = [64 * ceil((taps * (8 + 6) + 10) / 64) for taps in (1, 2, 1, 2, 4, 2, 1, 2, 1)]
@@ -177,13 +177,13 @@ def test_loihi1_convolution_of_two_axes_by_hand():
     assert (cores, found) == (1, used)
 
 
-def test_loihi1_counts_the_fullest_part():
+def test_loihi1_counts_the_fullest_part() -> None:
     """8 outputs of a kernel of 3 in parts of 5 and 3, which read 7 and 5 pixels; two pixels reach both."""
     taps = loihi1_cores._axis(10, 8, 5, 3, 1, 0, 1)
     assert (taps.pixels, sorted(taps.lists), taps.parts) == (7, [1, 1, 2, 2, 3], 2)
 
 
-def test_loihi1_sends_an_axon_to_every_core_of_the_next_layer():
+def test_loihi1_sends_an_axon_to_every_core_of_the_next_layer() -> None:
     network = chain((4, 1, 1), dense(1000, 4, -128, 127), dense(8, 1000, -128, 127))
     (_, first, _), (cores, second, _) = loihi1(network)
     assert (cores, second["axons out"]) == (1, 0)
@@ -194,7 +194,7 @@ def test_loihi1_sends_an_axon_to_every_core_of_the_next_layer():
     assert (cores, first["neurons"], first["axons out"], limit) == (2, 500, 3000, "axons out")
 
 
-def test_loihi1_pixels_reach_neighbouring_parts():
+def test_loihi1_pixels_reach_neighbouring_parts() -> None:
     """32 x 32 x 4 neurons in 4 parts; the pixels of a 3x3 kernel reach two of them along each cut axis."""
     network = chain((1, 34, 34), conv(1, 1, 1), conv(4, 1, 3))
     (_, first, _), (cores, second, _) = loihi1(network)
@@ -204,7 +204,9 @@ def test_loihi1_pixels_reach_neighbouring_parts():
 
 @settings(derandomize=True, max_examples=40, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 30), st.integers(3, 40), st.integers(3, 40), st.integers(1, 2))
-def test_loihi1_parts_keep_every_limit_and_cover_the_layer(into, out, height, width, stride):
+def test_loihi1_parts_keep_every_limit_and_cover_the_layer(
+    into: int, out: int, height: int, width: int, stride: int
+) -> None:
     network = chain((into, height, width), conv(out, into, 3, (stride, stride)), conv(5, out, 1))
     for name, whole, cut in loihi1_cores.cuts(network):
         assert not cut.over
@@ -214,7 +216,7 @@ def test_loihi1_parts_keep_every_limit_and_cover_the_layer(into, out, height, wi
         assert cut.cores >= ceil(whole.used["neurons"] / 1024)
 
 
-def test_loihi1_takes_binary_input_only():
+def test_loihi1_takes_binary_input_only() -> None:
     network = chain((2, 3, 4), conv(2, 2, 3), max_count=3)
     (issue,) = LOIHI1.violations(network)
     assert (issue.where, issue.got, issue.limit) == ("w0", "up to 3", "1")
@@ -225,14 +227,14 @@ def test_loihi1_takes_binary_input_only():
     assert [issue.got for issue in LOIHI1.violations(real)] == ["up to 2"]
 
 
-def test_loihi1_has_no_core_for_more_than_4096_axons_in():
+def test_loihi1_has_no_core_for_more_than_4096_axons_in() -> None:
     network = chain((4097, 1, 1), dense(3, 4097, -1, 1))
     (issue,) = LOIHI1.violations(network)
     assert (issue.where, issue.got, issue.limit) == ("w0", "4097 axons in", "4096")
     assert LOIHI1.violations(chain((4096, 1, 1), dense(3, 4096, -1, 1))) == []
 
 
-def test_loihi1_shares_the_numbers_but_not_what_netx_cannot_read():
+def test_loihi1_shares_the_numbers_but_not_what_netx_cannot_read() -> None:
     op = Conv2d(np.ones((1, 1, 1, 1), np.int64))
     layers = (
         Layer("a", op),
@@ -249,7 +251,7 @@ def test_loihi1_shares_the_numbers_but_not_what_netx_cannot_read():
     assert "p" in {issue.where for issue in LOIHI1.violations(pooled)}
 
 
-def test_pilotnet_takes_several_loihi1():
+def test_pilotnet_takes_several_loihi1() -> None:
     found = loihi1_cores.resources(pilotnet())
     assert found.estimate
     assert found.chips == ceil(found.cores / 128) > 1

@@ -31,6 +31,9 @@ from tests.hardware.loihi.netx_cases import (
     write,
 )
 
+Computed = dict[str, tuple[Network, np.ndarray, list[tuple[np.ndarray, np.ndarray]]]]
+"""Network, frames, and lava's spikes and states of each layer, by the name of the file."""
+
 
 @settings(derandomize=True, max_examples=25, deadline=None)
 @given(
@@ -43,7 +46,15 @@ from tests.hardware.loihi.netx_cases import (
 )
 @example(3, 2000, 0, 151, True, False)
 @example(4, 4096, 0, 151, True, True)
-def test_imported_networks_follow_lavas_equations(tmp_path_factory, seed, i_decay, v_decay, theta, even, biased):
+def test_imported_networks_follow_lavas_equations(
+    tmp_path_factory: pytest.TempPathFactory,
+    seed: int,
+    i_decay: int,
+    v_decay: int,
+    theta: int,
+    even: bool,
+    biased: bool,
+) -> None:
     """A plain model in the file's own numbers, of the equations in the fact sheet, with one dense layer."""
     weight, bias = ints(seed, 6, 10, low=-100, high=150), ints(seed + 1, 6, low=-90, high=90)
     weight, bias = (2 * np.minimum(weight, 127), 2 * bias) if even else (weight, bias)
@@ -103,7 +114,7 @@ def library() -> Path:
 
 
 @pytest.fixture(scope="module")
-def computed(library, tmp_path_factory) -> dict[str, tuple[Network, np.ndarray, list[tuple[np.ndarray, np.ndarray]]]]:
+def computed(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Computed:
     """Network, frames, and lava's (spikes, states) of each layer of each file, from one start."""
     home = tmp_path_factory.mktemp("files")
     jobs, networks = [], []
@@ -122,7 +133,7 @@ def computed(library, tmp_path_factory) -> dict[str, tuple[Network, np.ndarray, 
 @pytest.mark.lava
 @pytest.mark.skipif(sys.platform != "linux", reason="lava forks; reads /proc")
 @pytest.mark.parametrize("name", LAVA_CASES)
-def test_lava_on_the_same_file(computed, name):
+def test_lava_on_the_same_file(computed: Computed, name: str) -> None:
     network, frames, layers = computed[name]
     found = reference.run(network, frames, potentials=True)
     fast = clocked.run(network, frames)
@@ -165,9 +176,9 @@ np.savez(sys.argv[4], **found)
 
 @pytest.mark.lava
 @pytest.mark.skipif(sys.platform != "linux", reason="lava forks; reads /proc")
-def test_lava_with_neurons_on_the_input(library, tmp_path):
+def test_lava_with_neurons_on_the_input(library: Path, tmp_path: Path) -> None:
     """As slayer's own PilotNet: the input's neurons charged with weight * x + bias, no delay, reset at offset 0."""
-    layers = changed(0, neuron=slayer_neuron(vThMant=45), weight=36, bias=np.float32([-2]))[:2]
+    layers = changed(0, neuron=slayer_neuron(vThMant=45), weight=36, bias=np.array([-2], np.float32))[:2]
     path = write(tmp_path / "a.net", layers)
     frames = events((2, 6, 9), 5)
     np.save(tmp_path / "drive.npy", 36 * frames - 2)

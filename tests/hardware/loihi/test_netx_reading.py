@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -30,13 +32,14 @@ from tests.hardware.loihi.netx_cases import (
 
 
 @pytest.mark.parametrize(("leaky", "currents"), [*itertools.product([False, True], repeat=2)])
-def test_our_own_file_gives_the_same_network_back(tmp_path, leaky, currents):
+def test_our_own_file_gives_the_same_network_back(tmp_path: Path, leaky: bool, currents: bool) -> None:
     network = ours(3, leaky, currents)
     path = write_net(network, tmp_path / "a.net")
     back = from_net(path, dt_us=1000, classes=2)
     assert (back.input.shape, back.input.steps, back.classes) == ((2, 6, 8), T, 2)
     for before, after in zip(network, back, strict=True):
-        ours_, theirs = before.op, after.op
+        ours_: Any = before.op
+        theirs: Any = after.op
         if isinstance(ours_, Conv2d | Dense):
             np.testing.assert_array_equal(theirs.weight, ours_.weight)
             np.testing.assert_array_equal(theirs.bias, ours_.bias)
@@ -51,7 +54,7 @@ def test_our_own_file_gives_the_same_network_back(tmp_path, leaky, currents):
     assert write_net(back, tmp_path / "b.net").read_bytes() == path.read_bytes()
 
 
-def test_a_file_in_slayers_style(tmp_path):
+def test_a_file_in_slayers_style(tmp_path: Path) -> None:
     network = from_net(write(tmp_path / "a.net", slayer_layers()))
     kinds = [(layer.name, type(layer.op).__name__, network.shapes[layer.name]) for layer in network]
     weights = [("conv1", "Conv2d", (4, 3, 8)), ("dense3", "Dense", (5, 1, 1)), ("dense4", "Dense", (1, 1, 1))]
@@ -66,7 +69,7 @@ def test_a_file_in_slayers_style(tmp_path):
     assert LOIHI2.violations(network) == []
 
 
-def test_an_odd_threshold_keeps_the_numbers_of_the_file(tmp_path):
+def test_an_odd_threshold_keeps_the_numbers_of_the_file(tmp_path: Path) -> None:
     """25 half weights are no whole weight: slayer's own PilotNet has that threshold."""
     network = from_net(write(tmp_path / "a.net", slayer_layers(vThMant=25)))
     neuron = network["conv1.spikes"].op
@@ -80,7 +83,7 @@ def test_an_odd_threshold_keeps_the_numbers_of_the_file(tmp_path):
 
 
 @pytest.mark.parametrize("field", ["weight", "bias"])
-def test_one_odd_number_keeps_the_numbers_of_the_file(tmp_path, field):
+def test_one_odd_number_keeps_the_numbers_of_the_file(tmp_path: Path, field: str) -> None:
     layers = slayer_layers()
     layers[3][field].flat[0] += 1
     network = from_net(write(tmp_path / "a.net", layers))
@@ -88,21 +91,23 @@ def test_one_odd_number_keeps_the_numbers_of_the_file(tmp_path, field):
     np.testing.assert_array_equal(getattr(network["dense3"].op, field), layers[3][field])
 
 
-def test_a_stride_for_both_axes(tmp_path):
+def test_a_stride_for_both_axes(tmp_path: Path) -> None:
     op = from_net(write(tmp_path / "a.net", [*changed(1, stride=2, shape=(4, 3, 4))[:2]]))["conv1"].op
     assert isinstance(op, Conv2d)
     assert (op.stride, op.padding) == ((2, 2), (1, 0))
 
 
-def test_neurons_of_the_input_become_a_layer(tmp_path):
-    layers = changed(0, neuron=slayer_neuron(vThMant=40), weight=np.float32([36]), bias=np.float32([34]))
+def test_neurons_of_the_input_become_a_layer(tmp_path: Path) -> None:
+    layers = changed(
+        0, neuron=slayer_neuron(vThMant=40), weight=np.array([36], np.float32), bias=np.array([34], np.float32)
+    )
     network = from_net(write(tmp_path / "a.net", layers), max_count=2)
     op = network["input0"].op
     assert isinstance(op, Conv2d)
     assert (op.weight.shape, op.groups, np.unique(op.weight).tolist()) == ((2, 1, 1, 1), 2, [18])
-    assert op.bias.tolist() == [17, 17]  # type: ignore[union-attr]
+    assert op.bias.tolist() == [17, 17]
     assert network.shapes["input0.spikes"] == (2, 6, 9)
-    vector = [
+    vector: list[dict[str, Any]] = [
         {"type": "input", "shape": (7,), "neuron": slayer_neuron()},
         {"type": "dense", "shape": (2,), "weight": 2 * ints(3, 2, 7), "neuron": slayer_neuron()},
     ]
@@ -112,7 +117,7 @@ def test_neurons_of_the_input_become_a_layer(tmp_path):
     assert LOIHI2.violations(plain) == []
 
 
-def test_biases_of_a_convolution(tmp_path):
+def test_biases_of_a_convolution(tmp_path: Path) -> None:
     """One a channel, or in netx' order (W, H, C)."""
     everywhere = np.broadcast_to(np.array([12, -40, 0, 66]), (8, 3, 4))
     network = from_net(write(tmp_path / "a.net", changed(1, bias=everywhere)))
@@ -125,7 +130,7 @@ def test_biases_of_a_convolution(tmp_path):
     assert refused(tmp_path, changed(3, bias=np.array([1, 2]))) == [("layer/3", "dense bias")]
 
 
-def test_spikes_joined_by_or(tmp_path):
+def test_spikes_joined_by_or(tmp_path: Path) -> None:
     """netx' way to pool: any spike fires, nothing stays."""
     layers = changed(1, weight=2 * np.ones((4, 2, 3, 2)), bias=None, neuron=slayer_neuron(vThMant=0, vDecay=4096))
     neuron = from_net(write(tmp_path / "a.net", layers))["conv1.spikes"].op

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import h5py
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from spikefold.export.neuron import Leak
 from spikefold.hardware.loihi.from_netx import from_net
 from tests.hardware.loihi.netx_cases import changed, ints, reading_here, refused, slayer_layers, slayer_neuron, write
 
-REFUSALS = {
+REFUSALS: dict[str, tuple[int, dict[str, Any], str]] = {
     "a current that lasts, and biases": (
         1,
         {"neuron": slayer_neuron(iDecay=1024)},
@@ -53,13 +56,13 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_refused_by_name(tmp_path, name):
+def test_refused_by_name(tmp_path: Path, name: str) -> None:
     layer, changes, rule = REFUSALS[name]
     found = refused(tmp_path, changed(layer, **changes))
     assert found[0] == (f"layer/{layer}", rule)
 
 
-def test_everything_is_refused_at_once(tmp_path):
+def test_everything_is_refused_at_once(tmp_path: Path) -> None:
     layers = changed(1, delay=2, neuron=slayer_neuron(refDelay=3, vThMant=-1))
     layers[3] |= {"type": "dense_rec", "weight_rec": np.eye(5)}
     layers[4] |= {"neuron": slayer_neuron(vDecay=9000)}
@@ -72,7 +75,7 @@ def test_everything_is_refused_at_once(tmp_path):
     ]
 
 
-def test_flatten_where_it_must_be_and_nowhere_else(tmp_path):
+def test_flatten_where_it_must_be_and_nowhere_else(tmp_path: Path) -> None:
     layers = slayer_layers()
     assert refused(tmp_path, [*layers[:2], *layers[3:]]) == [("layer/2", "flatten before dense")]
     assert refused(tmp_path, [*layers[:4], layers[2], layers[4]]) == [("layer/4", "a map to flatten")]
@@ -80,7 +83,7 @@ def test_flatten_where_it_must_be_and_nowhere_else(tmp_path):
     assert refused(tmp_path, layers[1:])[0] == ("layer/0", "one input layer, first")
 
 
-def test_the_current_must_hold_the_highest_count_and_what_adds_up(tmp_path):
+def test_the_current_must_hold_the_highest_count_and_what_adds_up(tmp_path: Path) -> None:
     layers = changed(1, weight=np.full((4, 2, 3, 2), 2000), bias=None)
     path = write(tmp_path / "a.net", layers)
     assert from_net(path, max_count=5).input.max_count == 5  # 12 inputs of 10 000 are below 2^17
@@ -94,7 +97,7 @@ def test_the_current_must_hold_the_highest_count_and_what_adds_up(tmp_path):
         from_net(path, max_count=512)
 
 
-def test_how_long_a_clip_is(tmp_path):
+def test_how_long_a_clip_is(tmp_path: Path) -> None:
     path = write(tmp_path / "a.net", slayer_layers(), steps=None)
     with pytest.raises(ConfigError, match="how long a clip is"):
         from_net(path)
@@ -119,19 +122,19 @@ def test_how_long_a_clip_is(tmp_path):
         ({"type": None}, "no type"),
     ],
 )
-def test_fields_that_are_broken(tmp_path, changes, match):
+def test_fields_that_are_broken(tmp_path: Path, changes: dict[str, Any], match: str) -> None:
     with reading_here(), pytest.raises(DataError, match=match) as caught:
         from_net(write(tmp_path / "a.net", changed(3, **changes)))
     assert "a.net" in caught.value.where
     assert "layer/3" in caught.value.where
 
 
-def test_strides_of_three_are_broken(tmp_path):
+def test_strides_of_three_are_broken(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"stride.*shape \(3,\)"):
         from_net(write(tmp_path / "a.net", changed(1, stride=(1, 1, 1))))
 
 
-def test_files_that_are_none(tmp_path):
+def test_files_that_are_none(tmp_path: Path) -> None:
     path = tmp_path / "a.net"
     with pytest.raises(DataError, match="cannot read"):
         from_net(path)
@@ -148,7 +151,7 @@ def test_files_that_are_none(tmp_path):
         from_net(path)
 
 
-def test_damaged_files_end_in_our_errors_or_in_a_network(tmp_path):
+def test_damaged_files_end_in_our_errors_or_in_a_network(tmp_path: Path) -> None:
     """Single bytes changed; a crash of HDF5 stays in its own process."""
     path = write(tmp_path / "a.net", slayer_layers())
     original, rng, broken = path.read_bytes(), np.random.default_rng(8), 0

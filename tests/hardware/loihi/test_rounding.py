@@ -72,9 +72,10 @@ def test_truncation_alone() -> None:
     integer, _ = _one([1], 4, *drive, leak=HALF, fire=Fire.GT)
     # 1.5 + 3 is above 4, 1 + 3 is not
     assert _causes(real, integer, frames) == NOTHING | {"truncation": 1}
+    neuron = integer.layers[1].op
+    assert isinstance(neuron, Neuron)
     finer = replace(
-        integer,
-        layers=(integer.layers[0], replace(integer.layers[1], op=replace(integer.layers[1].op, state_shift=7))),
+        integer, layers=(integer.layers[0], replace(integer.layers[1], op=replace(neuron, state_shift=7)))
     )
     assert _causes(real, finer, frames) == NOTHING
 

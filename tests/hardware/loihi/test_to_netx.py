@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -53,7 +54,7 @@ def full_net() -> Network:
     return chain(first, IF, Dense(np.arange(12).reshape(1, 12) - 3, np.array([4])), LIF)
 
 
-def test_file_holds_doubled_numbers_and_exact_thresholds(tmp_path):
+def test_file_holds_doubled_numbers_and_exact_thresholds(tmp_path: Path) -> None:
     network = full_net()
     write_net(network, tmp_path / "a.net")
     with h5py.File(tmp_path / "a.net") as file:
@@ -72,19 +73,19 @@ def test_file_holds_doubled_numbers_and_exact_thresholds(tmp_path):
         assert file["simulation/tSample"][()] == 3
 
 
-def test_same_network_gives_same_bytes(tmp_path):
+def test_same_network_gives_same_bytes(tmp_path: Path) -> None:
     first, second = write_net(full_net(), tmp_path / "a.net"), write_net(full_net(), tmp_path / "b.net")
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_dense_first_takes_the_input_flattened(tmp_path):
+def test_dense_first_takes_the_input_flattened(tmp_path: Path) -> None:
     write_net(chain(Dense(np.ones((3, 20), np.int64)), IF), tmp_path / "a.net")
     with h5py.File(tmp_path / "a.net") as file:
         assert file["layer/0/shape"][()].tolist() == [20]
         assert file["layer/1/type"][0] == b"dense"
 
 
-def test_nothing_is_left_where_writing_fails(tmp_path, monkeypatch):
+def test_nothing_is_left_where_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -94,7 +95,7 @@ def test_nothing_is_left_where_writing_fails(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
-def test_everything_wrong_is_named_at_once_and_nothing_written(tmp_path):
+def test_everything_wrong_is_named_at_once_and_nothing_written(tmp_path: Path) -> None:
     wrong = replace(LIF, threshold=np.array(70000), reset=Reset.SUBTRACT, max_spikes=None, v_min=-5, state_shift=0)
     network = dense_net([[300, 1]], [3000], replace(wrong, order=Order.INPUT_FIRST, leak=Leak(3, 4), fire=Fire.GE))
     with pytest.raises(UnsupportedError) as caught:
@@ -115,7 +116,7 @@ def test_everything_wrong_is_named_at_once_and_nothing_written(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_shapes_of_network_that_netx_cannot_read():
+def test_shapes_of_network_that_netx_cannot_read() -> None:
     assert rules(chain(SumPool2d((2, 2)), conv(), IF, shape=(1, 4, 6))) == ["operations"]
     assert rules(chain(conv(), IF, IF)) == ["weights_and_neurons_alternate"]
     assert rules(chain(conv(), conv(1, 2), IF)) == ["weights_and_neurons_alternate"]
@@ -123,7 +124,7 @@ def test_shapes_of_network_that_netx_cannot_read():
     assert rules(after_dense) == ["convolutions_first"]
 
 
-def test_branches_are_refused():
+def test_branches_are_refused() -> None:
     one = Conv2d(np.ones((1, 1, 1, 1), np.int64))
     layers = (
         Layer("a", one),
@@ -137,7 +138,7 @@ def test_branches_are_refused():
     assert rules(network) == ["one_chain"]
 
 
-def test_real_network_is_refused_and_its_shapes_and_neurons_are_judged(tmp_path):
+def test_real_network_is_refused_and_its_shapes_and_neurons_are_judged(tmp_path: Path) -> None:
     network = chain(Conv2d(np.full((1, 1, 2, 2), 900.5)), Neuron(np.array(1.0)))
     assert rules(network) == []
     with pytest.raises(UnsupportedError, match="whole numbers"):
@@ -162,7 +163,7 @@ def test_real_network_is_refused_and_its_shapes_and_neurons_are_judged(tmp_path)
         ([[-127, -127]], False),
     ],
 )
-def test_dense_matrices_that_netx_would_change(weight, refused):
+def test_dense_matrices_that_netx_would_change(weight: list[list[int]], refused: bool) -> None:
     found = rules(dense_net(weight))
     expected = "no_lowest_power_of_two" if np.any(weight) else "a_dense_weight_other_than_zero"
     assert found == ([expected] if refused else [])
@@ -185,7 +186,7 @@ def netx_weight(written: np.ndarray) -> np.ndarray:
     return ((sign * ((magnitude >> cut) << cut)) / 2.0**shift).astype(np.int64)
 
 
-def test_rule_for_dense_matrices_is_exactly_where_netx_changes_one():
+def test_rule_for_dense_matrices_is_exactly_where_netx_changes_one() -> None:
     rng = np.random.default_rng(5)
     refused = 0
     for _ in range(3000):
@@ -200,7 +201,7 @@ def test_rule_for_dense_matrices_is_exactly_where_netx_changes_one():
     assert refused > 20
 
 
-def test_rule_for_half_weights_leaves_nothing_that_netx_changes():
+def test_rule_for_half_weights_leaves_nothing_that_netx_changes() -> None:
     rng, kept, refused = np.random.default_rng(6), 0, 0
     for _ in range(3000):
         ends = np.sort(rng.integers(-256, 256, 2))
@@ -214,7 +215,7 @@ def test_rule_for_half_weights_leaves_nothing_that_netx_changes():
     assert refused > 500
 
 
-def test_sum_of_weights_counts_the_sign_the_bias_and_the_highest_count():
+def test_sum_of_weights_counts_the_sign_the_bias_and_the_highest_count() -> None:
     wide = [[127] * 516]
     assert rules(dense_net(wide, [3])) == []
     assert rules(dense_net(wide, [4])) == ["sum_of_weights"]
@@ -223,19 +224,19 @@ def test_sum_of_weights_counts_the_sign_the_bias_and_the_highest_count():
     assert rules(dense_net([[100, -1]]), max_count=656) == ["sum_of_weights"]
 
 
-def test_sum_of_later_layers_is_not_scaled_by_the_input():
+def test_sum_of_later_layers_is_not_scaled_by_the_input() -> None:
     network = chain(Dense(np.ones((2, 1), np.int64)), IF, Dense(np.array([[120, 120]])), IF, shape=(1, 1, 1))
     assert rules(network, max_count=1000) == []
 
 
-def test_limits_are_inclusive():
+def test_limits_are_inclusive() -> None:
     edge = replace(IF, threshold=np.array(2**16))
     assert rules(dense_net([[-128, 127]], [-2048], edge)) == []
     assert rules(dense_net([[-128, 127]], [2047], replace(edge, threshold=np.array(1)))) == []
     assert rules(dense_net([[-129, 127]], [2048])) == ["weights_of_eight_bits", "biases_of_twelve_bits"]
 
 
-def test_threshold_fits_seventeen_bits_of_the_file(tmp_path):
+def test_threshold_fits_seventeen_bits_of_the_file(tmp_path: Path) -> None:
     at_ties, above = (replace(IF, threshold=np.array(2**16 + extra)) for extra in (0, 1))
     path = write_net(dense_net([[1]], neuron=at_ties), tmp_path / "a.net")
     with h5py.File(path) as file:
@@ -261,7 +262,9 @@ def test_threshold_fits_seventeen_bits_of_the_file(tmp_path):
         ([[254] * 516], [8], ["sum_of_weights"]),
     ],
 )
-def test_half_weights_have_the_widths_of_the_file(weight, bias, expected, tmp_path):
+def test_half_weights_have_the_widths_of_the_file(
+    weight: list[list[int]], bias: list[int] | None, expected: list[str], tmp_path: Path
+) -> None:
     network = dense_net(weight, bias, HALF)
     assert rules(network) == expected
     if not expected:
@@ -271,12 +274,12 @@ def test_half_weights_have_the_widths_of_the_file(weight, bias, expected, tmp_pa
             assert file["layer/1/neuron/vThMant"][()] == 7
 
 
-def test_half_weights_fire_above_their_threshold_only():
+def test_half_weights_fire_above_their_threshold_only() -> None:
     assert rules(dense_net([[3]], neuron=replace(HALF, leak=None, fire=Fire.GE))) == ["fires_above_its_threshold"]
     assert rules(dense_net([[3]], neuron=replace(HALF, leak=None))) == []
 
 
-def test_a_current_is_written_and_must_not_wrap_within_a_clip(tmp_path):
+def test_a_current_is_written_and_must_not_wrap_within_a_clip(tmp_path: Path) -> None:
     lasting = replace(LIF, current=Leak(3072, 12))
     with h5py.File(write_net(dense_net([[5, 3]], neuron=lasting), tmp_path / "a.net")) as file:
         assert file["layer/1/neuron/iDecay"][()] == 1024
@@ -291,7 +294,7 @@ def test_a_current_is_written_and_must_not_wrap_within_a_clip(tmp_path):
     assert rules(dense_net([[5]], neuron=replace(IF, current=Leak(9, 12)))) == ["fires_above_its_threshold"]
 
 
-def test_layers_too_wide_for_any_core():
+def test_layers_too_wide_for_any_core() -> None:
     deep = chain(Conv2d(np.ones((4096, 1, 1, 1), np.int64)), IF)
     assert rules(deep) == ["channels_of_a_core"]
     (issue,) = violations(deep)
@@ -304,7 +307,7 @@ def test_layers_too_wide_for_any_core():
     assert rules(real) == ["inputs_of_a_dense_layer"]
 
 
-def test_uniform_threshold_array_is_one_threshold(tmp_path):
+def test_uniform_threshold_array_is_one_threshold(tmp_path: Path) -> None:
     even, uneven = (replace(IF, threshold=np.array(v).reshape(2, 1, 1)) for v in ([9, 9], [9, 8]))
     path = write_net(dense_net([[1], [2]], neuron=even), tmp_path / "a.net")
     with h5py.File(path) as file:
@@ -312,7 +315,7 @@ def test_uniform_threshold_array_is_one_threshold(tmp_path):
     assert rules(dense_net([[1], [2]], neuron=uneven)) == ["one_threshold_a_layer"]
 
 
-def test_script_is_python_and_names_its_file(tmp_path):
+def test_script_is_python_and_names_its_file(tmp_path: Path) -> None:
     path = write_script(tmp_path / "mynet.py")
     text = path.read_text(encoding="utf-8")
     ast.parse(text)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -59,14 +60,17 @@ class Trap:
         op = Conv2d(self.weight[:, :, None, None], self.bias) if self.conv else Dense(self.weight, self.bias)
         neuron = Neuron(np.array(self.theta), fire=Fire.GT, state_shift=6, state_bits=24, overflow=Overflow.SATURATE)
         shape = self.frames.shape[2:]
-        return Network(InputSpec(shape, 1000, T), (Layer("w", op), Layer("s", neuron)), classes=1)  # type: ignore[arg-type]
+        return Network(InputSpec(shape, 1000, T), (Layer("w", op), Layer("s", neuron)), classes=1)
 
     def write(self, path: Path) -> None:
         """The file, without any check."""
-        entries = {"0/type": "input", "0/shape": self.frames.shape[2:] if self.conv else (self.weight.shape[1],)}
+        entries: dict[str, Any] = {
+            "0/type": "input",
+            "0/shape": self.frames.shape[2:] if self.conv else (self.weight.shape[1],),
+        }
         entries |= {"1/type": "dense", "1/shape": (len(self.weight),), "1/weight": self.weight}
         if self.conv:
-            geometry = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "type": "conv"}
+            geometry: dict[str, Any] = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "type": "conv"}
             geometry |= {"weight": self.weight[:, :, None, None], "shape": (len(self.weight), 1, 2)}
             entries |= {f"1/{key}": value for key, value in geometry.items()}
         if self.bias is not None:
@@ -74,12 +78,12 @@ class Trap:
         write_layers(path, entries | neurons("1", theta=self.theta))
 
 
-def neurons(layer: str, theta: int) -> dict[str, object]:
+def neurons(layer: str, theta: int) -> dict[str, Any]:
     cells = {"type": "CUBA", "iDecay": 4096, "vDecay": 0, "vThMant": theta}
     return {f"{layer}/neuron/{key}": value for key, value in cells.items()}
 
 
-def write_layers(path: Path, entries: dict[str, object]) -> None:
+def write_layers(path: Path, entries: dict[str, Any]) -> None:
     with h5py.File(path, "w") as file:
         for key, value in entries.items():
             data = np.array([value], dtype="S10") if isinstance(value, str) else np.asarray(value)
@@ -119,7 +123,7 @@ def library() -> Path:
 
 
 @pytest.fixture(scope="module")
-def computed(library, tmp_path_factory) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def computed(library: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """(what the file means, what lava computes) as states ``(T, N, n)`` with spikes; one start."""
     home = tmp_path_factory.mktemp("traps")
     jobs = []
@@ -131,13 +135,16 @@ def computed(library, tmp_path_factory) -> dict[str, tuple[np.ndarray, np.ndarra
     for index, (name, trap) in enumerate(TRAPS.items()):
         meant = reference.run(trap.network, trap.frames, potentials=True).layers["s"]
         pairs = [(meant.raster, f"{index}/0/spikes"), (meant.potentials, f"{index}/0/potentials")]
-        both = [(ours.reshape(-1), arrays[key].reshape(-1)) for ours, key in pairs]
-        found[name] = tuple(np.concatenate(side) for side in zip(*both, strict=True))
+        both = [(states.reshape(-1), arrays[key].reshape(-1)) for states, key in pairs]
+        ours, theirs = (np.concatenate(side) for side in zip(*both, strict=True))
+        found[name] = ours, theirs
     return found
 
 
 @pytest.mark.parametrize("name", TRAPS)
-def test_the_exporter_refuses_what_lava_takes_without_a_word(computed, name, tmp_path):
+def test_the_exporter_refuses_what_lava_takes_without_a_word(
+    computed: dict[str, tuple[np.ndarray, np.ndarray]], name: str, tmp_path: Path
+) -> None:
     trap = TRAPS[name]
     meant, lava = computed[name]
     steps = len(meant) // 2
@@ -181,7 +188,7 @@ for path in sys.argv[2:]:
 """
 
 
-def test_the_exporter_repairs_or_refuses_what_lava_stops_at(library, tmp_path):
+def test_the_exporter_repairs_or_refuses_what_lava_stops_at(library: Path, tmp_path: Path) -> None:
     """A missing flatten, a scalar bias on a convolution, a dense matrix of zeros: lava stops while it builds."""
     network = conv_then_dense(np.array([3, -2]))
     write_net(network, tmp_path / "sound.net")
@@ -222,7 +229,7 @@ def test_the_exporter_repairs_or_refuses_what_lava_stops_at(library, tmp_path):
     assert said[3] == "OverflowError"
 
 
-def test_reset_one_step_off_is_silent(library, tmp_path, monkeypatch):
+def test_reset_one_step_off_is_silent(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """netx resets at ``reset_offset``: without neurons on the input 1 is right (``test_lava.py``), 0 its default."""
     network, rng = conv_then_dense(np.array([3, -2])), np.random.default_rng(3)
     frames = (rng.random((12, 5, 1, 3, 5)) < 0.4).astype(int)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,9 +35,9 @@ def forced(by_events: bool) -> Iterator[Counter[str]]:
     runs: Counter[str] = Counter()
     run = clocked_sparse.run
 
-    def counted(*given: object, **options: object) -> object:
+    def counted(*given: Any, **options: Any) -> object:
         runs["by events"] += 1
-        return run(*given, **options)  # type: ignore[arg-type]
+        return run(*given, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clocked_sparse, "is_cheaper", lambda *_: by_events)
@@ -164,7 +165,7 @@ def test_every_random_integer_network_runs_as_the_reference_runs_it() -> None:
         seen["spikes"] += one.spikes
         seen["overflows"] += any(layer.overflow for layer in one.layers.values())
         seen["several spikes"] += any(layer.raster.max() > 1 for layer in one.layers.values())
-        seen["below 0"] += any((layer.potentials < 0).any() for layer in one.layers.values())  # type: ignore[operator]
+        seen["below 0"] += any((layer.potentials < 0).any() for layer in one.layers.values())
         for layer in network.neurons:
             assert isinstance(layer.op, Neuron)
             for option in (layer.op.fire, layer.op.reset, layer.op.order, layer.op.overflow):
@@ -206,7 +207,7 @@ def test_every_kind_of_neuron_at_and_around_multiples_of_its_threshold(
 
 # ---- SpikingJelly ------------------------------------------------------------------------------------------------
 
-JELLY = {
+JELLY: dict[str, tuple[dict[str, Any], Callable[..., Any]]] = {
     "integrate and fire": ({}, lambda **o: neuron.IFNode(**o)),
     "integrate and fire, by subtraction": ({"reset": Reset.SUBTRACT}, lambda **o: neuron.IFNode(**o)),
     "leaky": ({"leak": Leak(0.5)}, lambda **o: neuron.LIFNode(tau=2.0, decay_input=False, **o)),
@@ -219,14 +220,14 @@ JELLY = {
 
 @pytest.mark.parametrize("engine", [clocked, reference], ids=["clocked", "reference"])
 @pytest.mark.parametrize("name", JELLY)
-def test_spikingjelly_in_double_precision_fires_the_same_spikes(name: str, engine: object) -> None:
+def test_spikingjelly_in_double_precision_fires_the_same_spikes(name: str, engine: Any) -> None:
     options, build = JELLY[name]
     rng = np.random.default_rng(5)
     spec = InputSpec((4, 16, 16), 1000, 25)
     weight, bias = rng.integers(-3, 5, (8, 4, 3, 3)).astype(float), rng.integers(-2, 3, 8).astype(float)
     layers = (Layer("w", Conv2d(weight, bias, padding=(1, 1))), Layer("n", Neuron(np.array(6.0), **options)))
     frames = rng.poisson(0.3, (25, 6, 4, 16, 16))
-    ours = engine.run(Network(spec, layers, 1), frames, potentials=True).layers["n"]  # type: ignore[attr-defined]
+    ours = engine.run(Network(spec, layers, 1), frames, potentials=True).layers["n"]
 
     soft = options.get("reset") is Reset.SUBTRACT
     node = build(v_threshold=6.0, v_reset=None if soft else 0.0, step_mode="m", store_v_seq=True).double()
@@ -246,8 +247,8 @@ def test_spikingjelly_in_double_precision_fires_the_same_spikes(name: str, engin
 # ---- exactness --------------------------------------------------------------------------------------------------
 
 
-def _sum_network(weights: list[int], threshold: int, neuron: Neuron | None = None, **options: object) -> Network:
-    kind = neuron or Neuron(np.array(threshold), **options)  # type: ignore[arg-type]
+def _sum_network(weights: list[int], threshold: int, neuron: Neuron | None = None, **options: Any) -> Network:
+    kind = neuron or Neuron(np.array(threshold), **options)
     layers = (Layer("w", Dense(np.array([weights]))), Layer("n", kind))
     return Network(InputSpec((len(weights), 1, 1), 1000, 2), layers, 1)
 
@@ -306,7 +307,7 @@ def _real_network(neuron: Neuron) -> Network:
 
 
 @pytest.mark.parametrize("options", [{}, {"leak": Leak(0.6)}, {"reset": Reset.SUBTRACT}], ids=str)
-def test_real_networks_fire_the_same_spikes_as_in_the_reference(options: dict) -> None:
+def test_real_networks_fire_the_same_spikes_as_in_the_reference(options: dict[str, Any]) -> None:
     network = _real_network(Neuron(np.array(0.9), **options))
     frames = np.random.default_rng(1).poisson(0.8, (8, 7, 2, 7, 7))
     one, two = (engine.run(network, frames, potentials=True) for engine in (reference, clocked))

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,11 +126,13 @@ def test_a_layer_silent_on_one_side_only_is_a_mismatch_in_every_spike() -> None:
 
 def test_states_come_from_running_that_clip_again() -> None:
     network, frames = _network(), _frames()
-    wrong = replace(network["second"].op, fire=Fire.GT)
+    neuron = network["second"].op
+    assert isinstance(neuron, Neuron)
+    wrong = replace(neuron, fire=Fire.GT)
     other = Network(network.input, (*network.layers[:3], Layer("second", wrong)), 2)
     asked: list[int] = []
 
-    def rerun(net: Network, runner: str):
+    def rerun(net: Network, runner: str) -> Callable[[int], Trace]:
         def one(clip: int) -> Trace:
             asked.append(clip)
             return Trace(runner, reference.run(net, frames[:, clip : clip + 1], potentials=True).layers)
@@ -182,11 +186,11 @@ def test_a_missing_layer_is_an_error_on_either_side() -> None:
 def test_layers_in_another_order_are_an_error() -> None:
     trace = _trace()
     with pytest.raises(MismatchError, match=r"\['second', 'first'\]"):
-        compare(trace, Trace("other", dict(reversed(trace.layers.items()))))
+        compare(trace, Trace("other", dict(reversed([*trace.layers.items()]))))
 
 
 @pytest.mark.parametrize("cut", [np.s_[:-1], np.s_[:, :-1], np.s_[:, :, :, :-1]], ids=["steps", "clips", "rows"])
-def test_another_shape_is_an_error_that_names_the_layer(cut: tuple) -> None:
+def test_another_shape_is_an_error_that_names_the_layer(cut: Any) -> None:
     trace = _trace()
     other = Trace("other", {**trace.layers, "first": LayerTrace(trace.layers["first"].raster[cut])})
     with pytest.raises(MismatchError, match=r"truth gives \(6, 4, 3, 4, 3\), other") as caught:
@@ -214,7 +218,7 @@ def test_no_clips_and_no_layers_are_refused_for_nothing_was_compared() -> None:
 # ---- parity -----------------------------------------------------------------------------------------------------
 
 
-def _vendor(network: Network, name: str = "vendor"):
+def _vendor(network: Network, name: str = "vendor") -> Callable[..., Trace]:
     def run(frames: np.ndarray, *, potentials: bool = False) -> Trace:
         return Trace(name, reference.run(network, frames, potentials=potentials).layers)
 
@@ -233,7 +237,7 @@ def test_parity_of_equal_runners(clips: int) -> None:
     assert report["spikes"] == found.comparisons[0].spikes > 150
 
 
-WRONG = {
+WRONG: dict[str, dict[str, Any]] = {
     "fires above only": {"fire": Fire.GT},
     "resets to zero": {"reset": Reset.ZERO},
     "leaks": {"leak": Leak(3, 2)},
@@ -246,8 +250,9 @@ WRONG = {
 @pytest.mark.parametrize("wrong", WRONG)
 def test_parity_with_a_wrong_simulator_names_layer_step_neuron_and_both_states(wrong: str, clips: int) -> None:
     network, frames = _network(), _frames()
-    other_network = _network(replace(network["first"].op, **WRONG[wrong]))  # type: ignore[type-var]
-    found = parity.check("chip", network, frames, _vendor(other_network), clips)
+    neuron = network["first"].op
+    assert isinstance(neuron, Neuron)
+    found = parity.check("chip", network, frames, _vendor(_network(replace(neuron, **WRONG[wrong]))), clips)
     (text,) = found.failures()
     first = found.comparisons[1].first
     assert first is not None

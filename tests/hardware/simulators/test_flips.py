@@ -19,6 +19,7 @@ from spikefold.export.passes.fold import fold
 from spikefold.export.passes.rescale import rescale
 from spikefold.hardware.simulators import reference
 from spikefold.hardware.simulators.flips import flips
+from tests.norms import batch_norm
 
 U = 2.0**-53
 
@@ -94,7 +95,7 @@ def test_the_bound_takes_every_number_between_the_spikes_and_the_neuron_by_its_s
 
 def _chain(seed: int, neuron: Neuron) -> tuple[Network, np.ndarray]:
     rng = np.random.default_rng(seed)
-    norm = BatchNorm(*rng.uniform(0.3, 1.0, (4, 3)), eps=1e-3)
+    norm = batch_norm(rng.uniform(0.3, 1.0, (4, 3)), eps=1e-3)
     layers = (
         Layer("c", Conv2d(rng.normal(0.1, 0.6, (3, 2, 3, 3)), padding=(1, 1))),
         Layer("b", norm),
@@ -128,7 +129,7 @@ def test_the_states_of_the_two_runs_stay_within_the_bound_and_the_bound_is_no_bl
     assert not report.roots
     one, two = (reference.run(net, frames, potentials=True).layers for net in (network, folded))
     for layer, bound in report.bounds.items():
-        apart = float(np.abs(one[layer].potentials - two[layer].potentials).max())  # type: ignore[operator]
+        apart = float(np.abs(one[layer].potentials - two[layer].potentials).max())
         # the fold leaves the dense layer before o as it is, bit for bit
         assert 0 < apart < bound if layer == "n" else apart == 0 < bound, (layer, apart, bound)
         assert bound < 1e-10
@@ -261,7 +262,7 @@ def test_a_rescaled_network_is_compared_in_units_of_the_first() -> None:
 def _residual(theta: float) -> tuple[Network, np.ndarray]:
     """``n`` and, where it reaches ``theta``, ``m`` of a branch that reads ``n``, added up by the output's weights."""
     rng = np.random.default_rng(8)
-    norm = BatchNorm(*rng.uniform(0.3, 1.0, (4, 3)), eps=1e-3)
+    norm = batch_norm(rng.uniform(0.3, 1.0, (4, 3)), eps=1e-3)
     layers = (
         Layer("c", Dense(rng.normal(0.2, 0.6, (3, 5)))),
         Layer("n", Neuron(np.array(0.6))),

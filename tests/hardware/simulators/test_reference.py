@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from spikefold.errors import NetworkError
-from spikefold.export.network import InputSpec, Layer, Network
+from spikefold.export.network import InputSpec, Layer, Network, Op
 from spikefold.export.neuron import Fire, Leak, Neuron, Order, Overflow, Reset
 from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, SumPool2d
 from spikefold.hardware.simulators import reference
@@ -28,7 +29,7 @@ class Golden:
     bias: int | None = None
     threshold: int = 3
     overflow: int = 0
-    neuron: dict[str, object] = field(default_factory=dict)
+    neuron: dict[str, Any] = field(default_factory=dict)
 
 
 LEAKY = {"leak": Leak(1, 1)}  # keeps half, toward zero
@@ -127,7 +128,7 @@ GOLDENS = {
 
 def _driven(golden: Golden) -> tuple[Network, np.ndarray]:
     bias = None if golden.bias is None else np.array([golden.bias])
-    neuron = Neuron(np.array(golden.threshold), **golden.neuron)  # type: ignore[arg-type]
+    neuron = Neuron(np.array(golden.threshold), **golden.neuron)
     layers = (Layer("w", Dense(np.array([[golden.weight]]), bias)), Layer("n", neuron))
     network = Network(InputSpec((1, 1, 1), 1000, len(golden.drive)), layers, 1)
     return network, np.array(golden.drive).reshape(-1, 1, 1, 1, 1)
@@ -203,7 +204,7 @@ def test_clips_in_one_batch_equal_clips_one_by_one_and_a_second_run_equals_the_f
         for clip in range(6):
             alone = reference.run(network, frames[:, clip : clip + 1], potentials=True).layers[name]
             np.testing.assert_array_equal(alone.raster[:, 0], layer.raster[:, clip])
-            np.testing.assert_array_equal(alone.potentials[:, 0], layer.potentials[:, clip])  # type: ignore[index]
+            np.testing.assert_array_equal(alone.potentials[:, 0], layer.potentials[:, clip])
 
 
 def test_each_clip_starts_from_zero_state() -> None:
@@ -233,7 +234,10 @@ def test_permuting_channels_permutes_spikes() -> None:
     assert isinstance(dense, Dense)
     assert conv.bias is not None
     columns = dense.weight.reshape(4, 3, 4)[:, order].reshape(4, 12)
-    changed = {"c": Conv2d(conv.weight[order], conv.bias[order], padding=conv.padding), "d": Dense(columns)}
+    changed: dict[str, Op] = {
+        "c": Conv2d(conv.weight[order], conv.bias[order], padding=conv.padding),
+        "d": Dense(columns),
+    }
     other = Network(network.input, tuple(Layer(la.name, changed.get(la.name, la.op)) for la in network), 2)
     one, two = reference.run(network, frames), reference.run(other, frames)
     np.testing.assert_array_equal(one.layers["n"].raster[:, :, order], two.layers["n"].raster)
@@ -283,7 +287,7 @@ def test_convolution_equals_a_loop_over_positions_and_taps(seed: int) -> None:
     groups = int(rng.choice([1, 1, 2, 3]))
     c_in, c_out = int(rng.integers(1, 3)), groups * int(rng.integers(1, 3))
     kernel, stride, padding, dilation = (
-        tuple(int(v) for v in rng.integers(low, high, 2)) for low, high in ((1, 5), (1, 4), (0, 4), (1, 3))
+        (int(rng.integers(low, high)), int(rng.integers(low, high))) for low, high in ((1, 5), (1, 4), (0, 4), (1, 3))
     )
     bias = rng.integers(-9, 9, c_out) if seed % 2 else None
     op = Conv2d(rng.integers(-9, 10, (c_out, c_in, *kernel)), bias, stride, padding, dilation, groups)

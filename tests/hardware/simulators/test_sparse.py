@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -16,14 +18,14 @@ IF = Neuron(np.array(5))
 
 
 @pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The weight layers' operations that ran by their events, in order."""
-    found: list[object] = []
+    found: list[Any] = []
     run = clocked_sparse.run
 
-    def noted(op: object, *given: object, **options: object) -> object:
+    def noted(op: Any, *given: Any, **options: Any) -> object:
         found.append(op)
-        return run(op, *given, **options)  # type: ignore[arg-type]
+        return run(op, *given, **options)
 
     monkeypatch.setattr(clocked_sparse, "run", noted)
     return found
@@ -40,15 +42,15 @@ def _compared(network: Network, frames: np.ndarray) -> None:
         assert (ours.v_range, ours.overflow) == (theirs.v_range, theirs.overflow), name
 
 
-def _one(weight: list[int], steps: int = 2, bias: int | None = None, **options: object) -> Network:
+def _one(weight: list[int], steps: int = 2, bias: int | None = None, **options: Any) -> Network:
     layers = (
         Layer("w", Dense(np.array([weight]), None if bias is None else np.array([bias]))),
         Layer("n", Neuron(**({"threshold": np.array(5)} | options))),
-    )  # type: ignore[arg-type]
+    )
     return Network(InputSpec((len(weight), 1, 1), 1000, steps), layers, 1)
 
 
-def test_quiet_layers_run_by_events_and_busy_ones_dense(ran: list[object]) -> None:
+def test_quiet_layers_run_by_events_and_busy_ones_dense(ran: list[Any]) -> None:
     rng = np.random.default_rng(0)
     # a bias of the threshold makes the neurons behind the quiet layer fire nearly always
     quiet, busy = (
@@ -104,7 +106,7 @@ def test_one_clip_alone_runs_by_events_where_many_would_not() -> None:
     ],
     ids=["sum", "threshold", "count", "spikes", "leak", "reset value"],
 )
-def test_the_bound_is_where_it_says(network: Network, count: int, ran: list[object]) -> None:
+def test_the_bound_is_where_it_says(network: Network, count: int, ran: list[Any]) -> None:
     op, neuron = (layer.op for layer in network)
     assert isinstance(op, Dense)
     assert isinstance(neuron, Neuron)
@@ -134,7 +136,7 @@ def test_the_bound_is_where_it_says(network: Network, count: int, ran: list[obje
     ],
     ids=["sum", "theta", "count", "spikes", "any", "leak", "current", "reset", "shift", "bias", "adds"],
 )
-def test_beyond_the_bound_the_dense_engine_runs(network: Network, count: int, ran: list[object]) -> None:
+def test_beyond_the_bound_the_dense_engine_runs(network: Network, count: int, ran: list[Any]) -> None:
     op, neuron = (layer.op for layer in network)
     assert isinstance(op, Dense)
     assert isinstance(neuron, Neuron)
@@ -156,7 +158,7 @@ def test_a_width_holds_states_of_any_length_of_clip() -> None:
 # ---- what a layer reads -------------------------------------------------------------------------------------------
 
 
-def test_every_kind_of_input_and_reader(ran: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_kind_of_input_and_reader(ran: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Pools, a concatenation, a sum of two, a layer read twice, sums below 0: by events where it may be."""
     monkeypatch.setattr(clocked_sparse, "is_cheaper", lambda *_: True)
     rng = np.random.default_rng(4)
@@ -172,7 +174,7 @@ def test_every_kind_of_input_and_reader(ran: list[object], monkeypatch: pytest.M
         )
 
     many = Neuron(np.array(9), fire=Fire.GT, reset=Reset.SUBTRACT, max_spikes=None, leak=Leak(7, 3))
-    ops = [
+    ops: list[Conv2d | Dense] = [
         conv(4, 2),
         conv(4, 4, 2),
         conv(3, 4),
@@ -195,7 +197,7 @@ def test_every_kind_of_input_and_reader(ran: list[object], monkeypatch: pytest.M
     assert ran == [op for op in ops if op is not ops[4]]  # what two layers read is computed once, dense
 
 
-def test_values_below_0_are_no_events(ran: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_below_0_are_no_events(ran: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clocked_sparse, "is_cheaper", lambda *_: True)
     layers = (
         Layer("signed", Dense(np.array([[1, -2], [-1, 3]]))),
@@ -208,7 +210,7 @@ def test_values_below_0_are_no_events(ran: list[object], monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int16, np.int64, np.uint64, np.float32])
-def test_frames_of_any_type_are_read(dtype: type, ran: list[object]) -> None:
+def test_frames_of_any_type_are_read(dtype: Any, ran: list[Any]) -> None:
     rng = np.random.default_rng(2)
     layers = (Layer("w", Conv2d(rng.integers(-2, 5, (3, 2, 3, 3)))), Layer("n", IF))
     frames = (rng.random((4, 3, 2, 8, 8)) < 0.2).astype(dtype)
@@ -216,7 +218,7 @@ def test_frames_of_any_type_are_read(dtype: type, ran: list[object]) -> None:
     assert len(ran) == 1
 
 
-def test_frames_in_any_order_of_memory_are_read(ran: list[object]) -> None:
+def test_frames_in_any_order_of_memory_are_read(ran: list[Any]) -> None:
     rng = np.random.default_rng(3)
     layers = (Layer("w", Conv2d(rng.integers(-2, 5, (3, 2, 3, 3)))), Layer("n", IF))
     frames = (rng.random((2, 8, 8, 3, 4)) < 0.2).astype(np.uint16).transpose(4, 3, 0, 2, 1)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from spikefold.errors import UnsupportedError
-from spikefold.export.network import INPUT, InputSpec, Layer, Network
+from spikefold.export.network import INPUT, InputSpec, Layer, Network, Op
 from spikefold.export.neuron import Neuron, Reset
 from spikefold.export.ops import Concat, Conv2d, Dense, SumPool2d
 from spikefold.export.passes.quantise import quantise
@@ -63,7 +63,7 @@ def _wide() -> Network:
 
 def _branched() -> Network:
     """Two branches add up in one layer and lie side by side in another, in the other order."""
-    layers = {
+    layers: dict[str, tuple[Any, ...]] = {
         "a": (Conv2d(_weights(3, 2, 3, 3), None, (1, 1), (1, 1)), INPUT),
         "na": (_fire(), "a"),
         "b": (Conv2d(_weights(3, 2, 1, 1)), INPUT),
@@ -85,7 +85,8 @@ def _run(values: Mapping[str, Any], entry: list[int], frames: np.ndarray) -> dic
     while len(order) < len(cores):
         order += [number for number in cores if number not in order and _sources(cores, number) <= set(order)]
     assert all(_sources(cores, number) or number in entry for number in cores)
-    state, spikes = dict.fromkeys(cores, 0), {number: [] for number in cores}
+    state: dict[int, Any] = dict.fromkeys(cores, 0)
+    spikes: dict[int, list[np.ndarray]] = {number: [] for number in cores}
     for frame in frames:
         arrived = {number: _zeros(core["dimensions"]["input_shape"], len(frame)) for number, core in cores.items()}
         for number in entry:
@@ -176,7 +177,7 @@ def test_feature_shifts_are_written_and_only_there() -> None:
 
 def _real(seed: int = 0) -> Network:
     rng = np.random.default_rng(seed)
-    ops = [
+    ops: list[Op] = [
         Conv2d(rng.normal(0.1, 0.3, (4, 2, 3, 3)), rng.normal(0, 0.1, 4), (1, 2), (1, 2)),
         Neuron(np.array(0.8), reset=Reset.SUBTRACT),
         SumPool2d((2, 2)),
@@ -195,6 +196,7 @@ def test_the_whole_document_is_sinabs_own(device: str) -> None:
 
 def test_biases_of_zero_start_no_leak_in_either() -> None:
     first, *others = _real()
+    assert isinstance(first.op, Conv2d)
     layers = [replace(first, op=replace(first.op, bias=np.zeros(4))), *others]
     network = _network(layers, (2, 12, 10))
     model, (integer, _) = convert(network), quantise(network, NUMBERS)
@@ -236,10 +238,10 @@ def _changes(values: Mapping[str, Any], before: tuple[Any, ...] = ()) -> Iterato
         path = (*before, name)
         while isinstance(value, list | Mapping):
             # the first destination's flag, the last number otherwise
-            key = 0 if name == "destinations" else len(value) - 1
+            key: int | str = 0 if name == "destinations" else len(value) - 1
             if isinstance(value, Mapping):
                 key = "enable" if "enable" in value else list(value)[-1]
-            path, value = (*path, key), value[key]
+            path, value = (*path, key), _at(value, (key,))
         yield WORDS.get(name, name.replace("_", " ")), path, not value if isinstance(value, bool) else value + 1
 
 
@@ -292,7 +294,8 @@ def test_what_cannot_be_configured_is_refused() -> None:
         configuration(network, cores | {"n0.0": 8}, DEVICE)
     with pytest.raises(UnsupportedError, match="no core"):
         configuration(_wide(), cores, DEVICE)
-    wide = [replace(layer, op=replace(layer.op, stride=(3, 3))) if layer.name == "c1" else layer for layer in _wide()]
+    first: Any = _wide()["c1"].op
+    wide = [replace(layer, op=replace(first, stride=(3, 3))) if layer.name == "c1" else layer for layer in _wide()]
     strided = split_to_fit(_network(wide[:5], (2, 64, 60)))
     with pytest.raises(UnsupportedError, match="stride is not 1, 2, 4 or 8"):
         configuration(strided, place(strided).cores, DEVICE)

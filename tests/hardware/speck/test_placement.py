@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise, permutations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,14 +21,14 @@ from spikefold.hardware.speck.placement import RULE, check_placement, place
 from spikefold.hardware.speck.sinabs import convert
 
 FIRE = Neuron(np.array(1.0))
-Ops = list[object]
+Ops = list[Any]
 
 
 def _net(ops: Ops, shape: tuple[int, int, int]) -> Network:
     return Network(InputSpec(shape, 1000, 1), tuple(Layer(f"l{i}", op) for i, op in enumerate(ops)), 1)
 
 
-def _conv(f: int, c: int, k: int = 1, bias: bool = False, **options: object) -> Conv2d:
+def _conv(f: int, c: int, k: int = 1, bias: bool = False, **options: Any) -> Conv2d:
     weight = np.random.default_rng([f, c, k]).normal(0.1, 0.2, (f, c, k, k))
     return Conv2d(weight, np.full(f, 0.1) if bias else None, **options)
 
@@ -49,7 +50,7 @@ def networks(draw: st.DrawFn) -> Network:
     """One to five layers on small maps, some pooled, the last one dense at times."""
     count, channels = draw(st.integers(1, 5)), draw(st.integers(1, 3))
     side = draw(st.integers(4, 9))
-    shape, ops = (channels, side, side), list[object]()
+    shape, ops = (channels, side, side), list[Any]()
     for _ in range(count):
         features, k = draw(st.integers(1, 9)), draw(st.sampled_from([1, 3]))
         ops += [_conv(features, channels, k, draw(st.booleans()), padding=(k // 2, k // 2)), FIRE]
@@ -267,7 +268,7 @@ def test_what_makes_no_core_is_refused_not_left_out() -> None:
         ({"speeds": [0.0] * 9}, "speeds"),
     ],
 )
-def test_wrong_numbers_are_named(options: dict[str, object], where: str) -> None:
+def test_wrong_numbers_are_named(options: dict[str, Any], where: str) -> None:
     with pytest.raises(ConfigError) as caught:
         place(_chain(1, 2, side=4), **options)
     assert caught.value.where == where
@@ -315,7 +316,7 @@ def test_an_integer_network_is_placed_as_the_real_one() -> None:
 def _dynap_cnn_net_a() -> Network:
     """The nine-layer network of sinabs' ``tests/test_dynapcnn/test_large_net.py``, its mean pools as sums."""
     half = SumPool2d((2, 2))
-    layers = [
+    layers: list[tuple[int, int, int, dict[str, Any], bool]] = [
         (16, 2, 2, {"stride": (2, 2)}, False),
         (16, 16, 3, {}, True),
         (32, 16, 3, {}, True),

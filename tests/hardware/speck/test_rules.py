@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,22 +32,22 @@ FIRE = Neuron(np.array(100), v_min=-1)
 Shape = tuple[int, int, int]
 
 
-def _net(ops: list[object], shape: Shape) -> Network:
+def _net(ops: list[Any], shape: Shape) -> Network:
     return Network(InputSpec(shape, 1000, 1), tuple(Layer(f"l{i}", op) for i, op in enumerate(ops)), 1)
 
 
-def _graph(shape: Shape, **layers: tuple[object, ...]) -> Network:
+def _graph(shape: Shape, **layers: tuple[Any, ...]) -> Network:
     """Layers by name: an operation and the layers it reads."""
     made = tuple(Layer(name, op, tuple(reads)) for name, (op, *reads) in layers.items())
     return Network(InputSpec(shape, 1000, 1), made, 1)
 
 
-def _conv(f: int, c: int, k: int | tuple[int, int] = 1, **options: object) -> Conv2d:
+def _conv(f: int, c: int, k: int | tuple[int, int] = 1, **options: Any) -> Conv2d:
     sides = (k, k) if isinstance(k, int) else k
     return Conv2d(np.ones((f, c, *sides), np.int64), **options)
 
 
-def _one(shape: Shape, *args: int, neuron: Neuron = FIRE, **options: object) -> Network:
+def _one(shape: Shape, *args: Any, neuron: Neuron = FIRE, **options: Any) -> Network:
     return _net([_conv(*args, **options), neuron], shape)
 
 
@@ -54,7 +55,7 @@ def _rules(issues: list[Issue]) -> list[str]:
     return [issue.rule for issue in issues]
 
 
-def _doc(rule: object) -> str:
+def _doc(rule: Any) -> str:
     return str(rule.__doc__).rstrip(".")
 
 
@@ -84,7 +85,7 @@ def _pools(*sides: tuple[int, int]) -> Network:
 
 def _readers(count: int, source: str) -> Network:
     """``count`` layers that read the input, a core, or a part in a concat."""
-    layers: dict[str, tuple[object, ...]] = {
+    layers: dict[str, tuple[Any, ...]] = {
         "a": (_conv(2, 2), INPUT),
         "na": (FIRE, "a"),
         "b": (_conv(2, 2), "na"),
@@ -131,7 +132,7 @@ def _chain(count: int, f: int, side: int) -> Network:
 
 
 def _neuron(**changes: int) -> Network:
-    values = {key: np.array(value) if key == "threshold" else value for key, value in changes.items()}
+    values: dict[str, Any] = {key: np.array(value) if key == "threshold" else value for key, value in changes.items()}
     return _one((1, 4, 4), 1, 1, neuron=replace(FIRE, **values))
 
 
@@ -236,8 +237,8 @@ def test_a_dense_layer_is_a_kernel_as_large_as_its_map() -> None:
 
 
 def test_ten_layers_are_one_too_many_and_each_is_judged_alone() -> None:
-    (found,) = violations(_chain(10, 1, 4))
-    assert (found.got, found.limit, found.hint) == ("10", "9", "leave out 1 layers")
+    (many,) = violations(_chain(10, 1, 4))
+    assert (many.got, many.limit, many.hint) == ("10", "9", "leave out 1 layers")
     wide = [_conv(17, 1), FIRE, _conv(1, 17), FIRE]
     found = violations(_net([*wide, *_ops(_chain(8, 1, 64))], (1, 64, 64)))
     assert _rules(found) == [_doc(speck.core_count)]  # in two parts the first would fit
@@ -245,7 +246,7 @@ def test_ten_layers_are_one_too_many_and_each_is_judged_alone() -> None:
     assert [(issue.rule, issue.where) for issue in found[1:]] == [(_doc(speck.placement), "l0")]
 
 
-def _ops(network: Network) -> list[object]:
+def _ops(network: Network) -> list[Any]:
     return [layer.op for layer in network]
 
 

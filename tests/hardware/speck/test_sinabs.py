@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ ONE = Neuron(np.array(1.0))
 INPUT = InputSpec((2, 8, 8), 1000, 2)
 
 
-def _network(ops: list[Op], shape: tuple[int, int, int] = (2, 12, 10), steps: int = 6) -> Network:
+def _network(ops: Sequence[Op], shape: tuple[int, int, int] = (2, 12, 10), steps: int = 6) -> Network:
     layers = tuple(Layer(f"{type(op).__name__.lower()}{i}", op) for i, op in enumerate(ops))
     return Network(InputSpec(shape, 1000, steps), layers, 1)
 
@@ -44,7 +44,7 @@ def _weights(*shape: int) -> np.ndarray:
     return np.random.default_rng([0, *shape]).normal(0.06, 0.2, shape)
 
 
-def _conv(f: int, c: int, k: int, **options: object) -> Conv2d:
+def _conv(f: int, c: int, k: int, **options: Any) -> Conv2d:
     return Conv2d(_weights(f, c, k, k), **options)
 
 
@@ -68,9 +68,10 @@ def pair() -> tuple[SpeckModel, Network]:
     return convert(network), quantise(network, NUMBERS)[0]
 
 
-def _planted(network: Network, index: int, **changes: object) -> Network:
+def _planted(network: Network, index: int, **changes: Any) -> Network:
     layers = list(network.layers)
-    layers[index] = replace(layers[index], op=replace(layers[index].op, **changes))
+    op: Any = layers[index].op
+    layers[index] = replace(layers[index], op=replace(op, **changes))
     return network.rewritten(layers, "planted")
 
 
@@ -111,7 +112,13 @@ def test_stride_and_padding_exchanged_in_x_and_y_are_found(pair: tuple[SpeckMode
 
 def test_a_pool_of_another_size_and_a_core_too_many_are_found() -> None:
     def pooled(side: int) -> Network:
-        ops = [_conv(4, 2, 3, padding=(1, 1)), ONE, SumPool2d((side, side)), _conv(3, 4, 3, padding=(1, 1)), ONE]
+        ops: list[Op] = [
+            _conv(4, 2, 3, padding=(1, 1)),
+            ONE,
+            SumPool2d((side, side)),
+            _conv(3, 4, 3, padding=(1, 1)),
+            ONE,
+        ]
         return _network(ops, (2, 8, 8))
 
     model = convert(pooled(2))
@@ -170,7 +177,7 @@ def test_a_failed_placement_names_the_layers_that_compete() -> None:
 
 def test_everything_unsupported_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(to_speck, "_dynapcnn_network", lambda: pytest.fail("sinabs was reached"))
-    ops = [
+    ops: list[Op] = [
         Conv2d(_weights(4, 1, 3, 3), groups=2),
         ONE,
         Conv2d(_weights(4, 4, 3, 3), dilation=(2, 2)),
@@ -234,7 +241,7 @@ def test_what_samna_itself_refuses_is_said_in_its_words(monkeypatch: pytest.Monk
     discretised(_mixed())  # loads sinabs' part
     from sinabs.backend.dynapcnn.config_builder import ConfigBuilder
 
-    def refuse(cls: type, configuration: object) -> bool:
+    def refuse(cls: type, configuration: Any) -> bool:
         sys.stdout.write("core 7: a rule of its own")  # sinabs prints samna's message
         return False
 
@@ -328,7 +335,7 @@ def test_notes_name_what_the_chip_does_otherwise() -> None:
 
 
 @pytest.mark.parametrize("make", [convert, discretised])
-def test_torch_is_left_as_it_was(make: Callable[[Network], object], capsys: pytest.CaptureFixture[str]) -> None:
+def test_torch_is_left_as_it_was(make: Callable[[Network], Any], capsys: pytest.CaptureFixture[str]) -> None:
     state, dtype = torch.get_rng_state(), torch.get_default_dtype()
     make(_mixed())
     assert torch.equal(state, torch.get_rng_state())

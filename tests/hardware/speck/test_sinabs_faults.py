@@ -116,7 +116,7 @@ def test_merge_bn_leaves_out_eps() -> None:
     factor = float((theirs / right).mean())
     _still(abs(factor - 11**0.5) < 1e-3, "our own fold (keep it: other chips need it; correct its docstring)")
 
-    small = BatchNorm(np.full(3, 0.003), *np.zeros((2, 3)), np.full(3, 1e-6), 1e-5)
+    small = BatchNorm(np.full(3, 0.003), np.zeros(3), np.zeros(3), np.full(3, 1e-6), 1e-5)
     real = _network(Conv2d(_weights(3, 2, 3, 3)), small, ONE)
     folded = fold(real)
     assert np.allclose(folded.layers[0].op.weight, 0.003 / (1.1e-5) ** 0.5 * real.layers[0].op.weight, rtol=1e-12)
@@ -219,7 +219,7 @@ def test_a_value_to_subtract_is_lost_on_the_way_to_the_chip() -> None:
 
 
 @pytest.mark.parametrize("option", [{"groups": 2}, {"dilation": 2}], ids=["groups", "dilation"])
-def test_groups_and_dilation_are_taken_without_a_word(option: dict[str, int]) -> None:
+def test_groups_and_dilation_are_taken_without_a_word(option: dict[str, Any]) -> None:
     channels = 2 // option.get("groups", 1)
     conv = nn.Conv2d(2, 4, 3, bias=False, **option)
     made = _sinabs(nn.Sequential(conv, _iaf()))
@@ -229,7 +229,8 @@ def test_groups_and_dilation_are_taken_without_a_word(option: dict[str, int]) ->
     )
     _still(silent, "plain_convolution in speck_notes.forward_limits")
 
-    ours = Conv2d(_weights(4, channels, 3, 3), **{key: 2 if key == "groups" else (2, 2) for key in option})
+    same: dict[str, Any] = {key: 2 if key == "groups" else (2, 2) for key in option}
+    ours = Conv2d(_weights(4, channels, 3, 3), **same)
     for refused in (convert, to_speck.discretised):
         with pytest.raises(UnsupportedError, match=next(iter(option))):
             refused(_network(ours, ONE))
@@ -373,8 +374,8 @@ def specksim(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
             setattr(fake[parent], leaf, module)
     for kind in ("ConvolutionalFilter", "IAFFilter", "SumPoolingFilter"):
         setattr(fake["samna.specksim.nodes"], f"Specksim{kind}Node", type(kind, (_Filter,), {}))
-    fake["samna.graph"].EventFilterGraph = _Graph
-    fake["samna.specksim.events"].Spike = object
+    vars(fake["samna.graph"])["EventFilterGraph"] = _Graph
+    vars(fake["samna.specksim.events"])["Spike"] = object
     for end in ("Source", "Sink"):
         setattr(fake["samna"], f"Basic{end}Node_specksim_events_spike", type(end, (), {}))
     import sinabs.backend.dynapcnn.specksim as loaded

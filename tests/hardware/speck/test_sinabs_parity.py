@@ -7,6 +7,8 @@ Every comparison also holds sinabs' configuration against our own integers, and 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +32,7 @@ MOST = 9
 """Most events of one input in one step."""
 
 
-def _network(ops: list[Op], shape: tuple[int, int, int] = (2, 12, 10), steps: int = 6) -> Network:
+def _network(ops: Sequence[Op], shape: tuple[int, int, int] = (2, 12, 10), steps: int = 6) -> Network:
     layers = tuple(Layer(f"{type(op).__name__.lower()}{i}", op) for i, op in enumerate(ops))
     return Network(InputSpec(shape, 1000, steps, MOST), layers, 1)
 
@@ -39,7 +41,7 @@ def _weights(*shape: int, mean: float = 0.06, spread: float = 0.2, seed: int = 0
     return np.random.default_rng([seed, *shape]).normal(mean, spread, shape)
 
 
-def _conv(f: int, c: int, k: int, **options: object) -> Conv2d:
+def _conv(f: int, c: int, k: int, **options: Any) -> Conv2d:
     return Conv2d(_weights(f, c, k, k), **options)
 
 
@@ -55,7 +57,7 @@ def _frames(network: Network, clips: int = 3, rate: float = 0.6, seed: int = 1) 
 def _mixed(neuron: Neuron = ONE, shape: tuple[int, int, int] = (2, 12, 10)) -> Network:
     """Biases, padding and strides that differ in y and x, a pool that drops a row, two dense layers."""
     bias = _weights(4, mean=0, spread=0.1)
-    ops = [
+    ops: list[Op] = [
         _conv(4, 2, 3, bias=bias, padding=(1, 2), stride=(1, 2)),
         neuron,
         SumPool2d((2, 2)),
@@ -65,7 +67,7 @@ def _mixed(neuron: Neuron = ONE, shape: tuple[int, int, int] = (2, 12, 10)) -> N
     features, height, width = _network(ops, shape).shapes["neuron4"]
     if height != width:
         return _network(ops, shape)
-    dense = [Dense(_weights(8, features * height * width)), neuron, Dense(_weights(4, 8)), neuron]
+    dense: list[Op] = [Dense(_weights(8, features * height * width)), neuron, Dense(_weights(4, 8)), neuron]
     return _network([*ops, *dense], shape)
 
 
@@ -122,7 +124,7 @@ def test_the_common_scale_is_the_same_whatever_binds_it(bound: str) -> None:
 
 
 def test_a_dense_layer_on_a_map_that_is_not_square_is_refused() -> None:
-    ops = [_conv(4, 2, 3), ONE, Dense(_weights(3, 320)), ONE]
+    ops: list[Op] = [_conv(4, 2, 3), ONE, Dense(_weights(3, 320)), ONE]
     with pytest.raises(UnsupportedError, match="10x8"):
         convert(_network(ops))
     with pytest.raises(UnsupportedError, match="10x8"):
@@ -150,7 +152,8 @@ def test_the_lower_bound_is_reached_and_held_alike() -> None:
 
 @pytest.mark.parametrize("reset", [Reset.ZERO, Reset.SUBTRACT])
 def test_a_neuron_with_a_lower_bound_of_its_own_or_that_fires_above_its_threshold(reset: Reset) -> None:
-    for special in ({"v_min": -1.0}, {"fire": Fire.GT}, {"v_min": -0.3, "fire": Fire.GT, "max_spikes": 2}):
+    kinds: Any = ({"v_min": -1.0}, {"fire": Fire.GT}, {"v_min": -0.3, "fire": Fire.GT, "max_spikes": 2})
+    for special in kinds:
         # whole weights, so that states are often exactly on their threshold
         first = Conv2d(np.random.default_rng(0).integers(-1, 3, (4, 2, 3, 3)).astype(float))
         network = _network([first, Neuron(np.array(2.0), reset=reset, **special), _conv(3, 4, 3), ONE])
@@ -163,7 +166,7 @@ def test_a_neuron_with_a_lower_bound_of_its_own_or_that_fires_above_its_threshol
 
 @pytest.mark.parametrize("shape", [(4, 1, 1), (2, 6, 6)])
 def test_a_dense_layer_may_be_the_first(shape: tuple[int, int, int]) -> None:
-    ops = [Dense(_weights(6, int(np.prod(shape)), mean=0.3)), ONE, Dense(_weights(4, 6, mean=0.3)), ONE]
+    ops: list[Op] = [Dense(_weights(6, int(np.prod(shape)), mean=0.3)), ONE, Dense(_weights(4, 6, mean=0.3)), ONE]
     network = _network(ops, shape)
     assert all(count > 0 for count in _compare(network, _frames(network)).values())
 
@@ -293,7 +296,7 @@ def _wired(*layers: tuple[str, Op, tuple[str, ...]]) -> Network:
     return Network(InputSpec((2, 8, 8), 1000, 5, MOST), tuple(made), 1)
 
 
-def _three(seed: int, **options: object) -> Conv2d:
+def _three(seed: int, **options: Any) -> Conv2d:
     return Conv2d(_weights(3, 3, 3, 3, mean=0.08, seed=seed), padding=(1, 1), **options)
 
 
@@ -334,7 +337,7 @@ def test_residual_sums(network: Network) -> None:
 
 def test_a_layer_that_must_be_split_over_two_cores_is_judged_whole() -> None:
     # 80 Ki words of kernel, and no core has more than 64
-    ops = [
+    ops: list[Op] = [
         Conv2d(_weights(40, 2, 3, 3, mean=0.2)),
         ONE,
         Conv2d(_weights(128, 40, 3, 3, mean=0.01, spread=0.06)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise, permutations, product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,14 +25,14 @@ from spikefold.hardware.speck.split import split_to_fit, splits
 from spikefold.hardware.speck.split_plan import demands, usable
 
 FIRE = Neuron(np.array(3), v_min=-20)
-Ops = list[object]
+Ops = list[Any]
 
 
 def _net(ops: Ops, shape: tuple[int, int, int], steps: int = 5) -> Network:
     return Network(InputSpec(shape, 1000, steps), tuple(Layer(f"l{i}", op) for i, op in enumerate(ops)), 1)
 
 
-def _conv(f: int, c: int, k: int = 1, bias: bool = False, **options: object) -> Conv2d:
+def _conv(f: int, c: int, k: int = 1, bias: bool = False, **options: Any) -> Conv2d:
     rng = np.random.default_rng([f, c, k])
     return Conv2d(rng.integers(-3, 5, (f, c, k, k)), rng.integers(-1, 2, f) if bias else None, **options)
 

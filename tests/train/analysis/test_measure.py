@@ -18,6 +18,7 @@ from spikefold.train.analysis.measure import Analysis, analyse
 from spikefold.train.analysis.potentials import ptd
 from spikefold.train.analysis.values import to_arrays, to_json
 from spikefold.train.deploy.tracing import trace_model
+from spikefold.train.models.attention import Attention
 from tests.train.analysis.analysis_cases import CLASSES, CLIPS, SHAPE, STEPS, clips, network
 
 FRAMES = clips()
@@ -86,7 +87,7 @@ def test_rates_follow_their_definitions(case: tuple[dict[str, object], Analysis]
 def test_nasfr_is_that_of_the_operation_counts(options: dict[str, object]) -> None:
     """As the published code weighs it: all neurons alike, dense layers and the output too."""
     model = network(**options)
-    gates = {name: np.ones(module.channels) for name, module in model.layers.named_children() if "asa" in name}
+    gates = {n: np.ones(part.channels) for n, part in model.layers.named_children() if isinstance(part, Attention)}
     described = from_torch(model.layers, InputSpec(SHAPE, 1000, STEPS), CLASSES, gates)
     counts = count(described, FRAMES, trace_model(model, FRAMES))
     found = analyse(model, FRAMES).rates

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ EQUATIONS: dict[str, Callable[[float], Callable[[np.ndarray, np.ndarray], np.nda
 @pytest.mark.parametrize("keep", [0.3, 0.5, 0.8])
 @pytest.mark.parametrize("spike", ["atan", "rectangle"])
 def test_the_potential_is_the_one_stepped_by_hand(kind: str, keep: float, spike: str) -> None:
-    node = make_neuron(kind, threshold=0.3, keep=keep, spike=spike).eval()
+    node: Any = make_neuron(kind, threshold=0.3, keep=keep, spike=spike).eval()
     with torch.no_grad():
         spikes, potential = (part.numpy() for part in fire(node, torch.from_numpy(INPUT)))
         node.store_v_seq = True
@@ -83,7 +84,7 @@ def test_the_neuron_is_as_it_was_afterwards() -> None:
 
 
 def test_neurons_with_more_state_and_potentials_without_end_are_refused() -> None:
-    class Tiring(neuron.IFNode):
+    class Tiring(neuron.IFNode):  # type: ignore[misc]
         """Its threshold rises while it runs."""
 
         def multi_step_forward(self, x_seq: torch.Tensor) -> torch.Tensor:
@@ -140,8 +141,9 @@ def test_potentials_from_the_threshold_on_are_the_spikes(threshold: float) -> No
 def test_neurons_exactly_at_their_threshold_are_among_the_spikes(threshold: float) -> None:
     """float32 holds 0.3 a little above and 0.7 a little below what Python does."""
     model = network(attention="none", threshold=threshold)
-    model.layers.bn1.weight.data.zero_()
-    model.layers.bn1.bias.data.fill_(threshold)
+    norm: Any = model.layers.bn1
+    norm.weight.data.zero_()
+    norm.bias.data.fill_(threshold)
     layer = analyse(model, clips()).layers["sn1"]
     first = 1 + (SPAN + 1) * BINS_PER_THRESHOLD
     assert layer.firing.spikes == layer.firing.fired.size * CLIPS == layer.potentials.potential[..., first].sum()
@@ -163,7 +165,8 @@ def test_quantisation_error_is_the_mean_square_of_potential_less_spike() -> None
     layer = analyse(model, frames, batch=2).layers["sn1"]
     x = torch.from_numpy(frames.astype(np.float32))
     with torch.no_grad():
-        spikes, potential = fire(model.layers.sn1, model.layers.bn1(model.layers.conv1(x)))
+        layers: Any = model.layers
+        spikes, potential = fire(layers.sn1, layers.bn1(layers.conv1(x)))
     squares = (potential.double() - spikes.double()).numpy() ** 2
     assert spikes.sum() > 100
     assert layer.potentials.qe() == pytest.approx(squares.mean(), rel=1e-6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,21 +27,19 @@ def _events(count: int = 4000, seed: int = 0) -> np.ndarray:
     return events
 
 
-class _Way:
+class _Way(np.random.Generator):
     """A generator whose first draw, the way, is given; all others are random."""
 
     def __init__(self, way: int, seed: int) -> None:
-        self._way, self._rng, self._first = way, np.random.default_rng(seed), True
+        super().__init__(np.random.PCG64(seed))
+        self._way, self._first = way, True
 
-    def integers(self, *bounds: int) -> int:
+    def integers(self, *bounds: Any, **options: Any) -> Any:
         if self._first:
             assert bounds == (4,)
             self._first = False
             return self._way
-        return int(self._rng.integers(*bounds))
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._rng, name)
+        return super().integers(*bounds, **options)
 
 
 def _dropped(way: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -41,7 +41,7 @@ def _class_folders(folder: Path, sizes: dict[str, int]) -> None:
 
 
 def _load(source: str, seed: int = 0, **options: object) -> Dataset:
-    return load_dataset(DataConfig(source=source, **options), seed, _quiet)  # type: ignore[arg-type]
+    return load_dataset(DataConfig(source=source, **options), seed, _quiet)
 
 
 def _split(folder: Path, **classes: list[Recording]) -> None:

@@ -5,6 +5,7 @@ import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from spikefold.errors import DataError
 from spikefold.train.data.events import EVENT_DTYPE, Recording, load_packed, pack_events, save_packed
 
 REAL = Path(__file__).parents[3].parent / "shared" / "data"
-COLUMNS = {
+COLUMNS: dict[str, np.ndarray] = {
     "t": np.array([0, 5, 5, 9, 2, 3], np.uint32),
     "x": np.array([0, 1, 2, 3, 4, 5], np.uint16),
     "y": np.array([3, 2, 1, 0, 0, 3], np.uint16),
@@ -28,10 +29,10 @@ def _events(*rows: tuple[int, int, int, int]) -> np.ndarray:
     return np.array(list(rows), EVENT_DTYPE)
 
 
-def _write(folder: Path, **changes: object) -> Path:
+def _write(folder: Path, **changes: Any) -> Path:
     """A sound packed file with some keys replaced, or left out where the value is None."""
     path = folder / "some.npz"
-    np.savez(path, **{key: value for key, value in (PACKED | changes).items() if value is not None})  # type: ignore[arg-type]
+    np.savez(path, **{key: value for key, value in (PACKED | changes).items() if value is not None})
     return path
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,7 +23,7 @@ def _clip(*rows: tuple[int, int, int, int], sensor: tuple[int, int] = SENSOR, na
 
 def _one(recording: Recording, **options: int) -> np.ndarray:
     """Frames ``(T, C, H, W)`` of one clip."""
-    settings = {"downsample": 1, "dt_us": 10, "steps": 3} | options
+    settings: dict[str, Any] = {"downsample": 1, "dt_us": 10, "steps": 3} | options
     return to_frames([recording], Binning(SENSOR, **settings))[:, 0]
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,12 @@ def opened(monkeypatch: pytest.MonkeyPatch, images: FrameSet) -> list[str]:
     """The images that were opened after the data set was looked at."""
     found: list[str] = []
     real = Image.open
-    monkeypatch.setattr(Image, "open", lambda path, *rest: found.append(str(path)) or real(path, *rest))
+
+    def noted(path: Path, *rest: Any) -> Any:
+        found.append(str(path))
+        return real(path, *rest)
+
+    monkeypatch.setattr(Image, "open", noted)
     return found
 
 

@@ -162,7 +162,7 @@ def test_the_result_is_the_blend_of_start_and_end() -> None:
     blended = _adapt(settings.model_copy(update={"blend": 0.25}))[0].network
     for before, after, mixed in zip(_network(), tuned, blended, strict=True):
         if isinstance(before.op, Conv2d | Dense):
-            weights = [layer.op.weight for layer in (before, after, mixed)]  # type: ignore[union-attr]
+            weights = [layer.op.weight for layer in (before, after, mixed)]
             assert not np.allclose(weights[0], weights[1], atol=1e-4)
             np.testing.assert_allclose(weights[2], 0.75 * weights[0] + 0.25 * weights[1], atol=1e-6)
 
@@ -173,7 +173,7 @@ def test_nothing_is_blended_with_a_network_that_lacks_what_it_had(gone: dict[str
     if "synops_budget" in gone:
         gone = {"synops_budget": 0.7 * full}
     results = [
-        _adapt(AdaptConfig(epochs=1, lr=0.01, distill=0.0, blend=share, **gone), from_far=not gone)[0].network  # type: ignore[arg-type]
+        _adapt(AdaptConfig(epochs=1, lr=0.01, distill=0.0, blend=share, **gone), from_far=not gone)[0].network
         for share in (0.1, 1.0)
     ]
     assert identity(results[0]) == identity(results[1]) != identity(_network())

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,7 @@ FRAMES = np.random.default_rng(0).poisson(0.8, (5, 9, 2, 10, 8)).astype(np.uint1
 def model() -> SpikingNet:
     torch.manual_seed(3)
     net = SpikingNet(ModelConfig(channels=(4, 6), strides=(1, 2)), (2, 10, 8), 5, 3)
+    module: Any
     for name, module in net.layers.named_children():
         if name.startswith("bn"):
             module.bias.data += 0.7

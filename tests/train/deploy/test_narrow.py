@@ -56,8 +56,8 @@ def test_the_most_important_channels_stay_and_their_weights_are_the_same(clips: 
     assert kept.sum() == 16
     assert ranking["n"][kept].min() >= ranking["n"][~kept].max()
     assert violations(found.network) == []
-    for name, weight in (("c", wide["c"].op.weight[kept]), ("d", wide["d"].op.weight[:, np.repeat(kept, 64)])):  # type: ignore[union-attr]
-        np.testing.assert_array_equal(found.network[name].op.weight, weight)  # type: ignore[union-attr]
+    for name, weight in (("c", wide["c"].op.weight[kept]), ("d", wide["d"].op.weight[:, np.repeat(kept, 64)])):
+        np.testing.assert_array_equal(found.network[name].op.weight, weight)
     one, all_of_them = (clocked.run(which, clips.frames).layers["n"] for which in (found.network, wide))
     np.testing.assert_array_equal(one.raster, all_of_them.raster[:, :, kept])
     assert one.spikes > 1000

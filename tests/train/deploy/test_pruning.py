@@ -22,7 +22,7 @@ from spikefold.train.deploy.pruning import (
     Synapses,
     choose_channels,
     importance,
-    operations,
+    remaining_operations,
     synapses,
     synaptic_operations,
 )
@@ -58,16 +58,16 @@ def test_operations_are_the_counts() -> None:
     layers, counted = synapses(net, frames, fan_maps(net.network)), _counted(_network())
     assert [layer.neurons for layer in layers] == ["n1", "n2", "out"]
     for layer, (name, events) in zip(layers, counted.items(), strict=True):
-        assert operations([layer], {}, CHANNELS) == pytest.approx(events, rel=1e-6), name
+        assert remaining_operations([layer], {}, CHANNELS) == pytest.approx(events, rel=1e-6), name
     with torch.no_grad():
         total = synaptic_operations(net, net(frames), fan_maps(net.network))
-    assert float(total) / 5 == pytest.approx(operations(layers, {}, CHANNELS), rel=1e-6)
+    assert float(total) / 5 == pytest.approx(remaining_operations(layers, {}, CHANNELS), rel=1e-6)
 
 
 def test_removing_channels_of_the_first_layer_saves_what_was_foretold() -> None:
     net = IntegerNet(_network(), speck.NUMBERS)
     layers = synapses(net, torch.tensor(FRAMES.astype(np.float32)), fan_maps(net.network))
-    first, second = _network()["c1"].op.weight, _network()["c2"].op.weight  # type: ignore[union-attr]
+    first, second = _network()["c1"].op.weight, _network()["c2"].op.weight
     # not the channels with the largest weights, which decide the scales
     largest = {int(np.abs(first).max((1, 2, 3)).argmax()), int(np.abs(second).max((0, 2, 3)).argmax())}
     keep = {"n1": np.isin(np.arange(6), [*largest, *sorted(set(range(6)) - largest)[:2]])}
@@ -75,7 +75,7 @@ def test_removing_channels_of_the_first_layer_saves_what_was_foretold() -> None:
     smaller = _counted(remove_silent_channels(_network(), keep))
     # what the second layer's own spikes cause behind it changes with its input, and is no part of the forecast
     for layer, name in zip(layers[:2], ("c1", "c2"), strict=True):
-        assert operations([layer], keep, CHANNELS) == pytest.approx(smaller[name], rel=1e-6)
+        assert remaining_operations([layer], keep, CHANNELS) == pytest.approx(smaller[name], rel=1e-6)
         assert smaller[name] < _counted(_network())[name]
 
 
@@ -109,16 +109,16 @@ def test_the_least_important_for_each_operation_go_first_and_a_quarter_stays() -
         Synapses("b", {"a": np.array([10.0, 40.0, 0.0, 0.0])}),
         Synapses("out", {"b": np.array([25.0, 25.0, 25.0, 25.0])}),
     ]
-    assert operations(layers, {}, channels) == 400 + 200 + 200
+    assert remaining_operations(layers, {}, channels) == 400 + 200 + 200
     weights = {"a": np.array([1.0, 1.5, 5.0, 6.0]), "b": np.array([0.9, 0.1, 9.0, 9.0])}
     # b1: 0.1 for 50 + 50; then a1: 1.5 for 100 + 3 * 40; then a0: 1.0 for 100 + 3 * 10
     assert choose_channels(weights, layers, channels, 799)["b"].tolist() == [True, False, True, True]
     kept = choose_channels(weights, layers, channels, 481)
     assert kept["a"].tolist() == [True, False, True, True]
-    assert operations(layers, kept, channels) == 480
+    assert remaining_operations(layers, kept, channels) == 480
     assert choose_channels(weights, layers, channels, 479)["b"].tolist() == [True, False, True, True]
     least = choose_channels(weights, layers, channels, 150)
     assert (int(least["a"].sum()), int(least["b"].sum())) == (1, 1)
-    assert operations(layers, least, channels) == 150
+    assert remaining_operations(layers, least, channels) == 150
     with pytest.raises(ConfigError, match="cannot be met: 150 would remain of 800"):
         choose_channels(weights, layers, channels, 149)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def _same(one: Network, other: Network) -> int:
             assert (a.op.leak is None) == (b.op.leak is None)
             if a.op.leak is not None and b.op.leak is not None:
                 assert a.op.leak.keep == pytest.approx(b.op.leak.keep, rel=1e-6)
-            same = {"threshold": np.array(1.0), "leak": None}
+            same: dict[str, Any] = {"threshold": np.array(1.0), "leak": None}
             plain = [vars(replace(neuron, **same)) for neuron in (a.op, b.op)]
             assert all(plain[0][key] == plain[1][key] for key in plain[0])
     return len(one.layers)

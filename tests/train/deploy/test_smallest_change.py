@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 
 import pytest
@@ -27,7 +28,7 @@ def _chain(counts: list[int], prices: list[float], *, grow: bool) -> list[Search
     return [*axes, SearchAxis("stride", (1, 2, 4, 8), prices[-1], everything)]
 
 
-def _check(limits: list[int], tried: list[Setting]):  # type: ignore[no-untyped-def]
+def _check(limits: list[int], tried: list[Setting]) -> Callable[[Setting], list[Issue]]:
     def check(setting: Setting) -> list[Issue]:
         tried.append(setting)
         *counts, stride = setting
@@ -59,7 +60,8 @@ _problems = st.integers(1, 4).flatmap(
 @given(_problems)
 def test_no_setting_that_fits_is_cheaper(problem: tuple[list[int], list[int], list[float]]) -> None:
     counts, limits, prices = problem
-    axes, tried = _chain(counts, prices, grow=False), []
+    tried: list[Setting] = []
+    axes = _chain(counts, prices, grow=False)
     check = _check(limits, tried)
     found = smallest_change(axes, check)
     looked_at = len(tried)

@@ -22,12 +22,14 @@ def _net(sharpness: float, **options: Any) -> SpikingNet:
     """Two convolutions and the output, lively, with gates that are far from constant."""
     torch.manual_seed(1)
     net = SpikingNet(ModelConfig(channels=(4, 6), strides=(1, 2), voters=2, **options), (2, 10, 8), 5, 3)
+    module: Any
     for name, module in net.layers.named_children():
         if name.startswith("bn"):
             module.bias.data += 0.7
         if name.startswith("asa"):
             module.important.weight.data *= sharpness
-    net.layers.fc.weight.data = 0.4 * torch.randn_like(net.layers.fc.weight)
+    last: Any = net.layers.fc
+    last.weight.data = 0.4 * torch.randn_like(last.weight)
     return net.eval()
 
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -18,10 +20,12 @@ from spikefold.train.models.spiking_net import SpikingNet
 def model() -> SpikingNet:
     torch.manual_seed(3)
     net = SpikingNet(ModelConfig(channels=(4, 6), strides=(1, 2), attention="asa2"), (2, 10, 8), 5, 3)
+    module: Any
     for name, module in net.layers.named_modules():
         if name.startswith("bn"):
             module.bias.data += 0.7  # every layer is to fire
-    net.layers.fc.weight.data *= 6
+    last: Any = net.layers.fc
+    last.weight.data *= 6
     return net.eval()
 
 

@@ -209,7 +209,7 @@ def test_module_and_folded_network_fire_the_same_spikes(name: str, attention: st
             gates[module_name] = rng.uniform(0.5, 0.95, module.channels)
             module.static_gate = torch.from_numpy(gates[module_name])[:, None, None]
     made = fold(from_torch(model.layers, InputSpec(small.shape, small.dt_us, small.steps), small.classes, gates))
-    ours, compared = clocked.run(made, frames).layers, 0
+    ours, compared = dict(clocked.run(made, frames).layers), 0
     with torch.no_grad():
         x = torch.from_numpy(frames).double()
         for module_name, module in model.layers.named_children():
@@ -303,7 +303,7 @@ def test_classes_and_attention_are_replaced() -> None:
     assert (found.classes, found.model.attention) == (7, "asa2")
     kinds = [type(m) for m in build(found).modules() if isinstance(m, Attention)]
     assert kinds == [ASA] * 3
-    assert build(found).layers.fc.out_features == 7  # type: ignore[union-attr]
+    assert build(found).layers.fc.out_features == 7
     assert architecture("d").classes == 20, "the table itself stays"
 
 

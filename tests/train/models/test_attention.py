@@ -172,7 +172,7 @@ def test_importance_learns_straight_through_where_asked(mlp: bool, mode: str) ->
         weights = [asa.alpha, asa.beta] + ([asa.mix.weight] if asa.mix is not None else [])
         for weight in weights:
             assert (weight.grad is not None) == learns
-            assert not learns or bool((weight.grad != 0).all())  # type: ignore[union-attr]
+            assert not learns or bool((weight.grad != 0).all())
     for off, on in zip(*found.values(), strict=True):
         assert torch.equal(off, on)
 

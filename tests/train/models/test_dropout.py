@@ -111,12 +111,13 @@ def test_inputs_are_left_out_anew_each_step_and_neurons_for_a_whole_clip() -> No
     held = seen["hold2"]
     clips = (held[1].sum(0) != 0) != (held[0].sum(0) != 0)
     assert not torch.equal(clips[0], clips[1]), "each clip has a mask of its own"
-    mask = net.layers.hold2.mask
+    layers: Any = net.layers
+    mask = layers.hold2.mask
     net(_frames(40))
-    assert net.layers.hold2.mask is mask
+    assert layers.hold2.mask is mask
     functional.reset_net(net)
     net(_frames(40))
-    assert not torch.equal(net.layers.hold2.mask, mask), "a batch draws another one"
+    assert not torch.equal(layers.hold2.mask, mask), "a batch draws another one"
 
 
 def test_a_network_gives_the_current_of_its_outputs_and_what_is_left_of_their_spikes() -> None:
@@ -154,7 +155,7 @@ def test_an_exported_network_has_none(reduction: str) -> None:
     made = from_torch(net.layers, spec, 3)
     plain = from_torch(_net((), reduction=reduction).eval().double().layers, spec, 3)
     assert [la.name for la in made] == [la.name for la in plain]
-    theirs = {}
+    theirs: dict[str, torch.Tensor] = {}
     for name, module in net.layers.named_children():
         module.register_forward_hook(lambda _, __, out, name=name: theirs.__setitem__(name, out))
     with torch.no_grad():
@@ -184,7 +185,8 @@ def test_gates_analysis_and_checkpoints_do_as_without_it(tmp_path: Path) -> None
 
 def test_a_training_that_stopped_draws_what_it_would_have_drawn(tmp_path: Path) -> None:
     config = changed(model={"dropout": (0.2, 0.3), "attention": "asa2"}, train={"epochs": 5, "shift": 1})
-    clips, path, told = halves(20), tmp_path / "state.safetensors", []
+    clips, path = halves(20), tmp_path / "state.safetensors"
+    told: list[Epoch] = []
     whole = train(config, clips, 2, told.append)
 
     def stop(epoch: Epoch) -> None:

@@ -56,6 +56,11 @@ def test_other_windows_are_left_to_spikingjelly(
 
 def test_nothing_of_the_input_is_kept() -> None:
     kept: list[torch.Size] = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.shape) or x, lambda x: x):
+
+    def keep(x: torch.Tensor) -> torch.Tensor:
+        kept.append(x.shape)
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
         MeanPool(2, step_mode="m")(torch.randn(2, 2, 3, 8, 8, requires_grad=True)).sum().backward()
     assert kept == []

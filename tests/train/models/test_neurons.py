@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import sinabs.activation as sina
@@ -69,7 +70,8 @@ def test_the_papers_neuron_is_spikingjellys_and_sinabs_with_single_spikes(dtype:
 @pytest.mark.parametrize("kind", ["lif_decay_input", "plif"])
 def test_a_neuron_that_scales_its_input_is_the_one_of_the_paper(kind: str, dtype: torch.dtype) -> None:
     """v += (x - v) s, s = 1 - keep or sigmoid(w); fires at v >= 0.5 and is reset to 0."""
-    current, neuron = _current(0.3, 0.8, dtype), make_neuron(kind, threshold=0.5, keep=0.5).to(dtype)
+    current = _current(0.3, 0.8, dtype)
+    neuron: Any = make_neuron(kind, threshold=0.5, keep=0.5).to(dtype)
     share = torch.tensor(0.5, dtype=dtype)
     if kind == "plif":
         assert neuron.w.item() == 0, "sigmoid(0) = 1 - keep"
@@ -93,7 +95,8 @@ def test_only_the_parametric_neuron_learns_its_leak() -> None:
         x = torch.full((3, 2), 0.7, requires_grad=True)
         neuron(x).sum().backward()
         assert all(bool(p.grad.abs() > 0) for p in neuron.parameters())
-    assert torch.sigmoid(make_neuron("plif", threshold=1.0, keep=0.7).w).item() == pytest.approx(0.3)
+    parametric: Any = make_neuron("plif", threshold=1.0, keep=0.7)
+    assert torch.sigmoid(parametric.w).item() == pytest.approx(0.3)
 
 
 def test_the_neuron_without_leak_keeps_everything() -> None:

@@ -70,7 +70,7 @@ def test_a_block_adds_the_spikes_of_its_branches() -> None:
     for name, block in net.layers.named_children():
         block.register_forward_pre_hook(lambda _, x, name=name: inputs.__setitem__(name, x[0]))
     outputs = dict(net.layers.named_children())
-    found = {}
+    found: dict[str, torch.Tensor] = {}
     for name, block in outputs.items():
         block.register_forward_hook(lambda _, __, y, name=name: found.__setitem__(name, y))
     with torch.no_grad():
@@ -126,7 +126,7 @@ def test_module_and_folded_network_fire_the_same_spikes(kind: str, attention: st
 def test_what_reads_a_block_reads_both_of_its_branches() -> None:
     small = replace(architecture("sew18"), model=_config(), shape=SPEC.shape)
     made = network(small)
-    assert made["pool1.or"].op.groups == 5  # type: ignore[union-attr]
+    assert made["pool1.or"].op.groups == 5
     assert made["block1a.main.conv1"].inputs == ("pool1",)
     assert made["block1b.main.conv1"].inputs == ("block1a.main.sn2", "pool1")
     assert made["block2a.main.conv1"].inputs == ("block1b.main.sn2", "block1a.main.sn2", "pool1")

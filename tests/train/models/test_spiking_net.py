@@ -69,8 +69,9 @@ def test_current_and_spikes_come_by_step_clip_class_and_voter(
 def test_the_voters_of_a_class_stand_side_by_side() -> None:
     net = _net("stride", (2,), (8, 8), voters=4)
     with torch.no_grad():
-        net.layers.fc.weight.zero_()  # type: ignore[union-attr]
-        net.layers.fc.weight[4:8] = 1  # type: ignore[index]
+        last = net.layers.get_parameter("fc.weight")
+        last.zero_()
+        last[4:8] = 1
     net.eval()
     current, _ = net(50 * torch.rand(STEPS, 6, 2, 8, 8))
     assert current[:, :, 1].sum() > 0
@@ -196,7 +197,7 @@ def test_neurons_are_built_as_configured(kind: Literal["if", "lif", "lif_decay_i
 
 def test_only_the_rectangle_takes_the_compiled_neuron() -> None:
     for spike, expected in (("rectangle", FastLIF), ("atan", neuron.LIFNode)):
-        config = ModelConfig(neuron="lif", surrogate=spike)  # type: ignore[arg-type]
+        config = ModelConfig(neuron="lif", surrogate=spike)
         net = SpikingNet(config, (2, 16, 16), STEPS, CLASSES)
         assert {type(m) for m in net.modules() if isinstance(m, neuron.BaseNode)} == {expected}
 

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 from safetensors.torch import save_file
-from training_cases import GATED, SHARES, gated, shared_by_ranks
 
 from spikefold.train.loop import train
 from spikefold.train.processes.parallel import joined
 from spikefold.train.state import Epoch
+from tests.train.training_cases import GATED, SHARES, gated, shared_by_ranks
 
 STOP_AFTER = 2
 

@@ -16,6 +16,7 @@ from spikefold.train.loop import train
 from spikefold.train.processes.main_process import is_main_process, world
 from spikefold.train.processes.parallel import ALONE, Ranks, joined
 from spikefold.train.state import Epoch
+from tests.programs import environment
 from tests.train.training_cases import GATED, SHARES, gated, shared_by_ranks
 
 PROGRAM = Path(__file__).with_name("ranks_program.py")
@@ -28,7 +29,12 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("ranks")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [*command, str(PROGRAM), str(out)], capture_output=True, text=True, check=False, timeout=300
+        [*command, str(PROGRAM), str(out)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env=environment(),
     )
     assert done.returncode == 0, done.stderr
     return out

@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -19,7 +20,7 @@ import pytest
 from spikefold.errors import EnvironmentLacksError, NetworkError, UnsupportedError
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Fire, Leak, Neuron, Overflow
-from spikefold.export.ops import Conv2d, Dense
+from spikefold.export.ops import Conv2d, Dense, Shape
 from spikefold.hardware.loihi import to_netx as to_loihi
 from spikefold.hardware.loihi.lava import client as lava_client
 from spikefold.hardware.loihi.lava import golden as lava_golden
@@ -32,13 +33,15 @@ from spikefold.hardware.simulators.trace import Trace
 
 pytestmark = [pytest.mark.lava, pytest.mark.skipif(sys.platform != "linux", reason="lava forks; reads /proc")]
 T, N = 7, 3
+Pairs = dict[str, tuple[Trace, Trace]]
+"""What the reference and lava computed, by the name of the case."""
 
 
 def spiking(theta: int, keep: int | None = None, fire: Fire | None = None) -> Neuron:
     leak = None if keep is None else Leak(keep, 12)
     fire = fire or (Fire.GE if leak is None else Fire.GT)
-    state = {"state_shift": 7, "state_bits": 24, "overflow": Overflow.SATURATE}
-    return Neuron(np.array(theta), fire=fire, leak=leak, **state)  # type: ignore[arg-type]
+    state: dict[str, Any] = {"state_shift": 7, "state_bits": 24, "overflow": Overflow.SATURATE}
+    return Neuron(np.array(theta), fire=fire, leak=leak, **state)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +52,16 @@ class Case:
     checked: bool = True
 
 
-def case(name, shape, *pairs, steps=T, clips=N, density=0.4, highest=1, checked=True):
+def case(
+    name: str,
+    shape: Shape,
+    *pairs: tuple[Conv2d | Dense, Neuron],
+    steps: int = T,
+    clips: int = N,
+    density: float = 0.4,
+    highest: int = 1,
+    checked: bool = True,
+) -> Case:
     """``pairs`` of (conv or dense operation, neuron)."""
     rng = np.random.default_rng(sum(map(ord, name)))
     named = [layer for i, (op, neuron) in enumerate(pairs) for layer in (Layer(f"w{i}", op), Layer(f"s{i}", neuron))]
@@ -57,14 +69,14 @@ def case(name, shape, *pairs, steps=T, clips=N, density=0.4, highest=1, checked=
     return Case(name, Network(InputSpec(shape, 1000, steps), tuple(named), classes=1), frames, checked)
 
 
-def ints(seed, *shape, low=-128, high=127):
+def ints(seed: int, *shape: int, low: int = -128, high: int = 127) -> np.ndarray:
     return np.random.default_rng(seed).integers(low, high + 1, shape)
 
 
 def random_case(seed: int) -> Case:
     """Two convolutions and a dense layer with random geometry, decays and biases; x and y always differ."""
     rng = np.random.default_rng(seed)
-    shape: tuple[int, int, int] = (int(rng.choice([2, 4])), int(rng.integers(9, 13)), int(rng.integers(14, 19)))
+    shape: Shape = (int(rng.choice([2, 4])), int(rng.integers(9, 13)), int(rng.integers(14, 19)))
     pairs: list[tuple[Conv2d | Dense, Neuron]] = []
     at = shape
     for _ in range(2):
@@ -73,7 +85,7 @@ def random_case(seed: int) -> Case:
         dilation = rng.integers(1, 3, 2)
         weight = rng.integers(-60, 128, (4, at[0] // groups, *kernel))
         bias = rng.integers(-40, 90, 4) if rng.random() < 0.7 else None
-        geometry = [tuple(int(v) for v in pair) for pair in (stride, padding, dilation)]
+        geometry = [(int(y), int(x)) for y, x in (stride, padding, dilation)]
         op = Conv2d(weight, bias, geometry[0], geometry[1], geometry[2], groups)
         pairs.append((op, spiking(int(rng.integers(30, 120)), None if seed % 3 == 0 else int(rng.integers(0, 4097)))))
         at = op.output_shape(at)
@@ -127,18 +139,18 @@ def saturating() -> Case:
 
 
 @pytest.fixture(scope="module")
-def library():
+def library() -> Path:
     return provision()
 
 
 @pytest.fixture(scope="module")
-def pairs(library) -> dict[str, tuple[Trace, Trace]]:
+def pairs(library: Path) -> Pairs:
     """(reference, lava) of every case, from one start; refusals are switched off for the traps."""
     cases = [*CASES, saturating()]
     with pytest.MonkeyPatch.context() as patch:
         checked = {id(c.network) for c in cases if c.checked}
 
-        def write(network, path, *, max_count=None):
+        def write(network: Network, path: Path, *, max_count: int | None = None) -> Path:
             if id(network) in checked:
                 return to_loihi.write_net(network, path, max_count=max_count)
             return to_loihi._write_unchecked(network, path)
@@ -150,7 +162,7 @@ def pairs(library) -> dict[str, tuple[Trace, Trace]]:
 
 
 @pytest.mark.parametrize("name", [*SOUND, "saturation"])
-def test_reference_equals_lava(pairs, name):
+def test_reference_equals_lava(pairs: Pairs, name: str) -> None:
     expected, found = pairs[name]
     assert list(found.layers) == list(expected.layers)
     for layer, ours in expected.layers.items():
@@ -161,7 +173,7 @@ def test_reference_equals_lava(pairs, name):
         assert int((theirs.potentials != ours.potentials).sum()) == 0, layer
 
 
-def test_comparison_covered_enough(pairs):
+def test_comparison_covered_enough(pairs: Pairs) -> None:
     traces = [pairs[name][0].layers.values() for name in SOUND]
     neuron_steps = sum(layer.raster.size for layers in traces for layer in layers)
     spikes = sum(layer.spikes for layers in traces for layer in layers)
@@ -173,14 +185,14 @@ def test_comparison_covered_enough(pairs):
 
 
 @pytest.mark.parametrize("name", TRAPS)
-def test_refused_networks_would_be_computed_wrong(pairs, name):
+def test_refused_networks_would_be_computed_wrong(pairs: Pairs, name: str) -> None:
     network = next(c.network for c in CASES if c.name == name)
     assert to_loihi.violations(network)
     expected, found = pairs[name]
     assert (expected.layers["s0"].potentials != found.layers["s0"].potentials).any()
 
 
-def test_run_refuses_before_it_installs_anything(monkeypatch):
+def test_run_refuses_before_it_installs_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lava_client, "provision", lambda **_: pytest.fail("installed"))
     bad = next(c for c in CASES if c.name == "trap: -2^k")
     with pytest.raises(UnsupportedError, match="lowest -128"):
@@ -191,12 +203,12 @@ def test_run_refuses_before_it_installs_anything(monkeypatch):
     assert lava_client.run_many([]) == []
 
 
-def golden_home(folder):
+def golden_home(folder: Path) -> tuple[Path, list[Job]]:
     to_loihi.write_net(lava_golden.network(), folder / "0.net")
     return folder, [Job("0.net", lava_golden.FRAMES)]
 
 
-def members(folder) -> list[int]:
+def members(folder: Path) -> list[int]:
     """Process ids of the worker of this job directory and of all that it forked, oldest first."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
@@ -207,7 +219,7 @@ def members(folder) -> list[int]:
     return sorted(found)
 
 
-def all_end(folder) -> bool:
+def all_end(folder: Path) -> bool:
     """Whether all of them end within five seconds: signals arrive late on a busy machine."""
     deadline = time.monotonic() + 5
     while members(folder) and time.monotonic() < deadline:
@@ -215,7 +227,7 @@ def all_end(folder) -> bool:
     return not members(folder)
 
 
-def test_exception_inside_a_lava_process_reaches_the_user(library, tmp_path):
+def test_exception_inside_a_lava_process_reaches_the_user(library: Path, tmp_path: Path) -> None:
     home, jobs = golden_home(tmp_path)
     with h5py.File(home / "0.net", "r+") as file:
         del file["layer/1/neuron/vThMant"]
@@ -227,14 +239,14 @@ def test_exception_inside_a_lava_process_reaches_the_user(library, tmp_path):
     assert all_end(home)
 
 
-def test_unreadable_network_file_reaches_the_user(library, tmp_path):
+def test_unreadable_network_file_reaches_the_user(library: Path, tmp_path: Path) -> None:
     home, jobs = golden_home(tmp_path)
     (home / "0.net").write_bytes(b"no hdf5")
     with pytest.raises(EnvironmentLacksError, match="file signature not found"):
         run_worker(home, jobs, library, timeout_s=60)
 
 
-def test_timeout_ends_every_process(library, tmp_path):
+def test_timeout_ends_every_process(library: Path, tmp_path: Path) -> None:
     home, _ = golden_home(tmp_path)
     slow = [Job("0.net", np.repeat(lava_golden.FRAMES, 20000, axis=0))]
     began = time.monotonic()
@@ -255,7 +267,7 @@ run_worker(Path(sys.argv[1]), [Job("0.net", np.repeat(FRAMES, 20000, axis=0))], 
 
 
 @pytest.mark.parametrize("victim", ["one of lava's processes", "the client"])
-def test_nothing_waits_for_the_dead(library, tmp_path, victim):
+def test_nothing_waits_for_the_dead(library: Path, tmp_path: Path, victim: str) -> None:
     home, _ = golden_home(tmp_path)
     client = subprocess.Popen([sys.executable, "-c", SLOW, str(home), str(library)], stderr=subprocess.PIPE)
     deadline = time.monotonic() + 20
@@ -270,7 +282,7 @@ def test_nothing_waits_for_the_dead(library, tmp_path, victim):
     assert all_end(home)
 
 
-def test_killed_worker_is_reported(tmp_path, monkeypatch):
+def test_killed_worker_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "worker.py"
     script.write_text("import os, signal\nprint('last words', flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n")
     monkeypatch.setattr(lava_process, "WORKER", script)
@@ -278,12 +290,12 @@ def test_killed_worker_is_reported(tmp_path, monkeypatch):
         run_worker(tmp_path, [Job("0.net", lava_golden.FRAMES)], tmp_path)
 
 
-def test_interpreter_that_does_not_exist(tmp_path):
+def test_interpreter_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentLacksError, match="cannot start"):
         run_worker(tmp_path, [Job("0.net", lava_golden.FRAMES)], tmp_path, interpreter=str(tmp_path / "python"))
 
 
-def test_script_beside_the_file_runs_it(library, tmp_path):
+def test_script_beside_the_file_runs_it(library: Path, tmp_path: Path) -> None:
     """With lava's own sinks and sources, in the simulator; the board is beyond this test."""
     to_loihi.write_net(lava_golden.network(), tmp_path / "mynet.net")
     script = write_script(tmp_path / "mynet.py")

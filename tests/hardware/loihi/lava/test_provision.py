@@ -11,6 +11,8 @@ import subprocess
 import sys
 import threading
 import zipfile
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -20,8 +22,10 @@ from spikefold.hardware.loihi.lava import process as lava_process
 from spikefold.hardware.loihi.lava import provision as lava_provision
 from spikefold.hardware.loihi.lava.provision import pip_install, provision
 
+Installer = Callable[[str, Path], None]
 
-def fake(interpreter: str, into) -> None:
+
+def fake(interpreter: str, into: Path) -> None:
     """The files that `provision` looks for, and those that it throws away."""
     for part in ("lava/lib/dl/netx", "lava/lib/dl/slayer", "tests"):
         (into / part).mkdir(parents=True)
@@ -29,14 +33,14 @@ def fake(interpreter: str, into) -> None:
 
 
 @pytest.fixture
-def checks(monkeypatch):
+def checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Golden runs asked for; they pass."""
     seen: list[str] = []
     monkeypatch.setattr(lava_golden, "check", lambda library, interpreter: seen.append(library.name))
     return seen
 
 
-def test_made_once_checked_once_and_stripped(tmp_path, checks):
+def test_made_once_checked_once_and_stripped(tmp_path: Path, checks: list[str]) -> None:
     said: list[str] = []
     path = provision(cache=tmp_path, install=fake, progress=said.append)
     assert sorted(os.listdir(tmp_path)) == [path.name]
@@ -49,22 +53,22 @@ def test_made_once_checked_once_and_stripped(tmp_path, checks):
     assert len(checks) == 1
 
 
-def test_cache_follows_the_environment(tmp_path, checks, monkeypatch):
+def test_cache_follows_the_environment(tmp_path: Path, checks: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPIKEFOLD_CACHE", str(tmp_path / "here"))
     assert provision(install=fake).parent == tmp_path / "here"
 
 
-def failing_pip(interpreter: str, into) -> None:
+def failing_pip(interpreter: str, into: Path) -> None:
     fake(interpreter, into)
     raise EnvironmentLacksError("lava could not be downloaded:\nconnection reset")
 
 
-def full_disk(interpreter: str, into) -> None:
+def full_disk(interpreter: str, into: Path) -> None:
     fake(interpreter, into)
     raise OSError(28, "No space left on device")
 
 
-def interrupted(interpreter: str, into) -> None:
+def interrupted(interpreter: str, into: Path) -> None:
     fake(interpreter, into)
     raise KeyboardInterrupt
 
@@ -77,14 +81,16 @@ def interrupted(interpreter: str, into) -> None:
         (interrupted, KeyboardInterrupt, None),
     ],
 )
-def test_failure_leaves_nothing(tmp_path, checks, install, error, match):
+def test_failure_leaves_nothing(
+    tmp_path: Path, checks: list[str], install: Installer, error: type[BaseException], match: str
+) -> None:
     with pytest.raises(error, match=match):
         provision(cache=tmp_path, install=install)
     assert os.listdir(tmp_path) == []
     assert provision(cache=tmp_path, install=fake).is_dir()
 
 
-def test_installation_that_computes_wrong_is_not_kept(tmp_path, monkeypatch):
+def test_installation_that_computes_wrong_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(*_: object) -> None:
         raise EnvironmentLacksError("lava computes [[1]] in layer 0 of the golden network")
 
@@ -94,14 +100,14 @@ def test_installation_that_computes_wrong_is_not_kept(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
-def test_partial_download_does_not_pass_the_golden_network(tmp_path):
+def test_partial_download_does_not_pass_the_golden_network(tmp_path: Path) -> None:
     """No stand-in for the check here: the worker starts, and lava is not whole."""
     with pytest.raises(EnvironmentLacksError, match="simulator failed"):
         provision(cache=tmp_path, install=fake)
     assert os.listdir(tmp_path) == []
 
 
-def test_worker_killed_during_the_check(tmp_path, monkeypatch):
+def test_worker_killed_during_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "worker.py"
     script.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
     monkeypatch.setattr(lava_process, "WORKER", script)
@@ -110,7 +116,7 @@ def test_worker_killed_during_the_check(tmp_path, monkeypatch):
     assert os.listdir(tmp_path / "cache") == []
 
 
-def test_disk_that_is_full_at_the_end(tmp_path, monkeypatch):
+def test_disk_that_is_full_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -120,13 +126,13 @@ def test_disk_that_is_full_at_the_end(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
-def test_cache_that_cannot_be_written(tmp_path, checks):
+def test_cache_that_cannot_be_written(tmp_path: Path, checks: list[str]) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EnvironmentLacksError, match="SPIKEFOLD_CACHE"):
         provision(cache=tmp_path / "file", install=fake)
 
 
-def test_what_a_killed_run_left_is_removed_and_a_living_one_spared(tmp_path, checks):
+def test_what_a_killed_run_left_is_removed_and_a_living_one_spared(tmp_path: Path, checks: list[str]) -> None:
     path = provision(cache=tmp_path, install=fake)
     shutil.rmtree(path)
     dead = subprocess.Popen([sys.executable, "-c", ""])
@@ -156,7 +162,7 @@ provision(cache=Path(sys.argv[1]), install=install)
 """
 
 
-def test_program_killed_while_it_installs(tmp_path, checks):
+def test_program_killed_while_it_installs(tmp_path: Path, checks: list[str]) -> None:
     program = subprocess.Popen([sys.executable, "-c", SLOW, str(tmp_path)], stdout=subprocess.PIPE)
     assert program.stdout is not None
     assert program.stdout.readline() == b"here\n"
@@ -168,7 +174,7 @@ def test_program_killed_while_it_installs(tmp_path, checks):
     assert os.listdir(tmp_path) == [path.name]
 
 
-def test_damaged_installation_is_made_anew(tmp_path, checks):
+def test_damaged_installation_is_made_anew(tmp_path: Path, checks: list[str]) -> None:
     path = provision(cache=tmp_path, install=fake)
     (path / "lava/lib/dl/netx/hdf5.py").unlink()
     assert provision(cache=tmp_path, install=fake) == path
@@ -176,10 +182,10 @@ def test_damaged_installation_is_made_anew(tmp_path, checks):
     assert os.listdir(tmp_path) == [path.name]
 
 
-def test_two_at_once_agree(tmp_path, checks):
+def test_two_at_once_agree(tmp_path: Path, checks: list[str]) -> None:
     meet = threading.Barrier(2)
 
-    def together(interpreter: str, into) -> None:
+    def together(interpreter: str, into: Path) -> None:
         fake(interpreter, into)
         meet.wait(10)
 
@@ -196,13 +202,15 @@ def test_two_at_once_agree(tmp_path, checks):
     assert os.listdir(tmp_path) == [found[0].name]
 
 
-def test_pip_failure_shows_the_end_of_its_words(tmp_path, monkeypatch):
+def test_pip_failure_shows_the_end_of_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lava_provision, "REQUIREMENTS", "lava-nc @ file:///nowhere.whl --hash=sha256:00\n")
     with pytest.raises(EnvironmentLacksError, match=r"nowhere(.|\n)*package index"):
         pip_install(sys.executable, tmp_path)
 
 
-def test_download_with_other_bytes_is_refused(tmp_path, checks, monkeypatch):
+def test_download_with_other_bytes_is_refused(
+    tmp_path: Path, checks: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The real pip, and a wheel that was cut on its way: the hash of the whole one is what we ask for."""
     wheel = tmp_path / "spikefold_tiny-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
@@ -218,7 +226,7 @@ def test_download_with_other_bytes_is_refused(tmp_path, checks, monkeypatch):
     assert not checks
 
 
-def test_pip_that_is_killed(tmp_path, checks):
+def test_pip_that_is_killed(tmp_path: Path, checks: list[str]) -> None:
     pip = tmp_path / "python"
     pip.write_text("#!/bin/sh\nkill -9 $$\n")
     pip.chmod(0o755)
@@ -228,6 +236,6 @@ def test_pip_that_is_killed(tmp_path, checks):
     assert os.listdir(cache) == []
 
 
-def test_interpreter_that_does_not_run(tmp_path):
+def test_interpreter_that_does_not_run(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentLacksError, match="does not run"):
         provision(cache=tmp_path, interpreter=str(tmp_path / "python"), install=fake)

@@ -36,7 +36,7 @@ def network(bias: bool = False, reset: Reset = Reset.SUBTRACT) -> Network:
     rng = np.random.default_rng(3)
 
     def neuron(threshold: int) -> Neuron:
-        return Neuron(np.int64(threshold), reset=reset, v_min=-200, max_spikes=None)
+        return Neuron(np.array(threshold), reset=reset, v_min=-200, max_spikes=None)
 
     first_bias = rng.integers(-9, 12, 3) if bias else None
     layers = (

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -66,6 +66,10 @@ class Values:
 
     def __init__(self) -> None:
         self.__dict__.update(dict.fromkeys(self.allowed, 0))
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> int: ...
 
     def __setattr__(self, name: str, value: Any) -> None:
         most = self.allowed.get(name)
@@ -272,7 +276,7 @@ class Board:
     def read(self) -> list[Any]:
         self.alive()
         self.advance()
-        ready = [event for moment, event in self.out if moment <= self.time.us]
+        ready: list[Values] = [event for moment, event in self.out if moment <= self.time.us]
         self.out = [(moment, event) for moment, event in self.out if moment > self.time.us]
         if self.watch_us is not None:
             last = [number for number, core in self._used() if core.monitor_enable][-1]

@@ -101,7 +101,8 @@ def test_a_samna_that_does_not_load(monkeypatch: pytest.MonkeyPatch, raised: Exc
 
 class _Raises:
     def __init__(self, error: Exception) -> None:
-        self.error, self.asked = error, []
+        self.error = error
+        self.asked: list[str] = []
 
     def find_spec(self, name: str, *_: Any) -> None:
         if name == "samna":

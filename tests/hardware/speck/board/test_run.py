@@ -58,9 +58,9 @@ def test_a_perfect_board_is_identical_to_the_simulator(reset: Reset, bias: bool)
         assert (layer.differences, layer.bins_differing, layer.between_repeats) == ((0.0, 0.0), (0, 0), (0.0,))
         assert layer.agreement is Agreement.IDENTICAL
     for trace in done.repeats:
-        for name, layer in done.simulated.layers.items():
-            np.testing.assert_array_equal(trace.layers[name].raster, layer.raster)
-            assert layer.raster.shape == (6, 2, *network().shapes[name])
+        for name, simulated in done.simulated.layers.items():
+            np.testing.assert_array_equal(trace.layers[name].raster, simulated.raster)
+            assert simulated.raster.shape == (6, 2, *network().shapes[name])
     assert done.slow_clock_hz == (100 if bias else None)
     assert any("slow clock ticks at 100 Hz" in note for note in done.notes) is bias
     # every clip, and the idle measurement: zeroed before the clock starts
@@ -85,7 +85,7 @@ def test_every_word_is_zeroed_before_every_clip() -> None:
 
 def test_a_split_first_layer_is_fed_on_both_cores() -> None:
     rng = np.random.default_rng(5)
-    fire = Neuron(np.int64(60), reset=Reset.SUBTRACT, v_min=-200, max_spikes=None)
+    fire = Neuron(np.array(60), reset=Reset.SUBTRACT, v_min=-200, max_spikes=None)
     parts = [
         layer
         for side in "ab"

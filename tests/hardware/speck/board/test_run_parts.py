@@ -191,7 +191,7 @@ def test_what_does_not_belong_together(changes: dict[str, Any], said: str) -> No
 
 def test_no_clips_three_polarities_and_a_leak_are_refused() -> None:
     assert "no clips" in str(refusal(DataError, clips=[]))
-    fire = Neuron(np.int64(10), reset=Reset.SUBTRACT, v_min=-200, max_spikes=None)
+    fire = Neuron(np.array(10), reset=Reset.SUBTRACT, v_min=-200, max_spikes=None)
     layers = (Layer("w", Conv2d(np.ones((1, 3, 2, 2), np.int64))), Layer("n", fire))
     wide = Network(InputSpec((3, 2, 2), DT_US, 2), layers, 1)
     assert "3 channels" in str(refusal(DataError, net=wide, placement={"n": 8}, clips=[np.zeros(1, CLIP_DTYPE)]))

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikefold.export.network import InputSpec, Layer, Network
+from spikefold.export.network import InputSpec, Layer, Network, Op
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import Conv2d, SumPool2d
-from spikefold.hardware.speck.board import samna_probe, samna_standin
+from spikefold.hardware.speck.board import samna_standin
 from spikefold.hardware.speck.board.samna_probe import samna_status, why_not
 from spikefold.hardware.speck.board.samna_rules import validate_configuration
 from spikefold.hardware.speck.board.samna_standin import Destination, SpeckConfiguration, as_values, standin
@@ -46,11 +46,11 @@ def nothing_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         return spec if spec and str(spec.origin).startswith(str(tmp_path)) else None
 
     def no_metadata(name: str) -> Any:
-        raise samna_probe.importlib.metadata.PackageNotFoundError(name)
+        raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(samna_probe.importlib.util, "find_spec", only_here)
-    monkeypatch.setattr(samna_probe.importlib.metadata, "distribution", no_metadata)
+    monkeypatch.setattr(importlib.util, "find_spec", only_here)
+    monkeypatch.setattr(importlib.metadata, "distribution", no_metadata)
     return tmp_path
 
 
@@ -175,7 +175,7 @@ def test_the_classes_are_strict() -> None:
 def _made() -> Any:
     rng = np.random.default_rng(0)
     fire = Neuron(np.array(1.0))
-    ops = (
+    ops: tuple[Op, ...] = (
         Conv2d(rng.normal(0, 1, (2, 2, 3, 3))),
         fire,
         SumPool2d((2, 2)),

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -20,7 +22,7 @@ Case = tuple[Network, np.ndarray, Options]
 def neurons(draw: st.DrawFn) -> Neuron:
     """Everything that a core's neurons can be, small numbers."""
     return Neuron(
-        np.int64(draw(st.integers(1, 5))),
+        np.array(draw(st.integers(1, 5))),
         reset=draw(st.sampled_from([Reset.ZERO, Reset.SUBTRACT])),
         v_min=draw(st.sampled_from([None, 0.0, -1.0, -4.0])),
         max_spikes=draw(st.sampled_from([1, None])),
@@ -71,7 +73,8 @@ def networks(draw: st.DrawFn, rng: np.random.Generator) -> Network:
     network = Network(spec, tuple(layers), 1)
     inner = [layer.name for layer in network if isinstance(layer.op, Conv2d | Dense)][:-1]
     wide = [name for name in inner if network.shapes[name][0] > 1]
-    return split_channels(network, draw(st.sampled_from(wide)), 2) if wide and draw(st.booleans()) else network
+    split = bool(wide) and draw(st.booleans())
+    return split_channels(network, draw(st.sampled_from(wide)), 2) if split else network
 
 
 @st.composite
@@ -96,23 +99,22 @@ def cases(draw: st.DrawFn, extras: bool = True) -> Case:
     return network, frames, options
 
 
-def one_core(weight: object, threshold: int, bias: object = None, steps: int = 1, **neuron: object) -> Network:
+def one_core(weight: Any, threshold: int, bias: Any = None, steps: int = 1, **neuron: Any) -> Network:
     """A dense layer from as many inputs as the weight has columns, in a row."""
     dense = Dense(np.array(weight), None if bias is None else np.array(bias))
-    kind = Neuron(np.int64(threshold), **({"reset": Reset.SUBTRACT, "max_spikes": None} | neuron))
+    kind = Neuron(np.array(threshold), **({"reset": Reset.SUBTRACT, "max_spikes": None} | neuron))
     return Network(InputSpec((1, 1, dense.weight.shape[1]), 1000, steps), (Layer("w", dense), Layer("n", kind)), 1)
 
 
-def two_cores(
-    second: object, steps: int = 1, biases: tuple[object, object] = (None, None), **last: object
-) -> Network:
+def two_cores(second: Any, steps: int = 1, biases: tuple[Any, Any] = (None, None), **last: Any) -> Network:
     """One input makes two neurons fire at once; they reach neurons of threshold 2 with the given weights."""
     first, last_bias = (None if bias is None else np.array(bias) for bias in biases)
+    kind: dict[str, Any] = {"reset": Reset.SUBTRACT} | last
     layers = (
         Layer("w", Dense(np.array([[1], [1]]), first)),
-        Layer("n", Neuron(np.int64(1), reset=Reset.SUBTRACT)),
+        Layer("n", Neuron(np.array(1), reset=Reset.SUBTRACT)),
         Layer("d", Dense(np.array([second]), last_bias)),
-        Layer("out", Neuron(np.int64(2), **({"reset": Reset.SUBTRACT} | last))),
+        Layer("out", Neuron(np.array(2), **kind)),
     )
     return Network(InputSpec((1, 1, 1), 1000, steps), layers, 1)
 
@@ -122,7 +124,7 @@ def rows(*steps: list[int]) -> np.ndarray:
     return np.array(steps)[:, None, None, None, :]
 
 
-def spikes_and_states(network: Network, frames: np.ndarray, options: Options | None = None) -> tuple[object, object]:
+def spikes_and_states(network: Network, frames: np.ndarray, options: Options | None = None) -> tuple[Any, Any]:
     """Of the last layer, a row a step."""
     layer = list(run(network, frames, options, potentials=True).layers.values())[-1]
     assert layer.potentials is not None

@@ -34,8 +34,9 @@ class PlainCore:
         self.w = op.weight.reshape(-1, *shape) if isinstance(op, Dense) else op.weight
         self.stride, self.padding = ((1, 1), (0, 0)) if isinstance(op, Dense) else (op.stride, op.padding)
         self.bias = op.bias
-        self.v = {spot: 0 for spot in product(*map(range, self.shape))}
-        channels, _, width = self.shape
+        height, width = self.shape[1:]
+        self.v: dict[Spot, int] = dict.fromkeys(product(range(self.shape[0]), range(height), range(width)), 0)
+        channels = self.shape[0]
         total = len(self.v)
         places = list(range(total))
         if options.emission is Emission.ADDRESSES_DESCENDING:
@@ -59,7 +60,7 @@ class PlainCore:
 
     def _after(self, spot: Spot, value: int, may_fire: bool) -> bool:
         """Fire or not, reset, lower bound; whether it fired."""
-        fires = may_fire and value >= self.neuron.threshold
+        fires = may_fire and bool(value >= self.neuron.threshold)
         if fires:
             value = 0 if self.neuron.reset is Reset.ZERO else value - int(self.neuron.threshold)
         self.v[spot] = value if self.neuron.v_min is None else max(value, int(self.neuron.v_min))

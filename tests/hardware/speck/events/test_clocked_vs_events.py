@@ -12,7 +12,8 @@ from spikefold.errors import DataError
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Neuron, Reset
 from spikefold.export.ops import Dense
-from spikefold.hardware.speck.events.clocked_vs_events import compare, spike_difference
+from spikefold.hardware.speck.board.compare import spike_difference
+from spikefold.hardware.speck.events.clocked_vs_events import compare
 from spikefold.hardware.speck.events.options import Emission, Options
 from tests.hardware.speck.events.event_cases import one_core, rows, two_cores
 
@@ -72,7 +73,7 @@ def test_a_weight_above_the_threshold_is_warned_of_with_both_numbers() -> None:
 def test_accuracy_and_changed_predictions() -> None:
     """Class 0 wins a clip in clocked steps, class 1 event by event; another clip is alike in both."""
     weight = np.array([[1, 0, 0], [0, 2, -2]])
-    layers = (Layer("w", Dense(weight)), Layer("n", Neuron(np.int64(2), reset=Reset.SUBTRACT, v_min=0.0)))
+    layers = (Layer("w", Dense(weight)), Layer("n", Neuron(np.array(2), reset=Reset.SUBTRACT, v_min=0.0)))
     network = Network(InputSpec((1, 1, 3), 1000, 1), layers, 2)
     frames = np.concatenate([rows([0, 1, 1]), rows([2, 0, 0])], axis=1)
     gap = compare(network, frames, np.array([1, 0]))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from spikefold.train.data.events import EVENT_DTYPE, pack_events
 def reader(shape: tuple[int, int, int]) -> Network:
     """Some network that reads such a map."""
     dense = Dense(np.ones((1, int(np.prod(shape))), np.int64))
-    return Network(InputSpec(shape, 1000, 1), (Layer("w", dense), Layer("n", Neuron(np.int64(1)))), 1)
+    return Network(InputSpec(shape, 1000, 1), (Layer("w", dense), Layer("n", Neuron(np.array(1)))), 1)
 
 
 def images(layer: DvsLayer, events: np.ndarray) -> np.ndarray:
@@ -51,8 +52,8 @@ def layers(draw: st.DrawFn) -> DvsLayer:
     sensor = draw(st.tuples(st.integers(4, 13), st.integers(4, 13)))
     pool = draw(st.tuples(st.sampled_from([1, 2, 4]), st.sampled_from([1, 2, 4])))
     pooled = [side // by for side, by in zip(sensor, pool, strict=True)]
-    origin = tuple(draw(st.integers(0, side - 1)) for side in pooled)
-    size = tuple(draw(st.integers(1, side - first)) for side, first in zip(pooled, origin, strict=True))
+    origin: Any = tuple(draw(st.integers(0, side - 1)) for side in pooled)
+    size: Any = tuple(draw(st.integers(1, side - first)) for side, first in zip(pooled, origin, strict=True))
     flags = [draw(st.booleans()) for _ in range(4)]
     off, on = draw(st.sampled_from([(True, True), (True, False), (False, True)]))
     return DvsLayer(sensor, flags[0], off, on, pool, origin, draw(st.sampled_from([size, None])), *flags[1:])
@@ -115,7 +116,8 @@ def test_settings_that_the_layer_has_not_are_named_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         DvsLayer(on=False, off=False, pool=(3, 0), origin=(0, -1), size=(8, 8))
     assert [issue.got for issue in caught.value.issues] == ["neither on nor off", "(3, 0)", "8x8 from (0, -1)"]
-    for change in ({"size": (0, 4)}, {"origin": (128, 0)}, {"pool": (4, 4), "size": (33, 32)}, {"sensor": (0, 4)}):
+    changes: Any = ({"size": (0, 4)}, {"origin": (128, 0)}, {"pool": (4, 4), "size": (33, 32)}, {"sensor": (0, 4)})
+    for change in changes:
         with pytest.raises(ConfigError):
             DvsLayer(**change)
 

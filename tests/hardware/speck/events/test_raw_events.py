@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,8 @@ def events_of(network: Network, rng: np.random.Generator, steps: int, each: int)
 
 def frames_of(network: Network, events: np.ndarray, steps: int) -> np.ndarray:
     frames = np.zeros((steps, 1, *network.input.shape), np.int64)
-    np.add.at(frames, (events["t"] // DT_US, 0, events["p"], events["y"], events["x"]), 1)
+    places: Any = (events["t"] // DT_US, 0, events["p"], events["y"], events["x"])
+    np.add.at(frames, places, 1)
     return frames
 
 
@@ -155,7 +157,8 @@ def test_the_sensor_layer_is_applied() -> None:
 def test_a_clip_without_length_and_another_map_are_refused() -> None:
     network, layer = one_core([[1]], 1), DvsLayer((1, 1), merge=True)
     events = pack_events(*(np.zeros(1, np.int64) for _ in "txyp"))
-    for lengths in ({"dt_us": 0}, {"dt_us": 1, "steps": 0}):
+    wrong: Any = ({"dt_us": 0}, {"dt_us": 1, "steps": 0})
+    for lengths in wrong:
         with pytest.raises(ConfigError, match="whole numbers above 0"):
             simulate_events(network, events, layer, **lengths)
     with pytest.raises(NetworkError, match="the network reads"):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,13 +50,13 @@ def test_bias_ticks_once_a_bin_and_does_not_fire() -> None:
 def test_a_pool_passes_each_spike_on_by_its_address() -> None:
     """Five in a row fire once each; a pool by 2 gives two events at 0, two at 1, and drops the fifth."""
     spec = InputSpec((1, 1, 5), 1000, 1)
-    fires = Neuron(np.int64(1), reset=Reset.SUBTRACT)
+    fires = Neuron(np.array(1), reset=Reset.SUBTRACT)
     layers = (
         Layer("c", Conv2d(np.ones((1, 1, 1, 1), np.int64))),
         Layer("n", fires),
         Layer("p", SumPool2d((1, 2))),
         Layer("d", Dense(np.array([[3, 4]]))),
-        Layer("out", replace(fires, threshold=np.int64(7))),
+        Layer("out", replace(fires, threshold=np.array(7))),
     )
     found = simulate(Network(spec, layers, 1), rows([1, 1, 1, 1, 1]), potentials=True)
     # 3, 6, 10 fires, 3 left, 7 fires: four events, two spikes. Sums as values would be one update of 14.
@@ -89,7 +90,7 @@ def test_orders_keep_every_count_of_a_safe_chain_and_the_first_core_of_any() -> 
         rng = np.random.default_rng(seed)
         frames = rng.integers(0, 2, (4, 2, 1, 6, 6))
         for least, safe in ((0, True), (-3, False)):
-            neuron = Neuron(np.int64(5), reset=Reset.SUBTRACT)
+            neuron = Neuron(np.array(5), reset=Reset.SUBTRACT)
             layers = (
                 Layer("c", Conv2d(rng.integers(least, 6, (3, 1, 3, 3)))),
                 Layer("n", neuron),
@@ -139,7 +140,7 @@ def test_an_overflow_that_is_no_record_is_counted_too(sign: int) -> None:
 def test_a_wide_kernel_with_strides_reaches_the_right_neurons() -> None:
     """Kernel 1x5, stride 2, padding 1, seven columns: weights 1..5 by hand, and rows shorter than the kernel."""
     kernel = np.arange(1, 6).reshape(1, 1, 1, 5)
-    layers = (Layer("c", Conv2d(kernel, None, (1, 2), (0, 1))), Layer("n", Neuron(np.int64(100))))
+    layers = (Layer("c", Conv2d(kernel, None, (1, 2), (0, 1))), Layer("n", Neuron(np.array(100))))
     network = Network(InputSpec((1, 1, 7), 1000, 7), layers, 1)
     states = run(network, np.eye(7, dtype=np.int64).reshape(7, 1, 1, 1, 7), potentials=True).layers["n"].potentials
     added = np.diff(states.reshape(7, 3), axis=0, prepend=0)
@@ -193,7 +194,7 @@ def test_everything_unsupported_is_named_at_once() -> None:
     spec, weight = InputSpec((2, 4, 4), 1000, 1), np.ones((2, 1, 3, 3))
     layers = (
         Layer("c", Conv2d(weight, groups=2)),
-        Layer("leaky", Neuron(np.float64(1), leak=Leak(0.5))),
+        Layer("leaky", Neuron(np.array(1.0), leak=Leak(0.5))),
         Layer("d", Dense(np.ones((2, 8)))),
         Layer("own", Neuron(np.ones((2, 1, 1)), fire=Fire.GT)),
     )
@@ -218,7 +219,7 @@ def test_everything_unsupported_is_named_at_once() -> None:
         ({"v_min": -(2.0**62)}, "4.61169e+18"),
     ],
 )
-def test_neurons_unlike_specks_are_refused(change: dict[str, object], got: str) -> None:
+def test_neurons_unlike_specks_are_refused(change: dict[str, Any], got: str) -> None:
     """Neurons of other chips, and numbers that 64 bits have no room for."""
     with pytest.raises(UnsupportedError) as caught:
         run(one_core([[1]], 1, **change), rows([1]))
@@ -229,10 +230,10 @@ def test_layers_that_are_no_core_are_refused() -> None:
     """A `Concat` of spikes and the input has no place on the chip."""
     layers = (
         Layer("w", Dense(np.array([[1]]))),
-        Layer("n", Neuron(np.int64(1))),
+        Layer("n", Neuron(np.array(1))),
         Layer("both", Concat(), ("n", "input")),
         Layer("d", Dense(np.array([[1, 1]]))),
-        Layer("out", Neuron(np.int64(1))),
+        Layer("out", Neuron(np.array(1))),
     )
     with pytest.raises(UnsupportedError) as caught:
         run(Network(InputSpec((1, 1, 1), 1000, 1), layers, 1), rows([1]))

@@ -100,7 +100,7 @@ def test_equals_clocked_counts_with_safe_weights() -> None:
     compared = 0
     for seed in range(10):
         rng = np.random.default_rng(seed)
-        neuron = Neuron(np.int64(9), reset=Reset.SUBTRACT, max_spikes=None)
+        neuron = Neuron(np.array(9), reset=Reset.SUBTRACT, max_spikes=None)
         conv = Conv2d(rng.integers(0, 10, (4, 2, 3, 3)), stride=(1 + seed % 2, 1), padding=(1, 0))
         network = Network(InputSpec((2, 8, 8), 1000, 6), (Layer("c", conv), Layer("n", neuron)), 4)
         frames = rng.integers(0, 4, (6, 3, 2, 8, 8))
@@ -121,13 +121,13 @@ def one_event_a_step(seed: int) -> Network:
     for number in range(seed % 3):
         side = (2, 1) if number else (1, 2)
         weight = rng.integers(2, 9, (1, shape[0], *side))
-        neuron = Neuron(np.int64(8), reset=Reset.SUBTRACT, max_spikes=None)
+        neuron = Neuron(np.array(8), reset=Reset.SUBTRACT, max_spikes=None)
         layers += [Layer(f"w{number}", Conv2d(weight, stride=side)), Layer(f"n{number}", neuron)]
         shape = (1, shape[1] // side[0], shape[2] // side[1])
     theta = int(rng.integers(3, 128))
     largest = int(rng.integers(theta // 2 + 1, theta + 1))
     neuron = Neuron(
-        np.int64(theta),
+        np.array(theta),
         reset=(Reset.SUBTRACT, Reset.ZERO)[seed // 3 % 2],
         max_spikes=(None, 1)[seed // 6 % 2],
         v_min=(None, float(-theta), 0.0)[seed // 12 % 3],

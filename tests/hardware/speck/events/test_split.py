@@ -21,7 +21,7 @@ from spikefold.hardware.speck.events.simulate import run, simulate
 
 def network(rng: np.random.Generator, least: int, theta: int = 6) -> Network:
     """Three cores with a pool behind the second, which has five channels."""
-    kind = Neuron(np.int64(theta), reset=Reset.SUBTRACT, max_spikes=None)
+    kind = Neuron(np.array(theta), reset=Reset.SUBTRACT, max_spikes=None)
     layers = (
         Layer("a", Conv2d(rng.integers(least, 6, (3, 2, 3, 3)), padding=(1, 1))),
         Layer("na", kind),
@@ -40,7 +40,7 @@ def joined(rasters: list[np.ndarray]) -> np.ndarray:
 
 def test_addresses_behind_concat_and_pool() -> None:
     """Two channels of three lie behind one of another layer: (c, y, x) goes to (1 + c, y // 2, x // 2)."""
-    fires = Neuron(np.int64(1))
+    fires = Neuron(np.array(1))
     layers = (
         Layer("a", Conv2d(np.ones((1, 1, 1, 1), np.int64))),
         Layer("na", fires),
@@ -110,7 +110,7 @@ def test_a_first_dense_layer_in_parts_keeps_the_whole_network() -> None:
     differed, spikes = 0, 0
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        kind = Neuron(np.int64(5), reset=Reset.ZERO)
+        kind = Neuron(np.array(5), reset=Reset.ZERO)
         layers = (
             Layer("a", Dense(rng.integers(-3, 6, (5, 8)))),
             Layer("na", kind),
@@ -127,10 +127,9 @@ def test_a_first_dense_layer_in_parts_keeps_the_whole_network() -> None:
         np.testing.assert_array_equal(
             run(whole, frames, upward).layers["nb"].raster, run(parts, frames, upward).layers["nb"].raster
         )
-        turned = [
-            run(net, frames, Options(Emission.ADDRESSES_DESCENDING)).layers["nb"].raster for net in (whole, parts)
-        ]
-        differed += not np.array_equal(*turned)
+        down = Options(Emission.ADDRESSES_DESCENDING)
+        one_way, other_way = (run(net, frames, down).layers["nb"].raster for net in (whole, parts))
+        differed += not np.array_equal(one_way, other_way)
         spikes += one.spikes
     assert spikes > 300, spikes
     assert differed > 2, differed
@@ -156,6 +155,6 @@ def test_a_first_convolution_in_parts_keeps_the_whole_network_in_the_default_ord
 
 def test_a_layer_that_sends_no_events_is_refused_by_the_wiring() -> None:
     """The simulator refuses it before; the wiring alone must not guess."""
-    layers = (Layer("m", MaxPool2d((1, 1))), Layer("a", Dense(np.array([[1]]))), Layer("n", Neuron(np.int64(1))))
+    layers = (Layer("m", MaxPool2d((1, 1))), Layer("a", Dense(np.array([[1]]))), Layer("n", Neuron(np.array(1))))
     with pytest.raises(UnsupportedError, match="MaxPool2d sends no events"):
         sources_of(Network(InputSpec((1, 1, 1), 1000, 1), layers, 1), "a")

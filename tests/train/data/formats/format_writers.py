@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 Event = tuple[int, int, int, int]
 """t, x, y, p: microseconds, column from the left, row from above, 1 for ON."""
@@ -89,8 +89,8 @@ def aedat4(
     events: Sequence[Event],
     packet: int = 2,
     compression: int = 0,
-    pack=bytes,
-    closed: bool = True,  # type: ignore[no-untyped-def]
+    pack: Callable[[bytes], bytes] = bytes,
+    closed: bool = True,
     stream: int = 0,
 ) -> bytes:
     def header(table: int) -> bytes:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import struct
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikefold.errors import DataError, EnvironmentLacksError
-from spikefold.train.data.formats import aedat4 as aedat4_module
 from spikefold.train.data.formats.evt3 import decode_words
 from spikefold.train.data.readers import Reading, read
 from tests.train.data.formats import format_writers as write
@@ -110,7 +110,7 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def absent(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(aedat4_module.importlib, "import_module", absent)
+    monkeypatch.setattr(importlib, "import_module", absent)
     path = put(tmp_path, CASES["aedat4"], write.aedat4([(1, 2, 3, 1)], compression=code))
     with pytest.raises(EnvironmentLacksError, match=f"package {package} ") as caught:
         read(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -187,8 +188,8 @@ def test_nmnist_is_read_from_its_folders(tmp_path: Path) -> None:
     data = _load(f"nmnist:{tmp_path}")
     assert data.sensor == (34, 34)
     assert data.classes == tuple("0123456789")
-    for split in (data.train, data.test):
-        assert [(r.label, _rows(r)[0]) for r in split] == [(d, (7, d, 33, 1)) for d in range(10)]
+    for part in (data.train, data.test):
+        assert [(r.label, _rows(r)[0]) for r in part] == [(d, (7, d, 33, 1)) for d in range(10)]
     _put(tmp_path / "Train" / "3" / "00003.bin", write.nmnist([(7, 34, 0, 1), (8, 1, 1, 1)]))
     with pytest.raises(DataError, match="1 problem") as caught:
         _load(f"nmnist:{tmp_path}")
@@ -307,7 +308,12 @@ def test_har_dvs_frames_come_in_order_and_only_when_asked_for(
     _put(tmp_path / "test_label.txt", "".join(f"{name} 8 1\n" for name in names if name.endswith("2")))
     opened: list[object] = []
     real = Image.open
-    monkeypatch.setattr(Image, "open", lambda path, *rest: opened.append(path) or real(path, *rest))
+
+    def noted(path: Path, *rest: Any) -> Any:
+        opened.append(path)
+        return real(path, *rest)
+
+    monkeypatch.setattr(Image, "open", noted)
     data = _frames(tmp_path)
     assert len(opened) == 1, "one image, for its size"
     assert (data.sensor, data.classes) == ((5, 7), ("action_001", "action_002"))

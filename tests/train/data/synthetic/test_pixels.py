@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -174,6 +176,6 @@ def test_thresholds_vary_as_configured() -> None:
 
 
 @pytest.mark.parametrize("changes", [{"threshold": 0.0}, {"shot_rate_hz": -1.0}, {"leak_rate_hz": float("nan")}])
-def test_impossible_constants_are_refused(changes: dict[str, float]) -> None:
+def test_impossible_constants_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(changes))):
         PixelModel(**changes)

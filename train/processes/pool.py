@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A pool of worker processes that ends with the process that started it, and says how a worker died.
+
+A worker that the system ends (out of memory) or whose native code crashes is not a bug of this program: it becomes an
+`EnvironmentLacksError` with the name of its signal, where Python alone would say ``BrokenProcessPool``.
+
+Workers are spawned, not forked, because forking a process that has started PyTorch's threads can hang.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from typing import ParamSpec, TypeVar
+
+from spikefold.errors import EnvironmentLacksError
+from spikefold.train.processes.orphans import end_with_parent
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class WorkerPool:
+    """Processes that run functions of modules; made by `worker_pool`."""
+
+    def __init__(self, executor: ProcessPoolExecutor) -> None:
+        self._executor = executor
+        self.started: set[BaseProcess] = set()
+
+    def submit(self, work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> Future[T]:
+        """Start a call in one of the processes; its result is that of the future."""
+        future = self._executor.submit(work, *arguments, **options)
+        self.started.update(multiprocessing.active_children())  # the executor forgets them when one of them dies
+        return future
+
+
+@contextmanager
+def worker_pool(workers: int, name: str, *, where: str, hint: str) -> Iterator[WorkerPool]:
+    """Start worker processes, and end them at the end of the block.
+
+    Args:
+        workers: the most processes that run at once.
+        name: what a process is, for the message: ``"a training process"``.
+        where: the part of the program or the configuration key that a dead process concerns.
+        hint: what the user can do when one dies.
+
+    Raises:
+        EnvironmentLacksError: the system ended a process, or its native code crashed.
+    """
+    context = multiprocessing.get_context("spawn")
+    pool: WorkerPool | None = None
+    try:
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as executor:
+            pool = WorkerPool(executor)
+            yield pool
+    except BrokenProcessPool as error:
+        how = _cause_of_death(pool.started if pool else ())
+        raise EnvironmentLacksError(f"{name} {how}", where=where, hint=hint) from error
+
+
+def _cause_of_death(started: Iterable[BaseProcess]) -> str:
+    """How the process ended that broke the pool; the executor ends the others by SIGTERM."""
+    codes = [process.exitcode for process in started if process.exitcode]
+    own = next((code for code in codes if code != -signal.SIGTERM), None)
+    if own is None:
+        return "was ended from outside"
+    return f"died of {signal.Signals(-own).name}" if own < 0 else f"ended with exit code {own}"
