@@ -60,7 +60,12 @@ def _entry(layers: list[dict[str, Any]], name: str) -> Any:
     def hook(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
         parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
         layers.append(
-            {"name": name, "kind": getattr(type(module), "computes", type(module)).__name__, "shape": list(output.shape[2:]), "parameters": parameters}
+            {
+                "name": name,
+                "kind": getattr(type(module), "computes", type(module)).__name__,
+                "shape": list(output.shape[2:]),
+                "parameters": parameters,
+            }
         )
 
     return hook
