@@ -6,16 +6,16 @@ The module runs once, on an input of ones, and every operation is written down w
 thresholds (`export.pytorch.neurons`). Everything that cannot be carried is named at once.
 
 The network's numbers are those that the module computes with, as float64. Dynamic attention becomes a static `Gate`
-with the factors that the caller calibrated; that step changes the function, and `spikefold.train.deploy.gates` says by
-how much.
+with the factors that the caller calibrated; that step changes the function, `train.deploy.gates` says by how much.
 """
 
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator, Mapping
 from itertools import product
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from spikefold.export.network import INPUT, InputSpec, Layer, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.pytorch.describe import Description, is_leaf
 from spikefold.export.pytorch.follow import Signal, hooked, watching
+from spikefold.export.pytorch.handlers import HANDLERS
 
 Axes = Literal["auto", "T,N", "N,T", "N*T", "N"]
 
@@ -55,12 +56,13 @@ def from_torch(
     tried: list[Issue] = []
     # in the module's own precision, in which it computes its weights; in another one where it mixes precisions
     for leading, dtype in product(_candidates(module, axes), (None, torch.float64)):
-        description = Description(spec, gates or {}, 1 if leading in ("N", "N*T") else 2)
+        description = Description(spec, gates or {}, 1 if leading in ("N", "N*T") else 2, HANDLERS)
         failed, output = _run(module, description, spec, leading, dtype)
         if failed is None:
             return _network(description, output, spec, classes, readout)
+        tried += description.issues
         tried.append(Issue("runs on its input", "the module", failed, f"axes {leading}", "check spec and axes"))
-    raise UnsupportedError("the module does not run on an input of this shape", issues=tried)
+    raise UnsupportedError("the module does not run on an input of this shape", issues=dict.fromkeys(tried))
 
 
 def _candidates(module: nn.Module, axes: Axes) -> Iterator[Axes]:
@@ -89,7 +91,7 @@ def _run(
     ours = ours if dtype is None else ours.to(dtype)
     for part in ours.modules():
         if hasattr(part, "reset") and hasattr(part, "_memories"):
-            part.reset()
+            cast("Any", part).reset()
     clips = _clips(ours)
     lead = {"T,N": (spec.steps, clips), "N,T": (clips, spec.steps), "N*T": (clips * spec.steps,), "N": (clips,)}[axes]
     own = next((value.dtype for value in ours.parameters() if value.is_floating_point()), torch.float32)
@@ -97,14 +99,18 @@ def _run(
     watch = description.watch
     watch.mark(x, Signal((INPUT,)))
     try:
-        with torch.no_grad(), watching(ours, watch, is_leaf, description):
+        with (
+            torch.no_grad(),
+            warnings.catch_warnings(action="ignore"),
+            watching(ours, watch, is_leaf, description.leaf),
+        ):
             return None, ours(x)
     except (RuntimeError, ValueError, IndexError, TypeError, AssertionError) as error:
         return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", None
 
 
 def _copied(module: nn.Module) -> nn.Module:
-    """A copy of a module; results of a computation in it (a normalised weight, a state) without what they came from."""
+    """A copy; what was computed in the module (a normalised weight, a state) without what it came from."""
     memo: dict[int, object] = {}
     for part in module.modules():
         for value in tree_leaves([vars(part), part._buffers, vars(part).get("_memories")]):
@@ -136,7 +142,7 @@ def _network(
             if readout is None:
                 description.issue(
                     "spiking output", ends[0][0] if ends[0] else "the module", "a layer without neurons behind it",
-                    "give from_torch(..., readout=Neuron(threshold)): output neurons that turn the current into spikes",
+                    "give readout=Neuron(threshold): output neurons that turn the current into spikes",
                 )  # fmt: skip
             else:
                 layers.append(Layer("readout", readout, ends[0]))

@@ -11,7 +11,7 @@ Whatever is not understood marks its result as such; it is an error only where a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -44,12 +44,40 @@ class Signal:
     step: int | None = None
 
 
-class Watch(TorchFunctionMode):
-    """Follows tensors through a run; ``handler`` is asked about every function and every module that is a leaf."""
+def computes(module: nn.Module) -> object:
+    """The class whose function a module of ours says that it computes; a mark that is inherited does not count."""
+    return vars(type(module)).get("computes")
 
-    def __init__(self, handler: Any) -> None:
+
+@dataclass(frozen=True)
+class Call:
+    """One function that ran on a signal: its name, the module around it, its arguments, result and what they hold."""
+
+    name: str
+    where: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    result: Any
+    read: tuple[Signal, ...]
+
+    @property
+    def layer(self) -> str:
+        """Name of the layer that it becomes: that of its module."""
+        return self.where or self.name
+
+    def argument(self, place: int, *names: str, default: Any = None) -> Any:
+        """An argument by its place or by one of its names."""
+        if place < len(self.args):
+            return self.args[place]
+        return next((self.kwargs[name] for name in names if name in self.kwargs), default)
+
+
+class Watch(TorchFunctionMode):
+    """Follows tensors through a run, and tells of every function that runs on a signal."""
+
+    def __init__(self, tell: Callable[[str, Call], None]) -> None:
         super().__init__()
-        self.handler = handler
+        self._tell = tell
         self.where: list[str] = []
         self.inside = 0
         self._signals: dict[int, Signal] = {}
@@ -63,6 +91,14 @@ class Watch(TorchFunctionMode):
         """Say what a tensor holds."""
         self._signals[id(value)] = signal
         self._kept.append(value)
+
+    def mark_new(self, values: Any, signal: Signal) -> None:
+        """Say it of every tensor among results that nobody said anything of, and of the first in any case."""
+        for place, value in enumerate(tree_leaves(values)):
+            if isinstance(value, torch.Tensor) and (
+                (place == 0 and len(values) == 1) or id(value) not in self._signals
+            ):
+                self.mark(value, signal)
 
     def mark_all(self, values: Any, signal: Signal) -> None:
         """Say it of every tensor in a result that is not known yet."""
@@ -79,13 +115,16 @@ class Watch(TorchFunctionMode):
         read = [signal for value in tree_leaves((args, kwargs)) if (signal := self.of(value)) is not None]
         if read:
             name = getattr(func, "__name__", str(func))
-            self.handler.function(name, resolve_name(func) or name, args, kwargs, result, read)
+            here = self.where[-1] if self.where else ""
+            self._tell(resolve_name(func) or name, Call(name, here, args, kwargs, result, tuple(read)))
         return result
 
 
 @contextmanager
-def watching(root: nn.Module, watch: Watch, leaf: Any, handler: Any) -> Iterator[None]:
-    """Global hooks for the time of one run; ``leaf(module)`` says where to stop, ``handler`` what that layer is."""
+def watching(
+    root: nn.Module, watch: Watch, leaf: Callable[[nn.Module], bool], tell: Callable[[str, nn.Module, Any, Any], None]
+) -> Iterator[None]:
+    """Global hooks for the time of one run: ``leaf`` says at which modules to stop, ``tell`` is told that one ran."""
     names = {id(part): name for name, part in root.named_modules()}
 
     def before(module: nn.Module, args: Any) -> None:
@@ -97,7 +136,7 @@ def watching(root: nn.Module, watch: Watch, leaf: Any, handler: Any) -> Iterator
         if leaf(module):
             watch.inside -= 1
             if not watch.inside:
-                handler.leaf(watch.where[-1], module, args, result)
+                tell(watch.where[-1], module, args, result)
         watch.where.pop()
 
     handles = [

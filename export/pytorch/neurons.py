@@ -53,6 +53,8 @@ def scalar(value: Any, what: str) -> float:
     Raises:
         NetworkError: several different ones.
     """
+    if isinstance(value, int | float):
+        return float(value)
     numbers = np.unique(np.asarray(torch.as_tensor(value).detach().cpu().double()))
     if numbers.size != 1:
         raise NetworkError(f"{what} has {numbers.size} different values", hint="one number a layer")

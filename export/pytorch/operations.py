@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from spikefold.errors import NetworkError
 from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, MaxPool2d, Shape, SumPool2d
@@ -97,9 +98,8 @@ def sum_pool(arguments: Arguments) -> SumPool2d:
     return SumPool2d(_window(arguments, "sum"))
 
 
-def adaptive_average(arguments: Arguments, shape: Shape) -> AvgPool2d:
+def adaptive_average(size: Any, shape: Shape) -> AvgPool2d:
     """``adaptive_avg_pool2d`` to a size that divides the map."""
-    size = arguments["output_size"]
     wanted = (size, size) if isinstance(size, int) else tuple(size)
     wanted = tuple(own if one is None else one for one, own in zip(wanted, shape[1:], strict=True))
     if any(own % one for one, own in zip(wanted, shape[1:], strict=True)):
@@ -122,11 +122,32 @@ WEIGHTED: Mapping[str, tuple[tuple[str, ...], Callable[[Arguments], Op]]] = {
 }  # fmt: skip
 """Functions that become a layer, with the names of their arguments in order."""
 MAX_POOL = ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
-ADAPTIVE = ("input", "output_size")
-DROPOUTS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "feature_dropout", "alpha_dropout")
-SAME = (
-    "flatten", "view", "reshape", "unflatten", "squeeze", "unsqueeze", "contiguous", "clone", "detach", "to", "float",
-    "double", "view_as", "reshape_as", "type", "type_as", "alias", "requires_grad_", "cpu", "identity", "ravel",
-    "expand", "rename", "align_to", "as_tensor", "cuda",
-)  # fmt: skip
-"""Functions that keep every number, in the same order."""
+"""The names of the arguments of ``max_pool2d``, in order."""
+
+
+def max_window(arguments: Arguments) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """Kernel, stride and padding of ``max_pool2d``.
+
+    Raises:
+        NetworkError: it dilates, rounds up or gives indices.
+    """
+    kernel, stride = pair(arguments["kernel_size"]), arguments.get("stride")
+    if pair(arguments.get("dilation", 1)) != (1, 1) or arguments.get("ceil_mode") or arguments.get("return_indices"):
+        raise NetworkError("max pool that dilates, rounds up or gives indices", hint="leave that out")
+    return kernel, kernel if stride is None or stride == [] else pair(stride), pair(arguments.get("padding", 0))
+
+
+def of_module(module: Any) -> Op:
+    """A module of ours that computes what another class does, by its attributes.
+
+    Raises:
+        NetworkError: it is neither a convolution nor an average pool.
+    """
+    if isinstance(module, nn.Conv2d):
+        return convolution(
+            {key: getattr(module, key) for key in ("weight", "bias", "stride", "padding", "dilation", "groups")}
+        )
+    if isinstance(module, nn.AvgPool2d):
+        keys = ("kernel_size", "stride", "padding", "ceil_mode", "divisor_override")
+        return average_pool({key: getattr(module, key) for key in keys})
+    raise NetworkError("no counterpart", hint="see the supported layers in export/README.md")
