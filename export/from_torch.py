@@ -105,7 +105,7 @@ def _run(
             watching(ours, watch, is_leaf, description.leaf),
         ):
             return None, ours(x)
-    except (RuntimeError, ValueError, IndexError, TypeError, AssertionError) as error:
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
         return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", None
 
 
