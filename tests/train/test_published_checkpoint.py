@@ -129,6 +129,60 @@ def test_a_published_checkpoint_answers_as_their_code_does(
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
 
 
+def _five_layers() -> State:
+    """Keys and shapes of architecture B on its own frames of 128x128 pixels."""
+    state: State = {}
+    for i in range(5):
+        name, reads = f"ConvAttLIFs.{i}.0", 128 if i else 2
+        _layer(state, f"{name}.conv.0", 128, reads, 3, 3, scale=0.6 / reads**0.5)
+        for key, value in (("weight", 0.5 + torch.rand(128)), ("bias", 1.5 * torch.rand(128)),
+                           ("running_mean", 0.1 * torch.randn(128)), ("running_var", 0.5 + torch.rand(128))):  # fmt: skip
+            state[f"{name}.bn.0.{key}"] = value
+        state[f"{name}.spike.0.w"] = torch.tensor(0.1 * i)
+        _attention(state, f"{name}.attn", 1)
+    for i, (out, reads) in enumerate(((512, 2048), (10 * CLASSES, 512))):
+        _layer(state, f"FCs.{i}.1.fc", out, reads, scale=3.0 / reads**0.5)
+        state[f"FCs.{i}.1.fc.bias"] = 0.5 * torch.rand(out)
+        state[f"FCs.{i}.1.spike.0.w"] = torch.tensor(-0.2)
+    return state
+
+
+def _learned_leak(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    """A parametric leaky neuron over ``(N, T, ...)``: ``v + (x - v) sigmoid(w)``, threshold 1, reset to zero."""
+    v, fired = torch.zeros_like(x[:, 0]), []
+    for step in range(x.shape[1]):
+        v = v + (x[:, step] - v) * torch.sigmoid(w)
+        s = (v >= 1).to(x.dtype)
+        v = (1 - s) * v
+        fired.append(s)
+    return torch.stack(fired, 1)
+
+
+def test_a_published_checkpoint_of_five_layers_answers_as_their_code_does() -> None:
+    torch.manual_seed(5)
+    state = _five_layers()
+    found, model = from_published(state, "b")
+    assert (found.steps, found.classes, model.config.voters) == (STEPS, CLASSES, 10)
+    frames = torch.poisson(torch.full((2, STEPS, 2, 128, 128), 0.1))
+    x = frames.transpose(-1, -2)
+    for i in range(5):
+        name = f"ConvAttLIFs.{i}.0"
+        x = x if i == 0 else f.max_pool2d(x.flatten(0, 1), 2).unflatten(0, x.shape[:2])
+        norm = [state[f"{name}.bn.0.{key}"] for key in ("running_mean", "running_var", "weight", "bias")]
+        y = f.batch_norm(f.conv2d(x.flatten(0, 1), state[f"{name}.conv.0.weight"], padding=1), *norm)
+        x = _learned_leak(_gate(state, f"{name}.attn", y.unflatten(0, x.shape[:2])), state[f"{name}.spike.0.w"])
+    x = f.max_pool2d(x.flatten(0, 1), 2).unflatten(0, x.shape[:2]).flatten(2)
+    for i in range(2):
+        current = f.linear(x, state[f"FCs.{i}.1.fc.weight"], state[f"FCs.{i}.1.fc.bias"])
+        x = _learned_leak(current, state[f"FCs.{i}.1.spike.0.w"])
+    theirs = x.unflatten(-1, (CLASSES, 10)).mean((1, 3))
+    with torch.no_grad():
+        _, spikes = model(frames.transpose(0, 1))
+    assert 0 < theirs.sum() < theirs.numel()
+    # float32, in another order of sums: a spike at its threshold may fall on either side
+    torch.testing.assert_close(spikes.mean((0, 3)), theirs, rtol=0, atol=0.02)
+
+
 @pytest.mark.parametrize(
     ("change", "what"),
     [
