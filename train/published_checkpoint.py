@@ -10,7 +10,8 @@ SpikingJelly 0.0.0.0.12, whose containers are sequences:
 
 Their frames are ``(polarity, x, y)`` where ours are ``(polarity, y, x)``, so kernels are transposed, and so is the
 map that the first dense layer reads. ``ConvAttLIFs.<i>.spike.0.attn`` is attention that the code builds and
-never calls. A state dict says widths, steps, classes and attention; threshold and leak are those of the architecture's runs.
+never calls. A state dict says widths, steps, classes and attention; threshold and
+leak are those of the architecture's runs.
 """
 
 from __future__ import annotations

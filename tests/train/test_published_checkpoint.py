@@ -135,9 +135,10 @@ def _five_layers() -> State:
     for i in range(5):
         name, reads = f"ConvAttLIFs.{i}.0", 128 if i else 2
         _layer(state, f"{name}.conv.0", 128, reads, 3, 3, scale=0.6 / reads**0.5)
-        for key, value in (("weight", 0.5 + torch.rand(128)), ("bias", 1.5 * torch.rand(128)),
-                           ("running_mean", 0.1 * torch.randn(128)), ("running_var", 0.5 + torch.rand(128))):  # fmt: skip
-            state[f"{name}.bn.0.{key}"] = value
+        state[f"{name}.bn.0.weight"] = 0.5 + torch.rand(128)
+        state[f"{name}.bn.0.bias"] = 1.5 * torch.rand(128)
+        state[f"{name}.bn.0.running_mean"] = 0.1 * torch.randn(128)
+        state[f"{name}.bn.0.running_var"] = 0.5 + torch.rand(128)
         state[f"{name}.spike.0.w"] = torch.tensor(0.1 * i)
         _attention(state, f"{name}.attn", 1)
     for i, (out, reads) in enumerate(((512, 2048), (10 * CLASSES, 512))):
