@@ -91,6 +91,9 @@ class ModelConfig(_Section):
         "channel and spatial",
     )
     lam: float = Field(0.5, gt=0, lt=1, description="ASA's share of important channels and steps")
+    reduction_ratio: PositiveInt = Field(
+        1, description="ASA-1's temporal MLP: 1: T to T; r: T to T/r to T with a ReLU between (published runs: 4, 8)"
+    )
     asa_mode: Literal["clip", "batch"] = Field(
         "clip",
         description="clip: ASA ranks each clip by itself (the paper); batch: by the union over a batch (its "

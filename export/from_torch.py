@@ -1,255 +1,168 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A trained PyTorch/SpikingJelly module as a real `Network`. Everything unsupported is named at once.
+"""A trained PyTorch module as a real `Network`: what its ``forward`` computes, and not the order of its children.
 
-The network's numbers are the module's, as float64. Dynamic attention becomes a static `Gate` with the factors that
-the caller calibrated; that step changes the function, and `spikefold.train.deploy.gates` says by how much.
+The module runs once, on an input of ones, and every operation is written down with the numbers it used
+(`export.pytorch.follow`). Neurons of SpikingJelly, snnTorch, sinabs and norse come in with their own resets and
+thresholds (`export.pytorch.neurons`). Everything that cannot be carried is named at once.
+
+The network's numbers are those that the module computes with, as float64. Dynamic attention becomes a static `Gate`
+with the factors that the caller calibrated; that step changes the function, `train.deploy.gates` says by how much.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+import warnings
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
-from spikingjelly.activation_based import layer, neuron
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
-from spikefold.errors import Issue, NetworkError, UnsupportedError
-from spikefold.export.network import INPUT, InputSpec, Layer, Network, Op
-from spikefold.export.neuron import Leak, Neuron, Reset
-from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, MaxPool2d
+from spikefold.errors import Issue, UnsupportedError
+from spikefold.export.network import INPUT, InputSpec, Layer, Network
+from spikefold.export.neuron import Neuron
+from spikefold.export.pytorch.describe import Description, is_leaf
+from spikefold.export.pytorch.follow import Signal, hooked, watching
+from spikefold.export.pytorch.handlers import HANDLERS
 
-# exact types: a subclass may compute something else (weight standardisation, analog output)
-_KNOWN = frozenset(
-    {neuron.IFNode, neuron.LIFNode, neuron.ParametricLIFNode, nn.Dropout, layer.Dropout, nn.Identity}
-    | {
-        getattr(of, name)
-        for of in (nn, layer)
-        for name in ("Conv2d", "Linear", "BatchNorm1d", "BatchNorm2d", "AvgPool2d", "MaxPool2d", "Flatten")
-    }
-)
-
-
-_RESIDUAL = "main + shortcut"
-"""What a module says it ``computes`` that adds two branches of its own, ``main`` and ``shortcut``."""
+Axes = Literal["auto", "T,N", "N,T", "N*T", "N"]
 
 
 def from_torch(
-    layers: nn.Sequential, spec: InputSpec, classes: int, gates: Mapping[str, np.ndarray] | None = None
-) -> Network:
-    """Describe a sequence of layers as a real network.
-
-    A block of two branches that are added becomes no layer: what reads it reads both, and layers add what they read.
+    module: nn.Module, spec: InputSpec, classes: int | None = None, gates: Mapping[str, np.ndarray] | None = None,
+    axes: Axes = "auto", readout: Neuron | None = None,
+) -> Network:  # fmt: skip
+    """Describe a module as a real network.
 
     Args:
-        layers: convolutions, batch norms, pools, attention, SpikingJelly neurons, flatten, dropout, dense; sequences
-            and residual blocks of these.
-        spec: input shape, step and clip length.
-        classes: number of classes among which the output neurons are split.
+        module: with neurons of SpikingJelly, snnTorch, sinabs or norse; nothing of it is changed.
+        spec: input shape ``(C, H, W)``, step and clip length.
+        classes: groups of the output neurons; None: what a voting layer at the end says, else one neuron each.
         gates: static factors ``(C,)`` by the name of each attention module.
+        axes: what stands before ``C, H, W`` in the module's input: steps and clips, clips and steps, both in one axis
+            with the steps of a clip together, or clips alone where each call is one step. ``auto`` asks the neurons.
+        readout: neurons for a network whose last layer has none; its spikes are then read as the classes.
 
     Raises:
-        UnsupportedError: with every module that has no counterpart.
+        UnsupportedError: with everything that has no counterpart.
     """
-    found = _Found(spec, gates or {})
-    found.sequence("", layers, (INPUT,))
-    if found.issues:
-        raise UnsupportedError("the model holds layers that cannot be exported", issues=found.issues)
-    return Network(spec, tuple(found.layers), classes, history=("from_torch",))
+    issues = hooked(module)
+    if issues:
+        raise UnsupportedError("the module's forward pass is changed by hooks", issues=issues)
+    tried: list[Issue] = []
+    # in the module's own precision, in which it computes its weights; in another one where it mixes precisions
+    for leading, dtype in product(_candidates(module, axes), (None, torch.float64)):
+        description = Description(spec, gates or {}, 1 if leading in ("N", "N*T") else 2, HANDLERS)
+        failed, output = _run(module, description, spec, leading, dtype)
+        if failed is None:
+            return _network(description, output, spec, classes, readout)
+        tried += description.issues
+        tried.append(Issue("runs on its input", "the module", failed, f"axes {leading}", "check spec and axes"))
+    raise UnsupportedError("the module does not run on an input of this shape", issues=dict.fromkeys(tried))
 
 
-class _Found:
-    """The layers so far; a signal is the names of the layers whose outputs add up to it."""
-
-    def __init__(self, spec: InputSpec, gates: Mapping[str, np.ndarray]) -> None:
-        self.spec, self.gates = spec, gates
-        self.layers: list[Layer] = []
-        self.issues: list[Issue] = []
-
-    def sequence(self, prefix: str, modules: nn.Sequential, signal: tuple[str, ...]) -> tuple[str, ...]:
-        """Add the modules one after the other; what they hand on."""
-        for child, module in modules.named_children():
-            name = prefix + child
-            try:
-                signal = self._module(name, module, signal)
-            except NetworkError as error:
-                hint = error.hint or "see the supported layers in export/README.md"
-                self.issues.append(Issue(error.what, name, type(module).__name__, "a supported layer", hint))
-        return signal
-
-    def _module(self, name: str, module: nn.Module, signal: tuple[str, ...]) -> tuple[str, ...]:
-        if type(module) is nn.Sequential:
-            return self.sequence(f"{name}.", module, signal)
-        if _computes(module) == _RESIDUAL:
-            return self._residual(name, module, signal)
-        if isinstance(module, nn.MaxPool2d) and _kind(module) in _KNOWN and not _tiles(module):
-            return self._overlapping(name, module, signal)
-        op = _gate(name, self.gates) if _is_attention(module) else _convert(module)
-        return signal if op is None else self._layer(name, op, signal, name)
-
-    def _layer(self, name: str, op: Op, signal: tuple[str, ...], source: str) -> tuple[str, ...]:
-        self.layers.append(Layer(name, op, signal, source=f"layers.{source}"))
-        return (name,)
-
-    def _residual(self, name: str, module: nn.Module, signal: tuple[str, ...]) -> tuple[str, ...]:
-        branches = module.get_submodule("main"), module.get_submodule("shortcut")
-        both: list[str] = []
-        for which, branch in zip(("main", "shortcut"), branches, strict=True):
-            if type(branch) is not nn.Sequential:
-                raise NetworkError(
-                    f"the {which} of a residual block is a {type(branch).__name__}", hint="a Sequential"
-                )
-            both += self.sequence(f"{name}.{which}.", branch, signal)
-        if len(set(both)) < len(both):
-            raise NetworkError(f"a residual block adds a layer to itself: {both}", hint="scale its weights instead")
-        return tuple(both)
-
-    def _overlapping(self, name: str, module: nn.MaxPool2d, signal: tuple[str, ...]) -> tuple[str, ...]:
-        """Neurons that fire where any of a window does: exact for one layer of binary spikes, as `maxpool_to_or`."""
-        before = next((la.op for la in self.layers if signal == (la.name,)), None)
-        if not isinstance(before, Neuron):  # SpikingJelly's fire at most once a step
-            raise NetworkError(
-                "max pool that overlaps or pads, over other values than 0 and 1", hint="put it behind neurons"
-            )
-        if _pair(module.dilation) != (1, 1) or module.ceil_mode or module.return_indices:
-            raise NetworkError("max pool that dilates, rounds up or gives indices", hint="leave that out")
-        channels = self._channels(signal[0])
-        ones = np.ones((channels, 1, *_pair(module.kernel_size)))
-        window = Conv2d(ones, None, _pair(module.stride), _pair(module.padding), groups=channels)
-        return self._layer(name, Neuron(np.array(1.0)), self._layer(f"{name}.or", window, signal, name), name)
-
-    def _channels(self, name: str) -> int:
-        """Of a layer of neurons: those of the weights before it, or of the input."""
-        while name != INPUT:
-            before = next(la for la in self.layers if la.name == name)
-            if isinstance(before.op, Conv2d | Dense):
-                return len(before.op.weight)
-            name = before.inputs[0]
-        return self.spec.shape[0]
+def _candidates(module: nn.Module, axes: Axes) -> Iterator[Axes]:
+    if axes != "auto":
+        yield axes
+        return
+    parts = list(module.modules())
+    kinds = {base.__name__ for part in parts for base in type(part).__mro__}
+    if any(getattr(part, "step_mode", None) == "m" for part in parts):
+        yield "T,N"
+    elif "SqueezeMixin" in kinds:
+        yield "N*T"
+    elif "StatefulLayer" in kinds:
+        yield "N,T"
+    elif kinds & {"SNN", "SNNRecurrent"}:
+        yield "T,N"
+    else:
+        yield from ("N", "T,N")
 
 
-def _computes(module: nn.Module) -> object:
-    # by a mark and not by class: such modules live in `train`, which this file need not import; a subclass may
-    # compute something else, so a mark that is inherited does not count
-    return vars(type(module)).get("computes")
+def _run(
+    module: nn.Module, description: Description, spec: InputSpec, axes: Axes, dtype: torch.dtype | None
+) -> tuple[str | None, object]:
+    """Why the module does not run on such an input, or what it returned."""
+    ours = _copied(module).eval()
+    ours = ours if dtype is None else ours.to(dtype)
+    for part in ours.modules():
+        if hasattr(part, "reset") and hasattr(part, "_memories"):
+            cast("Any", part).reset()
+    clips = _clips(ours)
+    lead = {"T,N": (spec.steps, clips), "N,T": (clips, spec.steps), "N*T": (clips * spec.steps,), "N": (clips,)}[axes]
+    own = next((value.dtype for value in ours.parameters() if value.is_floating_point()), torch.float32)
+    x = torch.ones((*lead, *spec.shape), dtype=own)
+    watch = description.watch
+    watch.mark(x, Signal((INPUT,)))
+    try:
+        with (
+            torch.no_grad(),
+            warnings.catch_warnings(action="ignore"),
+            watching(ours, watch, is_leaf, description.leaf),
+        ):
+            return None, ours(x)
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", None
 
 
-def _kind(module: nn.Module) -> object:
-    """Whose function a module computes: its class's, or the class's that it says."""
-    return _computes(module) or type(module)
+def _copied(module: nn.Module) -> nn.Module:
+    """A copy; what was computed in the module (a normalised weight, a state) without what it came from."""
+    memo: dict[int, object] = {}
+    for part in module.modules():
+        for value in tree_leaves([vars(part), part._buffers, vars(part).get("_memories")]):
+            if isinstance(value, torch.Tensor) and not value.is_leaf:
+                memo[id(value)] = value.detach().clone()
+    return copy.deepcopy(module, memo)
 
 
-def _tiles(module: nn.MaxPool2d) -> bool:
-    return _pair(module.kernel_size) == _pair(module.stride) and _pair(module.padding) == (0, 0)
+def _clips(module: nn.Module) -> int:
+    """As many clips as a sinabs layer was built for, else one."""
+    sizes = {int(size) for part in module.modules() if isinstance(size := getattr(part, "batch_size", None), int)}
+    return max((size for size in sizes if size > 0), default=1)
 
 
-def _is_attention(module: nn.Module) -> bool:
-    # by attribute and not by class: the attention lives in `train`, which this file need not import
-    return hasattr(module, "static_gate")
-
-
-def _gate(name: str, gates: Mapping[str, np.ndarray]) -> Gate:
-    if name not in gates:
-        raise NetworkError("attention without calibrated factors", hint="calibrate with spikefold.train.deploy.gates")
-    return Gate(gates[name])
-
-
-def _convert(module: nn.Module) -> Op | None:
-    """One module; None where it does nothing at inference."""
-    if _kind(module) not in _KNOWN:
-        raise NetworkError("no counterpart")
-    match module:
-        case nn.Conv2d():
-            return _conv(module)
-        case nn.Linear():
-            return Dense(_numpy(module.weight), _optional(module.bias))
-        case nn.BatchNorm1d() | nn.BatchNorm2d():
-            return _batch_norm(module)
-        case nn.AvgPool2d():
-            return _average_pool(module)
-        case nn.MaxPool2d():
-            return _max_pool(module)
-        case neuron.LIFNode() | neuron.ParametricLIFNode() | neuron.IFNode():
-            return _neuron(module)
-        case nn.Flatten() | nn.Dropout() | layer.Dropout() | nn.Identity():
-            return None
-    raise NetworkError("no counterpart")
-
-
-def _numpy(tensor: torch.Tensor) -> np.ndarray:
-    return np.asarray(tensor.detach().cpu().double().numpy())
-
-
-def _optional(tensor: torch.Tensor | None) -> np.ndarray | None:
-    return None if tensor is None else _numpy(tensor)
-
-
-def _pair(value: object) -> tuple[int, int]:
-    if isinstance(value, int):
-        return value, value
-    if isinstance(value, tuple) and len(value) == 2:
-        return int(value[0]), int(value[1])
-    raise NetworkError(f"{value!r} is no pair of numbers", hint="give stride, padding and kernel as numbers")
-
-
-def _conv(module: nn.Conv2d) -> Conv2d:
-    if module.padding_mode != "zeros":
-        raise NetworkError(f"padding mode {module.padding_mode}", hint="chips pad with zeros")
-    return Conv2d(
-        _numpy(module.weight),
-        _optional(module.bias),
-        _pair(module.stride),
-        _pair(module.padding),
-        _pair(module.dilation),
-        module.groups,
+def _network(
+    description: Description, output: object, spec: InputSpec, classes: int | None, readout: Neuron | None
+) -> Network:
+    read = [description.watch.of(value) for value in tree_leaves(output) if isinstance(value, torch.Tensor)]
+    ends = list(dict.fromkeys(signal.names for signal in read if signal and signal.names and not signal.state))
+    layers = list(description.layers)
+    if not description.issues and not ends:
+        description.issue("an output that hangs on the input", "the module", "none", "return the output's spikes")
+    if len(ends) > 1:
+        description.issue("one output", "the module", f"{len(ends)}: {ends}", "return the output's spikes alone")
+    if ends and len(ends) == 1 and not description.issues:
+        layers = _needed(layers, ends[0])
+        last = next((layer.op for layer in layers if ends[0] == (layer.name,)), None)
+        if not isinstance(last, Neuron):
+            if readout is None:
+                description.issue(
+                    "spiking output", ends[0][0] if ends[0] else "the module", "a layer without neurons behind it",
+                    "give readout=Neuron(threshold): output neurons that turn the current into spikes",
+                )  # fmt: skip
+            else:
+                layers.append(Layer("readout", readout, ends[0]))
+    if description.issues:
+        raise UnsupportedError("the model holds layers that cannot be exported", issues=description.issues)
+    outputs = (
+        int(np.prod(description.shapes[layers[-1].name]))
+        if layers[-1].name in description.shapes
+        else int(np.prod(description.shapes[ends[0][0]]))
     )
+    voted = None if description.voters is None else outputs // description.voters
+    if classes is not None and voted is not None and classes != voted:
+        raise UnsupportedError(f"its voting layer has {voted} classes, {classes} were asked for", where="classes")
+    return Network(spec, tuple(layers), classes or voted or outputs, history=("from_torch",))
 
 
-def _batch_norm(module: nn.BatchNorm1d | nn.BatchNorm2d) -> BatchNorm:
-    if module.running_mean is None or module.running_var is None:
-        raise NetworkError("batch norm without running statistics", hint="track_running_stats=True")
-    ones = torch.ones(module.num_features)
-    gamma, beta = (ones, 0 * ones) if module.weight is None else (module.weight, module.bias)
-    return BatchNorm(
-        _numpy(gamma), _numpy(beta), _numpy(module.running_mean), _numpy(module.running_var), float(module.eps)
-    )
-
-
-def _average_pool(module: nn.AvgPool2d) -> AvgPool2d:
-    kernel, stride = _pair(module.kernel_size), _pair(module.stride)
-    if kernel != stride or _pair(module.padding) != (0, 0) or module.ceil_mode or module.divisor_override:
-        raise NetworkError(
-            "average pool that overlaps, pads, rounds up or divides differently", hint="kernel = stride"
-        )
-    return AvgPool2d(kernel)
-
-
-def _max_pool(module: nn.MaxPool2d) -> MaxPool2d:
-    if _pair(module.dilation) != (1, 1) or module.ceil_mode or module.return_indices:
-        raise NetworkError("max pool that dilates, rounds up or gives indices", hint="leave that out")
-    return MaxPool2d(_pair(module.kernel_size))
-
-
-def _neuron(module: neuron.BaseNode) -> Neuron:
-    if module.v_reset not in (None, 0):
-        raise NetworkError(f"v_reset {module.v_reset}", hint="train with v_reset 0, or None for reset by subtraction")
-    reset = Reset.SUBTRACT if module.v_reset is None else Reset.ZERO
-    threshold, leak = float(module.v_threshold), None
-    if isinstance(module, neuron.LIFNode | neuron.ParametricLIFNode):
-        tau = _time_constant(module)
-        leak = Leak(1 - 1 / tau)
-        # v += (x - v) / tau  is  v <- (1 - 1/tau) v + x  in units of v * tau
-        threshold *= tau if module.decay_input else 1.0
-    return Neuron(np.array(threshold), reset=reset, leak=leak, max_spikes=1)
-
-
-def _time_constant(module: neuron.BaseNode) -> float:
-    """Tau in steps; a learned one is ``1 / sigmoid(w)``, in double precision."""
-    if isinstance(module, neuron.LIFNode):
-        return float(module.tau)
-    share = module.w.detach().cpu().double().sigmoid()
-    if share.numel() != 1 or not 0 < share.item() <= 1:
-        raise NetworkError(
-            f"a learned 1 / tau of {share.tolist()}", hint="one number for the layer, above 0, at most 1"
-        )
-    return 1 / share.item()
+def _needed(layers: list[Layer], ends: tuple[str, ...]) -> list[Layer]:
+    """The layers that the output hangs on, in the order in which they ran."""
+    needed = set(ends)
+    for layer in reversed(layers):
+        if layer.name in needed:
+            needed.update(layer.inputs)
+    return [layer for layer in layers if layer.name in needed]

@@ -6,8 +6,8 @@ rounding, same threshold) and computes in whole numbers, so its spikes are those
 In the backward pass, rounding counts as the identity (straight-through, Bengio et al. 2013), and a spike as
 SpikingJelly's arctangent surrogate of ``v / theta - 1``; a reset carries no gradient.
 
-Sums are float32, which is exact below 2^24 (`simulators.clocked` computes the bound; 8-bit weights stay far below it).
-Leaky states are float64, in which the product with the 12-bit leak is exact.
+Sums are float32, which is exact below 2^24 (`simulators.clocked` computes the bound; 8-bit weights stay far below
+it). Leaky states are float64, in which the product with the 12-bit leak is exact.
 """
 
 from __future__ import annotations
@@ -174,7 +174,8 @@ def fire_all(neuron: Neuron, current: torch.Tensor) -> torch.Tensor:
     surrogate_step = surrogate.ATan()
     unit = 2**neuron.state_shift
     # states are multiples of 1/unit, so "above theta" is "at or above theta + 1/unit"
-    theta = float(neuron.threshold) + (1 / unit if neuron.fire is Fire.GT else 0)
+    above = 1 / unit if neuron.fire is Fire.GT else 0
+    theta = float(neuron.threshold) + above
     x = current if neuron.leak is None else current.double()
     v = torch.zeros_like(x[0])
     spikes = []

@@ -6,7 +6,7 @@ two rankings' top shares form the important group ``G``, all others the sub-impo
 in two maps, which a 3x3 convolution and a sigmoid turn into a gate of ``(H, W)``::
 
     M0 = 1/2 (a + m) + alpha a + beta m        a, m: mean and maximum over H, W
-    M  = W M0 over time (asa1), M0 (asa2)
+    M  = W M0 over time (asa1; with a reduction r W2 relu(W1 M0), T to T/r to T), M0 (asa2)
     G  = top(lam C) per step  XOR  top(lam T) per channel
     y  = x * (G * A1 + (1 - G) * A2),  A = sigmoid(conv3x3([mean(G x) / lam, max(G x)]))
 
@@ -37,6 +37,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from spikefold.errors import ConfigError
 from spikefold.train.processes.parallel import ALONE, Ranks
 
 _KERNEL = 3
@@ -98,6 +99,7 @@ class ASA(Attention):
         steps: the number T of time steps.
         channels: the number C of channels.
         temporal_mlp: whether the importance is mixed over time (ASA-1) or not (ASA-2).
+        reduction_ratio: r of the mixing: 1 for one matrix, else two, from T to T // r and back with a ReLU between.
         lam: the share of channels and of steps that counts as important, rounded down.
         mode: ``"clip"`` or ``"batch"``, see the module's docstring.
         learn_importance: whether alpha, beta and W get gradients.
@@ -110,6 +112,7 @@ class ASA(Attention):
         channels: int,
         *,
         temporal_mlp: bool = True,
+        reduction_ratio: int = 1,
         lam: float = 0.5,
         mode: Literal["clip", "batch"] = "clip",
         learn_importance: bool = False,
@@ -119,7 +122,7 @@ class ASA(Attention):
         self.lam, self.mode, self.learn_importance = lam, mode, learn_importance
         self.alpha = nn.Parameter(torch.tensor(0.5))
         self.beta = nn.Parameter(torch.tensor(0.5))
-        self.mix = nn.Linear(steps, steps, bias=False) if temporal_mlp else None
+        self.mix = _mixing(steps, reduction_ratio) if temporal_mlp else None
         self.important = nn.Conv2d(2, 1, _KERNEL, padding=_KERNEL // 2, bias=False)
         self.sub_important = nn.Conv2d(2, 1, _KERNEL, padding=_KERNEL // 2, bias=False)
 
@@ -153,6 +156,23 @@ class ASA(Attention):
         chosen = x * group[..., None, None]
         maps = torch.stack([chosen.mean(dim=(0, 2)) / share, chosen.amax(dim=(0, 2))], dim=1)
         return torch.sigmoid(conv(maps))
+
+
+def _mixing(steps: int, ratio: int) -> nn.Module:
+    """The temporal MLP.
+
+    Raises:
+        ConfigError: a ratio that leaves no step between.
+    """
+    if ratio == 1:
+        return nn.Linear(steps, steps, bias=False)
+    if steps // ratio < 1:
+        raise ConfigError(
+            f"a temporal MLP from {steps} steps to {steps}/{ratio}", where="model.reduction_ratio",
+            hint=f"at most {steps}",
+        )  # fmt: skip
+    narrow = steps // ratio
+    return nn.Sequential(nn.Linear(steps, narrow, bias=False), nn.ReLU(), nn.Linear(narrow, steps, bias=False))
 
 
 def _in_any(mask: torch.Tensor, ranks: Ranks) -> torch.Tensor:

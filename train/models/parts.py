@@ -29,6 +29,7 @@ def _attention(config: ModelConfig, steps: int, channels: int) -> Attention:
         steps,
         channels,
         temporal_mlp=config.attention == "asa1",
+        reduction_ratio=config.reduction_ratio,
         lam=config.lam,
         mode=config.asa_mode,
         learn_importance=config.learn_importance,

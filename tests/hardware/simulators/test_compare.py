@@ -252,7 +252,8 @@ def test_parity_with_a_wrong_simulator_names_layer_step_neuron_and_both_states(w
     network, frames = _network(), _frames()
     neuron = network["first"].op
     assert isinstance(neuron, Neuron)
-    found = parity.check("chip", network, frames, _vendor(_network(replace(neuron, **WRONG[wrong]))), clips)
+    other_network = _network(replace(neuron, **WRONG[wrong]))
+    found = parity.check("chip", network, frames, _vendor(other_network), clips)
     (text,) = found.failures()
     first = found.comparisons[1].first
     assert first is not None
