@@ -8,9 +8,12 @@ from pathlib import Path
 from spikefold.errors import UnsupportedError
 from spikefold.export.io import identity, load_network, save_network
 from spikefold.export.network import Network
+from spikefold.files import write_json
 from spikefold.hardware.registry import chip_named
-from spikefold.session import ADAPT, EXPORT, FOLD, Session, write_json
+from spikefold.session import Session
+from spikefold.stage_table import ADAPT, EXPORT, FOLD
 from spikefold.stages.chip_files import SAMPLE_CLIPS, chip_network, write_chip
+from spikefold.stages.files.export import ExportFile
 
 
 def export_stage(session: Session) -> None:
@@ -32,7 +35,7 @@ def export_stage(session: Session) -> None:
                 raise UnsupportedError(f"the network does not fit {made.chip.title}", where=name, issues=violations)
             chips[name] = write_chip(made, folder / name)
             artefacts += chips[name]["artefacts"]
-        write_json(folder / "export.json", {"identity": identity(folded), "chips": chips, "artefacts": artefacts})
+        ExportFile.of({"identity": identity(folded), "chips": chips, "artefacts": artefacts}).write(folder)
     session.reporter.line(f"exported {len(artefacts)} artefacts")
 
 

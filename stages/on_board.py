@@ -20,8 +20,12 @@ from spikefold.hardware.speck.board.device import device_status, parse_target
 from spikefold.hardware.speck.board.options import Clock, DeviceOptions
 from spikefold.hardware.speck.board.run import run_on_device
 from spikefold.hardware.targets import CONFIGURATION
-from spikefold.session import BOARD, EXPORT, VALIDATE, Session, read_json, write_json
+from spikefold.session import BOARD, Session
+from spikefold.stage_table import EXPORT, VALIDATE
 from spikefold.stages.chip_files import network_on_chip
+from spikefold.stages.files.base import read_form
+from spikefold.stages.files.board import BoardFile
+from spikefold.stages.files.configuration import ConfigurationForm
 from spikefold.stages.validate import validate_stage
 
 _GOOD = (Agreement.IDENTICAL, Agreement.CHIP_NOISE, Agreement.SIMULATOR_GAP)
@@ -54,14 +58,14 @@ def validate_on(
             hint="fold and export it for that chip first",
         )
     exported = session.path(EXPORT) / chip
-    document = read_json(exported / CONFIGURATION)
-    if document["device"] != kind:
+    document = read_form(ConfigurationForm, exported / CONFIGURATION, EXPORT.command(session.folder))
+    if document.device != kind:
         raise ConfigError(
-            f"the configuration was made for {document['device']}",
+            f"the configuration was made for {document.device}",
             where=str(exported / CONFIGURATION),
-            hint=f"validate --on {document['device']}:0",
+            hint=f"validate --on {document.device}:0",
         )
-    if not (session.folder / VALIDATE).is_dir():
+    if not (session.folder / VALIDATE.folder).is_dir():
         validate_stage(session)
     folder = session.path(VALIDATE)
     if (missing := device_status(target, samna)) is not None:
@@ -74,9 +78,9 @@ def validate_on(
     events = [events_of(frames[:, clip], network.input.dt_us) for clip in range(frames.shape[1])]
     found = run_on_device(
         target,
-        document["configuration"],
+        document.configuration,
         network,
-        document["layer2core"],
+        document.layer2core,
         events,
         DeviceOptions(repeats=repeats),
         samna=samna,
@@ -107,4 +111,4 @@ def _activity(
 
 
 def _keep(folder: Path, content: dict[str, Any]) -> None:
-    write_json(folder / BOARD, content)
+    BoardFile.of(content).write(folder)

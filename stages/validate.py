@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``6_validate``: every runner of every chip, spike for spike; a difference fails the run."""
+"""``6_validate``: compare every runner of every chip spike for spike; a difference fails the run."""
 
 from __future__ import annotations
 
 from spikefold.errors import MismatchError
 from spikefold.export.io import load_network
 from spikefold.hardware.simulators.accuracy import accuracy
-from spikefold.session import EXPORT, VALIDATE, Session, write_json
+from spikefold.session import Session
+from spikefold.stage_table import EXPORT, VALIDATE
 from spikefold.stages.chip_files import compare_runners
+from spikefold.stages.files.validate import ValidateFile
 
 
 def validate_stage(session: Session) -> None:
@@ -41,10 +43,10 @@ def validate_stage(session: Session) -> None:
                 },
             }
             failures += checked.failures()
-        write_json(folder / "validate.json", parities)
+        ValidateFile.of({"chips": parities}).write(folder)
     if failures:
         raise MismatchError(
             "; ".join(failures),
-            where=str(session.folder / VALIDATE),
+            where=str(session.folder / VALIDATE.folder),
             hint="the first mismatch and both states are in validate.json",
         )

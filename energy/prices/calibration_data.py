@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from spikefold.errors import DataError, Issue
+from spikefold.files import read_json
 from spikefold.hardware.speck.board.power import OFFSET_W, RAILS
-from spikefold.session import BOARD, CONFIG, VALIDATE, read_json
+from spikefold.session import BOARD, CONFIG
+from spikefold.stage_table import VALIDATE
 
 PROCESSOR = ("ram", "logic")
 """Rails whose sum is the processor's power: at rest 418.7 uW, the published 0.42 mW (facts, speck 6)."""
@@ -67,7 +69,7 @@ def _board_result(source: Path) -> Any:
         raise DataError(
             "no run there", where=str(source), hint="give a run folder, its board.json, or a CSV file of measurements"
         )
-    path = source / VALIDATE / BOARD
+    path = source / VALIDATE.folder / BOARD
     if not path.is_file():
         raise DataError(
             "no board has run the clips of this run, so no power was measured",

@@ -119,9 +119,9 @@ def test_the_report_holds_no_path_of_this_machine(finished_run: Path) -> None:
         assert str(Path.home()) not in text
 
 
-def test_what_was_mended_in_the_data_is_said(finished_run: Path, report: dict[str, Any]) -> None:
+def test_what_was_repaired_in_the_data_is_said(finished_run: Path, report: dict[str, Any]) -> None:
     assert report["training"]["repairs"]["what"] == "nothing"
-    assert "mended in it: nothing" in (finished_run / "report.html").read_text(encoding="utf-8")
+    assert "repaired in it: nothing" in (finished_run / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_page_is_self_contained(finished_run: Path) -> None:
