@@ -13,6 +13,7 @@ from spikefold.stage_table import ADAPT, FOLD, TRAIN
 from spikefold.stages.files.adapt import AdaptFile
 from spikefold.stages.files.base import plain
 from spikefold.stages.files.fold import FoldFile
+from spikefold.stages.files.networks import network_of_run
 from spikefold.train import checkpoint
 from spikefold.train.deploy.adapt import Task, adapt
 from spikefold.train.evaluate import class_logits, clips_at_once
@@ -30,10 +31,12 @@ def adapt_stage(session: Session) -> None:
             AdaptFile.of({"chips": {}}).write(folder)
         session.reporter.line("no chip is named, so there is nothing to adapt to")
         return
+    replaced = FoldFile.of_run(session).replaced
+    for name in config.chips.names:
+        network_of_run(session, FOLD, f"{name}/target")  # a damaged one is found here, not in a process of its own
     clips = session.clips("train")
     trained = checkpoint.load(session.path(TRAIN) / NETWORK).model
     teacher = class_logits(trained, clips.frames, config.train, clips_at_once(config))
-    replaced = FoldFile.of_run(session).replaced
     with session.writing(ADAPT) as folder:
         tasks = {}
         for name in config.chips.names:

@@ -24,7 +24,6 @@ from spikefold.energy.statistics.clips import FILE, RunClips, identity, network_
 from spikefold.energy.statistics.difference import compare
 from spikefold.energy.statistics.sensitivity import Constant, constants, tornado
 from spikefold.errors import ConfigError
-from spikefold.export.io import load_network
 from spikefold.export.network import Network
 from spikefold.export.ops import Gate
 from spikefold.files import write_text
@@ -33,6 +32,7 @@ from spikefold.hardware.simulators.accuracy import predictions
 from spikefold.session import BASELINE, EVENTS, RESULTS, Session
 from spikefold.stage_table import ENERGY, FOLD
 from spikefold.stages.files.export import ExportFile
+from spikefold.stages.files.networks import network_at, network_of_run
 from spikefold.stages.files.simulate import FLOAT, FOLDED, SimulateFile, VariantForm
 from spikefold.stages.files.traces import trace_of_run
 
@@ -42,11 +42,11 @@ def energy_stage(session: Session) -> None:
     profile, others = load_profile(session.config.energy_profile), list(_other_profiles(session))
     sources = numbers_of(session.config.chips.names, session.config.chips.power)
     test, variants = session.clips("test"), SimulateFile.of_run(session).variants
-    unfolded = load_network(session.path(FOLD) / "unfolded")
+    unfolded = network_of_run(session, FOLD, "unfolded")
     networks, budgets, clips = {}, {}, {}
     for name, variant in variants.items():
         # the baseline has the same connections: batch norm, pools and gates carry no synapses
-        network = load_network(session.folder / variant.network)
+        network = network_at(session, variant.network)
         trace = trace_of_run(session, name, variant, network)
         counts = count(network, test.frames, trace)
         kind = session.config.model.attention if name == FLOAT else "none"

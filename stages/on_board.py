@@ -11,7 +11,6 @@ import numpy as np
 
 from spikefold.energy.counts.count import count
 from spikefold.errors import ConfigError, EnvironmentLacksError, MismatchError
-from spikefold.export.io import load_network
 from spikefold.export.network import Network
 from spikefold.hardware.simulators.trace import Trace
 from spikefold.hardware.speck.board.clips import events_of
@@ -26,6 +25,7 @@ from spikefold.stages.chip_files import network_on_chip
 from spikefold.stages.files.base import read_form
 from spikefold.stages.files.board import BoardFile
 from spikefold.stages.files.configuration import ConfigurationForm
+from spikefold.stages.files.networks import network_of_run
 from spikefold.stages.validate import validate_stage
 
 _GOOD = (Agreement.IDENTICAL, Agreement.CHIP_NOISE, Agreement.SIMULATOR_GAP)
@@ -73,7 +73,7 @@ def validate_on(
         raise EnvironmentLacksError(
             f"NOT RUN on {target}: {missing}", where=target, hint="connect a board and install the vendor's samna"
         )
-    network = load_network(network_on_chip(exported))
+    network = network_of_run(session, EXPORT, f"{chip}/{network_on_chip(exported).name}")
     frames = session.clips("test").first(clips).frames
     events = [events_of(frames[:, clip], network.input.dt_us) for clip in range(frames.shape[1])]
     found = run_on_device(

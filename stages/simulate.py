@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from spikefold.config import Config
-from spikefold.export.io import load_network
 from spikefold.export.ops import Gate
 from spikefold.hardware.loihi import rounding
 from spikefold.hardware.registry import chip_named
@@ -29,6 +28,7 @@ from spikefold.stages.chip_files import network_on_chip
 from spikefold.stages.event_variant import run_by_events
 from spikefold.stages.files.export import ExportFile
 from spikefold.stages.files.fold import EXCHANGE, FoldFile
+from spikefold.stages.files.networks import network_of_run
 from spikefold.stages.files.simulate import FLOAT, FOLDED, SimulateFile
 from spikefold.stages.files.traces import trace_file
 from spikefold.train import checkpoint
@@ -84,10 +84,10 @@ def simulate_stage(session: Session) -> None:
 
 
 def _variants(session: Session, test: ClipSet) -> Iterator[Variant]:
-    folds = FoldFile.of_run(session)
+    folds, exported = FoldFile.of_run(session), ExportFile.of_run(session)
     trained = checkpoint.load(session.path(TRAIN) / NETWORK)
     unfolded = f"{FOLD.folder}/unfolded"
-    network = load_network(session.folder / unfolded)
+    network = network_of_run(session, FOLD, "unfolded")
     spiking = [la.name for la in network.neurons]
     traced = partial(trace_model, batch=clips_at_once(session.config), also=spiking)
     yield _ran(
@@ -125,10 +125,10 @@ def _variants(session: Session, test: ClipSet) -> Iterator[Variant]:
         before = "static"
     yield _run(session, test, FOLDED, "batch norm, pooling and attention folded, float64", before, FOLD, "folded")
     for name in session.config.chips.names:
-        yield from _chip_variants(session, test, name, folds)
+        yield from _chip_variants(session, test, name, folds, exported.chips[name].title)
 
 
-def _chip_variants(session: Session, test: ClipSet, name: str, folds: FoldFile) -> Iterator[Variant]:
+def _chip_variants(session: Session, test: ClipSet, name: str, folds: FoldFile, title: str) -> Iterator[Variant]:
     before, form = FOLDED, folds.choices[name].form
     if form != folds.choices[EXCHANGE].form:
         yield _run(
@@ -157,7 +157,6 @@ def _chip_variants(session: Session, test: ClipSet, name: str, folds: FoldFile) 
             f"{name}/adapted",
         )
         before = f"{name}.adapted"
-    title = ExportFile.of_run(session).chips[name].title
     variant = _run(
         session, test, name, f"8-bit integers of {title}, clocked simulation", before, EXPORT, f"{name}/network"
     )
@@ -170,15 +169,14 @@ def _rounding(session: Session, test: ClipSet, name: str) -> dict[str, Any]:
     """For chips with leaks of so many bits: what each step of the rounding changes, layer by layer."""
     if chip_named(name).numbers.leak_shift is None:
         return {}
-    folder = session.path(EXPORT) / name
-    real, integer = load_network(folder / "real"), load_network(folder / "network")
+    real, integer = (network_of_run(session, EXPORT, f"{name}/{form}") for form in ("real", "network"))
     frames = test.first(session.config.chips.parity_clips).frames
     return {"rounding": rounding.measure(real, integer, frames).to_json()}
 
 
 def _event_variant(session: Session, test: ClipSet, name: str) -> Variant:
     file = network_on_chip(session.path(EXPORT) / name)
-    trace, more = run_by_events(session, load_network(file), test)
+    trace, more = run_by_events(session, network_of_run(session, EXPORT, f"{name}/{file.name}"), test)
     return Variant(
         f"{name}.{EVENTS}",
         f"the same integers by events, as the chip works: {more['went_in']}",
@@ -190,7 +188,7 @@ def _event_variant(session: Session, test: ClipSet, name: str) -> Variant:
 
 
 def _run(session: Session, test: ClipSet, name: str, what: str, before: str, stage: Stage, file: str) -> Variant:
-    run = partial(clocked.run, load_network(session.path(stage) / file))
+    run = partial(clocked.run, network_of_run(session, stage, file))
     return _ran(name, what, before, f"{stage.folder}/{file}", test, run)
 
 

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from spikefold.errors import MismatchError
-from spikefold.export.io import load_network
 from spikefold.hardware.simulators.accuracy import accuracy
 from spikefold.session import Session
 from spikefold.stage_table import EXPORT, VALIDATE
 from spikefold.stages.chip_files import compare_runners
+from spikefold.stages.files.networks import network_of_run
 from spikefold.stages.files.validate import ValidateFile
 
 
@@ -18,10 +18,10 @@ def validate_stage(session: Session) -> None:
     Raises:
         MismatchError: after the evidence was written.
     """
-    exported, config = session.path(EXPORT), session.config.chips
+    config = session.config.chips
     clips = session.clips("test").first(config.parity_clips)
     networks = {
-        name: (load_network(exported / name / "real"), load_network(exported / name / "network"))
+        name: (network_of_run(session, EXPORT, f"{name}/real"), network_of_run(session, EXPORT, f"{name}/network"))
         for name in config.names
     }
     if not networks:
