@@ -94,7 +94,7 @@ class StageFile(Form):
 
     def write(self, folder: Path) -> None:
         """Write the file into a folder, by rename."""
-        write_json(folder / self.file, self.plain() | {"schema_version": self.version})
+        write_json(folder / self.file, {"schema_version": self.version, **self.plain()})
 
     def plain(self) -> dict[str, Any]:
         """Plain values for a report, without the version of the file."""
