@@ -14,34 +14,55 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from spikefold.commands import about, run
+from spikefold.commands.about import config, version
+from spikefold.commands.adapt import adapt
 from spikefold.commands.chips import chips
 from spikefold.commands.diff import diff
-from spikefold.commands.energy import energy
+from spikefold.commands.energy.group import energy
 from spikefold.commands.export import export
 from spikefold.commands.fit import fit
 from spikefold.commands.inspect import inspect
+from spikefold.commands.report import report
+from spikefold.commands.run import run
+from spikefold.commands.stage_command import stage_command
+from spikefold.commands.train import train
+from spikefold.commands.validate import validate
 from spikefold.errors import SpikefoldError
+from spikefold.stage_table import STAGES
 
-COMMANDS: dict[str, Callable[..., None] | typer.Typer] = {
-    "run": run.run,
-    "train": run.train,
-    "fold": run.fold,
-    "adapt": run.adapt,
+Command = Callable[..., None] | typer.Typer
+_OF_THEIR_OWN: dict[str, Command] = {
+    "train": train,
+    "adapt": adapt,
     "export": export,
-    "simulate": run.simulate,
-    "validate": run.validate,
+    "validate": validate,
     "energy": energy,
-    "report": run.report,
-    "analyse": run.analyse,
+}
+"""Commands of stages that take more than a run folder and settings."""
+_STAGES = {stage.name: stage for stage in STAGES}
+
+
+def _of_stages(*, in_run: bool) -> dict[str, Command]:
+    return {
+        stage.name: _OF_THEIR_OWN.get(stage.name) or stage_command(stage)
+        for stage in STAGES
+        if stage.in_run is in_run
+    }
+
+
+COMMANDS: dict[str, Command] = {
+    "run": run,
+    **_of_stages(in_run=True),
+    "report": report,
+    **_of_stages(in_run=False),
     "diff": diff,
     "chips": chips,
     "inspect": inspect,
     "fit": fit,
-    "config": about.config,
-    "version": about.version,
+    "config": config,
+    "version": version,
 }
-"""In the order of ``spikefold --help``: the way of a network first."""
+"""In the order of ``spikefold --help``: first the stages, in the order in which they run."""
 
 
 class _InOrder(TyperGroup):
@@ -58,7 +79,7 @@ for _name, _command in COMMANDS.items():
     if isinstance(_command, typer.Typer):
         app.add_typer(_command, name=_name)
     else:
-        app.command(_name)(_command)
+        app.command(_name, help=_STAGES[_name].help if _name in _STAGES else None)(_command)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One run on disk: its folder, its configuration, and the data that its stages share.
 
-Each stage writes into a folder of its own that appears whole or not at all::
+Each stage (see `stage_table`) writes into a folder of its own that appears whole or not at all::
 
     runs/NAME/  config.toml  1_train/  2_fold/  3_adapt/  4_export/  5_simulate/  6_validate/  7_energy/
                 report.json  report.html
@@ -9,7 +9,6 @@ Each stage writes into a folder of its own that appears whole or not at all::
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,11 +16,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from spikefold.config import Config, load_config, to_toml
 from spikefold.errors import ConfigError, DataError
-from spikefold.files import replacing
+from spikefold.files import write_text
+from spikefold.stage_table import TRAIN, Stage, computed_from
 
 if TYPE_CHECKING:  # the command line must start without loading NumPy and PyTorch
     from spikefold.train.data.clips import ClipSet
@@ -30,19 +30,6 @@ if TYPE_CHECKING:  # the command line must start without loading NumPy and PyTor
 
 CONFIG = "config.toml"
 NETWORK, BASELINE = "network", "vanilla"
-TRAIN, FOLD, ADAPT, EXPORT = "1_train", "2_fold", "3_adapt", "4_export"
-SIMULATE, VALIDATE, ENERGY, ANALYSE = "5_simulate", "6_validate", "7_energy", "8_analyse"
-READ_BY = {
-    TRAIN: (FOLD, ADAPT, EXPORT, SIMULATE, VALIDATE, ENERGY, ANALYSE),
-    FOLD: (ADAPT, EXPORT, SIMULATE, VALIDATE, ENERGY),
-    ADAPT: (EXPORT, SIMULATE, VALIDATE, ENERGY),
-    EXPORT: (SIMULATE, VALIDATE, ENERGY),
-    SIMULATE: (ENERGY,),
-    VALIDATE: (),
-    ENERGY: (),
-    ANALYSE: (),
-}
-"""For each stage those that were computed from it, and are stale once it runs again."""
 _REPORTS = ("report.json", "report.html")
 LATEST = "latest"
 EVENTS = "events"
@@ -118,39 +105,45 @@ class Session:
     def _clips(self) -> dict[str, ClipSet]:
         return {}
 
-    def path(self, stage: str) -> Path:
+    def path(self, stage: Stage) -> Path:
         """A finished stage's folder.
 
         Raises:
             DataError: that stage has not run.
         """
-        folder = self.folder / stage
+        folder = self.folder / stage.folder
         if not folder.is_dir():
-            verb = stage.partition("_")[2]
             raise DataError(
-                f"the stage {verb!r} has not run", where=str(self.folder), hint=f"spikefold {verb} {self.folder}"
+                f"the stage {stage.name!r} has not run", where=str(self.folder), hint=stage.command(self.folder)
             )
         return folder
 
     @contextmanager
-    def writing(self, stage: str) -> Iterator[Path]:
-        """A scratch folder that becomes the stage's folder when the block ends without an error."""
+    def writing(self, stage: Stage) -> Iterator[Path]:
+        """A scratch folder that becomes the stage's folder when the block ends without an error.
+
+        What was computed from the stage's earlier result is stale then, and is removed; so are the reports, where
+        they hold the stage's result.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        scratch = self.folder / f".{stage}.part"
+        final, scratch, old = (
+            self.folder / name for name in (stage.folder, f".{stage.folder}.part", f".{stage.folder}.old")
+        )
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
         try:
             yield scratch
-            final, old = self.folder / stage, self.folder / f".{stage}.old"
+            # what is stale goes first: after a kill in between it is missing, not wrong
+            for stale in computed_from(stage):
+                shutil.rmtree(self.folder / stale.folder, ignore_errors=True)
+            if stage.in_run:
+                for name in _REPORTS:
+                    (self.folder / name).unlink(missing_ok=True)
             shutil.rmtree(old, ignore_errors=True)
             if final.exists():
                 final.rename(old)
             scratch.rename(final)
             shutil.rmtree(old, ignore_errors=True)
-            for stale in READ_BY[stage]:
-                shutil.rmtree(self.folder / stale, ignore_errors=True)
-            for name in _REPORTS:
-                (self.folder / name).unlink(missing_ok=True)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -174,8 +167,8 @@ def open_session(
         folder: the run.
         reporter: where stages tell what they do.
         overrides: ``a.b=value``, replacing what the run's configuration says.
-        sections: those of the configuration that may be replaced, because nothing was computed from them yet, as
-            ``adapt`` or ``chips.power``.
+        sections: keys and sections of the configuration that may be replaced, because nothing that stays depends on
+            them, such as ``gates`` or ``chips.power``; see `stage_table.may_change`.
 
     Raises:
         DataError: the folder is no run.
@@ -206,26 +199,3 @@ def point_latest(session: Session) -> None:
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(session.folder.name, target_is_directory=True)
         fresh.replace(link)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file by rename."""
-    with replacing(path) as scratch:
-        scratch.write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Write plain values as JSON, by rename."""
-    write_text(path, json.dumps(values, indent=1, allow_nan=False))
-
-
-def read_json(path: Path) -> Any:
-    """Read a stage's JSON.
-
-    Raises:
-        DataError: missing or damaged.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path.name}: {error}", where=str(path), hint="run that stage again") from error

@@ -20,7 +20,7 @@ def diff(
 ) -> None:
     """What two runs differ in: accuracy, spikes, operations, energy; clip by clip where both saw the same clips."""
     with guarded():
-        from spikefold.stages.diff import diff_runs
+        from spikefold.stages.verbs.compare_runs import diff_runs
 
         found = diff_runs(a, b)
         if as_json:

@@ -9,11 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from spikefold.commands.options import LATEST_RUN, Quiet
-from spikefold.commands.run import comparisons, stage
+from spikefold.commands.report import comparisons
 from spikefold.commands.screen import Screen, guarded
 from spikefold.config import ChipsConfig
 from spikefold.errors import ConfigError
 from spikefold.session import open_session
+from spikefold.stage_table import EXPORT
 
 
 def export(
@@ -45,7 +46,7 @@ def export(
             given | {"chip": chip, "out": out, "data": data, "nir": nir, "classes": classes}, "FILE.nir or FILE.net"
         )
         session = open_session(source, screen)
-        stage("export")(session)
+        EXPORT.load()(session)
         typer.echo(session.folder)
 
 
@@ -68,7 +69,7 @@ def _refuse(given: dict[str, Any], belongs: str) -> None:
 
 
 def _export_net(path: Path, out: Path | None, data: str | None, settings: dict[str, Any], screen: Screen) -> None:
-    from spikefold.stages.export_net import export_net, imported
+    from spikefold.stages.exchange.export_net import export_net, imported
 
     network, clips = imported(path, data, screen, **settings)
     _tell(export_net(path, _folder(out, path), network, screen, clips), out)
@@ -89,7 +90,7 @@ def _export_file(
     screen: Screen,
 ) -> None:
     from spikefold.export.nir.options import nir_options
-    from spikefold.stages.export_file import clips_of, export_file
+    from spikefold.stages.exchange.export_nir import clips_of, export_file
 
     options, clips, calibration = nir_options(settings[1], **settings[0]), None, None
     if data is not None:

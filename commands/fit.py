@@ -57,17 +57,17 @@ def fit(
 def _asked(
     model: str | None, arch: str | None, attention: str | None, classes: int | None, chip: Chip, screen: Screen
 ) -> FitReport:
-    from spikefold.stages import fit as stage
+    from spikefold.stages.verbs import check_fit
     from spikefold.train.models.architectures import architecture
 
     if arch is not None:
-        return stage.fit_architecture(architecture(arch, classes, attention), chip)
+        return check_fit.fit_architecture(architecture(arch, classes, attention), chip)
     name = str(model)
     if name.startswith("net:"):
-        return stage.fit_net(Path(name.removeprefix("net:")), chip)
+        return check_fit.fit_net(Path(name.removeprefix("net:")), chip)
     if name.lower().endswith(".nir"):
-        return stage.fit_file(Path(name), chip)
-    return stage.fit_run(open_session(Path(name), screen), chip)
+        return check_fit.fit_file(Path(name), chip)
+    return check_fit.fit_run(open_session(Path(name), screen), chip)
 
 
 def _applied(
@@ -79,18 +79,18 @@ def _applied(
     out: Path | None,
     screen: Screen,
 ) -> tuple[dict[str, Any], FitReport]:
-    from spikefold.stages import fit as stage
+    from spikefold.stages.verbs import narrow_run
     from spikefold.train.models.architectures import architecture
 
     if arch is not None:
         file = out or Path(f"{arch}-{chip.name}.toml")
-        proposal = stage.apply_to_architecture(architecture(arch, classes, attention), chip, file)
+        proposal = narrow_run.apply_to_architecture(architecture(arch, classes, attention), chip, file)
         return proposal.to_json() | {"written": str(file)}, proposal.report
     name = str(model)
     if name.startswith("net:") or name.lower().endswith(".nir"):
         hint = "there is no data to fine-tune it on: train a network that fits, see `fit --arch`"
         raise ConfigError(f"{name} cannot be changed here", where="--apply", hint=hint)
-    narrowed = stage.narrow_run(open_session(Path(name), screen), chip)
+    narrowed = narrow_run.narrow_run(open_session(Path(name), screen), chip)
     return narrowed.to_json() | {"written": name}, narrowed.after
 
 

@@ -15,10 +15,10 @@ def inspect(arch: Arch, attention: Attention = None, classes: Classes = None, as
     """Layers, shapes and parameters of one of the paper's networks, or of ours for Speck, as it would be trained."""
     with guarded():
         from spikefold.hardware.chip import Table
-        from spikefold.stages.inspect import inspect as found
+        from spikefold.stages.verbs.layer_table import layer_table
         from spikefold.train.models.architectures import architecture
 
-        content = found(architecture(arch, classes, attention))
+        content = layer_table(architecture(arch, classes, attention))
         if as_json:
             say_json(content)
             return

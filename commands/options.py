@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arguments that several commands share."""
+"""Arguments that several commands share, and the configuration that they make."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from spikefold.config import Config, load_config
 from spikefold.session import LATEST
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; `spikefold config` prints one.")]
@@ -25,3 +26,14 @@ Attention = Annotated[str | None, typer.Option(help="none | sa | tcsa | asa1 | a
 Classes = Annotated[int | None, typer.Option(help="Classes; those of the network's own data set by default.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 LATEST_RUN = Path("runs") / LATEST
+
+
+def configured(config: Path | None, sets: list[str], data: str | None) -> Config:
+    """The configuration of a new run, from a file, ``--set`` and ``--data``."""
+    overrides = [*sets, *([] if data is None else [f'data.source="{data}"'])]
+    return load_config(config, tuple(overrides))
+
+
+def budgeted(budget: float | None) -> list[str]:
+    """``--synops-budget`` as a setting."""
+    return [] if budget is None else [f"adapt.synops_budget={budget}"]

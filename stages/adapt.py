@@ -8,12 +8,19 @@ from pathlib import Path
 
 from spikefold.export.io import load_network, save_network
 from spikefold.hardware.registry import chip_named
-from spikefold.session import ADAPT, FOLD, NETWORK, TRAIN, Session, read_json, write_json
+from spikefold.session import NETWORK, Session
+from spikefold.stage_table import ADAPT, FOLD, TRAIN
+from spikefold.stages.files.adapt import AdaptFile
+from spikefold.stages.files.base import plain
+from spikefold.stages.files.fold import FoldFile
+from spikefold.stages.files.networks import network_of_run
 from spikefold.train import checkpoint
 from spikefold.train.deploy.adapt import Task, adapt
 from spikefold.train.evaluate import class_logits, clips_at_once
 from spikefold.train.side_by_side import side_by_side
 from spikefold.train.state import Epoch
+
+_HINT = "the process that adapted it has just written it: is the disk full?"
 
 
 def adapt_stage(session: Session) -> None:
@@ -21,13 +28,15 @@ def adapt_stage(session: Session) -> None:
     config, folds = session.config, session.path(FOLD)
     if not config.chips.names:
         with session.writing(ADAPT) as folder:
-            write_json(folder / "adapt.json", {})
+            AdaptFile.of({"chips": {}}).write(folder)
         session.reporter.line("no chip is named, so there is nothing to adapt to")
         return
+    replaced = FoldFile.of_run(session).replaced
+    for name in config.chips.names:
+        network_of_run(session, FOLD, f"{name}/target")  # a damaged one is found here, not in a process of its own
     clips = session.clips("train")
     trained = checkpoint.load(session.path(TRAIN) / NETWORK).model
     teacher = class_logits(trained, clips.frames, config.train, clips_at_once(config))
-    replaced = read_json(folds / "fold.json")["replaced"]
     with session.writing(ADAPT) as folder:
         tasks = {}
         for name in config.chips.names:
@@ -48,8 +57,8 @@ def adapt_stage(session: Session) -> None:
                 f"adapt to {name}", e.number, e.of, f"loss {e.loss:.3f}, accuracy {e.accuracy:.3f}"
             ),
         )
-        report = {name: read_json(folder / name / "adapt.json") for name in tasks}
-        write_json(folder / "adapt.json", report)
+        found = {name: AdaptFile.read(folder / name / AdaptFile.file, _HINT).chips[name] for name in tasks}
+        AdaptFile.of({"chips": {name: plain(one) for name, one in found.items()}}).write(folder)
     session.reporter.line(f"adapted to {', '.join(tasks)}: {config.adapt.epochs} epochs on {len(clips)} clips")
 
 
@@ -58,4 +67,4 @@ def _adapt_one(work: tuple[Task, Path, Path], report: Callable[[Epoch], None]) -
     adapted = adapt(load_network(source), task, report)
     folder.mkdir()
     save_network(adapted.network, folder / "adapted")
-    write_json(folder / "adapt.json", adapted.to_json())
+    AdaptFile.of({"chips": {folder.name: adapted.to_json()}}).write(folder)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``8_analyse``: what the paper measures of spikes and potentials, for the trained network and its vanilla baseline.
+"""``8_analyse``: measure spikes and potentials as the paper does, of the trained network and its baseline.
 
 It depends on the training and the test clips alone, and no other stage reads it.
 """
@@ -14,9 +14,10 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from spikefold import __version__
-from spikefold.files import replacing_folder
+from spikefold.files import write_json, write_text
 from spikefold.npz import write_arrays
-from spikefold.session import ANALYSE, BASELINE, NETWORK, TRAIN, Session, write_json, write_text
+from spikefold.session import BASELINE, NETWORK, Session
+from spikefold.stage_table import ANALYSE, TRAIN
 from spikefold.train import checkpoint
 from spikefold.train.analysis import figures as analysis_figures
 from spikefold.train.analysis import potential_figures
@@ -28,7 +29,7 @@ from spikefold.train.evaluate import clips_at_once, unites_masks
 
 VALUES, PAGE = "analysis.json", "analysis.html"
 SCHEMA_VERSION = 1
-_TEMPLATE = Path(__file__).parents[1] / "analysis.html.jinja"
+_TEMPLATE = Path(__file__).with_name("analysis.html.jinja")
 
 
 def analyse_stage(session: Session, rules: Rules | None = None, batch: int | None = None) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def analyse_stage(session: Session, rules: Rules | None = None, batch: int | Non
         "networks": {name: to_json(analysis) for name, analysis in analyses.items()},
     }
     page = _page(values, analyses)
-    with replacing_folder(session.folder / ANALYSE) as folder:
+    with session.writing(ANALYSE) as folder:
         for name, analysis in analyses.items():
             write_arrays(folder / f"counts.{name}.npz", to_arrays(analysis))
         write_json(folder / VALUES, values)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``7_energy``: count the operations of every variant of the ladder, price them, Eq. 11 against the baseline.
+"""``7_energy``: count and price the operations of every simulated variant, and apply Eq. 11 against the baseline.
 
 It holds ``energy.json`` (counts, prices, spread over the clips, sensitivity, chips), ``clips.npz`` (the same clip by
 clip, for `spikefold diff`), ``layers.csv`` and ``energy.md``.
@@ -24,42 +24,32 @@ from spikefold.energy.statistics.clips import FILE, RunClips, identity, network_
 from spikefold.energy.statistics.difference import compare
 from spikefold.energy.statistics.sensitivity import Constant, constants, tornado
 from spikefold.errors import ConfigError
-from spikefold.export.io import load_network
 from spikefold.export.network import Network
 from spikefold.export.ops import Gate
+from spikefold.files import write_text
 from spikefold.hardware.registry import chip_named
 from spikefold.hardware.simulators.accuracy import predictions
-from spikefold.hardware.simulators.trace import load_trace
-from spikefold.session import (
-    BASELINE,
-    ENERGY,
-    EVENTS,
-    EXPORT,
-    FOLD,
-    RESULTS,
-    SIMULATE,
-    Session,
-    read_json,
-    write_text,
-)
+from spikefold.session import BASELINE, EVENTS, RESULTS, Session
+from spikefold.stage_table import ENERGY, FOLD
+from spikefold.stages.files.export import ExportFile
+from spikefold.stages.files.networks import network_at, network_of_run
+from spikefold.stages.files.simulate import FLOAT, FOLDED, SimulateFile, VariantForm
+from spikefold.stages.files.traces import trace_of_run
 
 
 def energy_stage(session: Session) -> None:
     """Write counts and budgets by variant; only the trained network pays for dynamic attention."""
     profile, others = load_profile(session.config.energy_profile), list(_other_profiles(session))
     sources = numbers_of(session.config.chips.names, session.config.chips.power)
-    test, simulated = session.clips("test"), session.path(SIMULATE)
-    unfolded = load_network(session.path(FOLD) / "unfolded")
-    variants = read_json(simulated / "simulate.json")
+    test, variants = session.clips("test"), SimulateFile.of_run(session).variants
+    unfolded = network_of_run(session, FOLD, "unfolded")
     networks, budgets, clips = {}, {}, {}
     for name, variant in variants.items():
         # the baseline has the same connections: batch norm, pools and gates carry no synapses
-        network, trace = (
-            load_network(session.folder / variant["network"]),
-            load_trace(simulated / f"trace.{name}.npz"),
-        )
+        network = network_at(session, variant.network)
+        trace = trace_of_run(session, name, variant, network)
         counts = count(network, test.frames, trace)
-        kind = session.config.model.attention if name == "float" else "none"
+        kind = session.config.model.attention if name == FLOAT else "none"
         cost, one = (_attention_cost(unfolded, kind, number) for number in (len(test), 1))
         rule, rates = session.config.energy_rule, input_rates(network, test.frames, trace)
         found = budgets[name] = budget(counts, profile, cost, rule=rule, rates=rates)
@@ -84,12 +74,12 @@ def energy_stage(session: Session) -> None:
             session.reporter.line(f"{name}: {taken.describe()}")
     results: dict[str, Any] = {"profile": profile.model_dump(mode="json"), "networks": networks}
     if BASELINE in budgets:
-        static = _same_geometry(unfolded, session, profile)
+        static = _same_geometry(unfolded, session, variants[FOLDED], profile)
         results["eq11"] = {
-            "dynamic": equation_11(budgets["float"], budgets[BASELINE], profile).to_json(),
+            "dynamic": equation_11(budgets[FLOAT], budgets[BASELINE], profile).to_json(),
             "static": equation_11(static, budgets[BASELINE], profile).to_json(),
         }
-        results["paired"] = compare(clips[BASELINE], clips["float"], paired=True)
+        results["paired"] = compare(clips[BASELINE], clips[FLOAT], paired=True)
     if (kind := session.config.model.attention) != "none":
         results["attention_macs"] = labelled_macs(kind, _gated(unfolded), unfolded.input.steps)
     results["constants"] = constants_used(results, [profile, *others, *_profiles(sources)])
@@ -99,7 +89,7 @@ def energy_stage(session: Session) -> None:
         written = read_energy(folder / RESULTS)
         write_text(folder / "layers.csv", layers_csv(written))
         write_text(
-            folder / "energy.md", markdown(written, {name: variant["accuracy"] for name, variant in variants.items()})
+            folder / "energy.md", markdown(written, {name: variant.accuracy for name, variant in variants.items()})
         )
     for name, found in budgets.items():
         nasfr = networks[name]["counts"]["nasfr"]
@@ -108,7 +98,7 @@ def energy_stage(session: Session) -> None:
 
 def _on_chip(session: Session, name: str, network: Network, counts: Counts, numbers: Numbers) -> ChipBudget:
     """The budget of a chip, on the cores on which the export placed it."""
-    placement = read_json(session.path(EXPORT) / "export.json")["chips"][name]["placement"]
+    placement = ExportFile.of_run(session).chips[name].placement
     limit = session.config.chips.core_limit
     nominal = session.config.data.bins == "count"
     return chip_budget(
@@ -145,9 +135,9 @@ def _elsewhere(counts: Counts, profiles: list[Profile], cost: AttentionCost) -> 
             continue
 
 
-def _same_geometry(unfolded: Network, session: Session, profile: Profile) -> Budget:
+def _same_geometry(unfolded: Network, session: Session, folded: VariantForm, profile: Profile) -> Budget:
     """The static network's spikes on the unfolded connections: Eq. 11 is to see attention alone, not folding."""
-    trace, frames = load_trace(session.path(SIMULATE) / "trace.folded.npz"), session.clips("test").frames
+    trace, frames = trace_of_run(session, FOLDED, folded, unfolded), session.clips("test").frames
     rates = input_rates(unfolded, frames, trace)
     return budget(count(unfolded, frames, trace), profile, rule=session.config.energy_rule, rates=rates)
 

@@ -6,11 +6,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from spikefold.errors import UnsupportedError
-from spikefold.export.io import identity, load_network, save_network
+from spikefold.export.io import identity, save_network
 from spikefold.export.network import Network
+from spikefold.files import write_json
 from spikefold.hardware.registry import chip_named
-from spikefold.session import ADAPT, EXPORT, FOLD, Session, write_json
+from spikefold.session import Session
+from spikefold.stage_table import ADAPT, EXPORT, FOLD
 from spikefold.stages.chip_files import SAMPLE_CLIPS, chip_network, write_chip
+from spikefold.stages.files.export import ExportFile
+from spikefold.stages.files.networks import network_of_run
 
 
 def export_stage(session: Session) -> None:
@@ -19,20 +23,20 @@ def export_stage(session: Session) -> None:
     Raises:
         UnsupportedError: every rule of the chip that its network breaks.
     """
-    folded = load_network(session.path(FOLD) / "folded")
+    folded = network_of_run(session, FOLD, "folded")
     frames = session.clips("train").first(SAMPLE_CLIPS).frames
     with session.writing(EXPORT) as folder:
         save_network(folded, folder / "folded")
         artefacts = _write_exchange(folded, folder)
         chips = {}
         for name in session.config.chips.names:
-            adapted = load_network(session.path(ADAPT) / name / "adapted")
+            adapted = network_of_run(session, ADAPT, f"{name}/adapted")
             made = chip_network(adapted, chip_named(name), frames)
             if violations := made.chip.violations(made.integer):
                 raise UnsupportedError(f"the network does not fit {made.chip.title}", where=name, issues=violations)
             chips[name] = write_chip(made, folder / name)
             artefacts += chips[name]["artefacts"]
-        write_json(folder / "export.json", {"identity": identity(folded), "chips": chips, "artefacts": artefacts})
+        ExportFile.of({"identity": identity(folded), "chips": chips, "artefacts": artefacts}).write(folder)
     session.reporter.line(f"exported {len(artefacts)} artefacts")
 
 

@@ -17,15 +17,14 @@ from spikefold.export.passes.fold_global_mean import fold_global_mean
 from spikefold.hardware.registry import chip_named
 from spikefold.hardware.simulators.flips import flips
 from spikefold.npz import write_arrays
-from spikefold.session import FOLD, NETWORK, TRAIN, Session, write_json
+from spikefold.session import NETWORK, Session
+from spikefold.stage_table import FOLD, TRAIN
+from spikefold.stages.files.fold import EXCHANGE, FoldFile
 from spikefold.train import checkpoint
 from spikefold.train.checkpoint import Checkpoint
 from spikefold.train.deploy import gates, static_forms
 from spikefold.train.deploy.target_neuron import for_chip
 from spikefold.train.evaluate import clips_at_once
-
-EXCHANGE = "exchange"
-"""The target that carries every form: the folded network, and the files that other tools read."""
 
 
 def fold_stage(session: Session) -> None:
@@ -63,17 +62,15 @@ def fold_stage(session: Session) -> None:
         maps |= {f"{name}.variance": layer.variance_map for name, layer in statistics.items()}
         if maps:
             write_arrays(folder / "gates.npz", maps)
-        write_json(
-            folder / "fold.json",
-            {
-                "identity": identity(network),
-                "passes": proofs[choices[EXCHANGE].form],
-                "proofs": proofs,
-                "gates": {name: layer.to_json() for name, layer in statistics.items()},
-                "choices": {target: choice.to_json() for target, choice in choices.items()},
-                "replaced": found,
-            },
-        )
+        written = {
+            "identity": identity(network),
+            "passes": proofs[choices[EXCHANGE].form],
+            "proofs": proofs,
+            "gates": {name: layer.to_json() for name, layer in statistics.items()},
+            "choices": {target: choice.to_json() for target, choice in choices.items()},
+            "replaced": found,
+        }
+        FoldFile.of(written).write(folder)
     if silent := dict.fromkeys(name for found in proofs.values() for proof in found for name in proof["silent"]):
         session.reporter.line(
             f"never fired on the clips of the proof, so that states were compared: {', '.join(silent)}"

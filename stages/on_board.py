@@ -10,12 +10,14 @@ import numpy as np
 
 from spikefold.energy.counts.count import count
 from spikefold.errors import ConfigError, EnvironmentLacksError, MismatchError
-from spikefold.export.io import load_network
 from spikefold.export.network import Network
 from spikefold.hardware.board import BoardRun, BoardTask
 from spikefold.hardware.registry import board_of
-from spikefold.session import BOARD, EXPORT, VALIDATE, Session, write_json
+from spikefold.session import BOARD, Session
+from spikefold.stage_table import EXPORT, VALIDATE
 from spikefold.stages.chip_files import network_on_chip
+from spikefold.stages.files.board import BoardFile
+from spikefold.stages.files.networks import network_of_run
 from spikefold.stages.validate import validate_stage
 
 
@@ -41,7 +43,7 @@ def validate_on(session: Session, target: str, clips: int, repeats: int) -> dict
             hint=f"fold and export it for {chip.name} first",
         )
     exported = session.path(EXPORT) / chip.name
-    if not (session.folder / VALIDATE).is_dir():
+    if not (session.folder / VALIDATE.folder).is_dir():
         validate_stage(session)
     folder = session.path(VALIDATE)
     if (missing := board.missing(target)) is not None:
@@ -49,7 +51,7 @@ def validate_on(session: Session, target: str, clips: int, repeats: int) -> dict
         raise EnvironmentLacksError(
             f"NOT RUN on {target}: {missing}", where=target, hint="connect a board and install its vendor's driver"
         )
-    network = load_network(network_on_chip(exported))
+    network = network_of_run(session, EXPORT, f"{chip.name}/{network_on_chip(exported).name}")
     frames = session.clips("test").first(clips).frames
     found = board.run(BoardTask(target, exported, network, frames, repeats, session.reporter.line))
     evidence = {"target": target, "notes": [], **found.content}
@@ -73,4 +75,4 @@ def _activity(network: Network, frames: np.ndarray, found: BoardRun) -> dict[str
 
 
 def _keep(folder: Path, content: dict[str, Any]) -> None:
-    write_json(folder / BOARD, content)
+    BoardFile.of(content).write(folder)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``5_simulate``: every step of the way down, run over the whole test set; how accurate it is, and what changed.
+"""``5_simulate``: run every variant of the network over the whole test set: its accuracy, and what changed.
 
 Traces are of the first clip of each recording, and so is the accuracy of every variant. With several clips a
-recording (``data.clips``) each variant but the event-driven ones runs on them all and is judged by their vote too, as
-the training is: ``voted``.
+recording (``data.clips``) each variant but the event-driven ones also runs on all of them, and ``voted`` is how often
+their vote is right, as in the training.
 """
 
 from __future__ import annotations
@@ -11,35 +11,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from spikefold.config import Config
-from spikefold.export.io import load_network
 from spikefold.export.ops import Gate
 from spikefold.hardware.event_engine import EventEngine
 from spikefold.hardware.registry import chip_named
 from spikefold.hardware.simulators import clocked
 from spikefold.hardware.simulators.accuracy import Accuracy, accuracy, predictions
 from spikefold.hardware.simulators.trace import Trace, save_trace
-from spikefold.session import (
-    ADAPT,
-    BASELINE,
-    EVENTS,
-    EXPORT,
-    FOLD,
-    NETWORK,
-    SIMULATE,
-    TRAIN,
-    Session,
-    read_json,
-    write_json,
-)
+from spikefold.session import BASELINE, EVENTS, NETWORK, Session
+from spikefold.stage_table import ADAPT, EXPORT, FOLD, SIMULATE, TRAIN, Stage
 from spikefold.stages.chip_files import network_on_chip
 from spikefold.stages.event_variant import run_by_events
-from spikefold.stages.fold import EXCHANGE
+from spikefold.stages.files.export import ExportFile
+from spikefold.stages.files.fold import EXCHANGE, FoldFile
+from spikefold.stages.files.networks import network_of_run
+from spikefold.stages.files.simulate import FLOAT, FOLDED, SimulateFile
+from spikefold.stages.files.traces import trace_file
 from spikefold.train import checkpoint
 from spikefold.train.data.clips import ClipSet, Windows
 from spikefold.train.deploy import gates
@@ -51,7 +42,7 @@ Runner = Callable[[np.ndarray], Trace]
 
 @dataclass(frozen=True, eq=False)
 class Variant:
-    """One step of the way from the trained network to a chip.
+    """The network at one step of its way from the training to a chip.
 
     Attributes:
         name: unique in a run.
@@ -80,7 +71,7 @@ def simulate_stage(session: Session) -> None:
     traces: dict[str, Trace] = {}
     with session.writing(SIMULATE) as folder:
         for variant in _variants(session, test):
-            save_trace(variant.trace, folder / f"trace.{variant.name}.npz")
+            save_trace(variant.trace, folder / trace_file(variant.name))
             traces[variant.name] = variant.trace
             results[variant.name] = _facts(variant, test, classes) | _changes(variant, traces, classes) | variant.more
             found = results[variant.name]
@@ -89,18 +80,18 @@ def simulate_stage(session: Session) -> None:
                 found["voted"] = _voted(variant.run, windows, session.config, classes)
                 told += f"; {found['voted']['accuracy']:.3f} by the vote of {windows.each} clips a recording"
             session.reporter.line(told)
-        write_json(folder / "simulate.json", results)
+        SimulateFile.of({"variants": results}).write(folder)
 
 
 def _variants(session: Session, test: ClipSet) -> Iterator[Variant]:
-    folds = read_json(session.path(FOLD) / "fold.json")
+    folds, exported = FoldFile.of_run(session), ExportFile.of_run(session)
     trained = checkpoint.load(session.path(TRAIN) / NETWORK)
-    unfolded = f"{FOLD}/unfolded"
-    network = load_network(session.folder / unfolded)
+    unfolded = f"{FOLD.folder}/unfolded"
+    network = network_of_run(session, FOLD, "unfolded")
     spiking = [la.name for la in network.neurons]
     traced = partial(trace_model, batch=clips_at_once(session.config), also=spiking)
     yield _ran(
-        "float",
+        FLOAT,
         "trained network, dynamic attention, PyTorch float32",
         None,
         unfolded,
@@ -117,8 +108,8 @@ def _variants(session: Session, test: ClipSet) -> Iterator[Variant]:
             test,
             partial(traced, checkpoint.load(baseline).model),
         )
-    form = folds["choices"][EXCHANGE]["form"]
-    before = "float"
+    form = folds.choices[EXCHANGE].form
+    before = FLOAT
     if form != "none":
         # the factors that the fold chose lie in its network
         chosen = {la.name: la.op.scale for la in network if isinstance(la.op, Gate)}
@@ -132,26 +123,27 @@ def _variants(session: Session, test: ClipSet) -> Iterator[Variant]:
                 partial(traced, frozen),
             )
         before = "static"
-    yield _run(session, test, "folded", "batch norm, pooling and attention folded, float64", before, f"{FOLD}/folded")
+    yield _run(session, test, FOLDED, "batch norm, pooling and attention folded, float64", before, FOLD, "folded")
     for name in session.config.chips.names:
-        yield from _chip_variants(session, test, name, folds)
+        yield from _chip_variants(session, test, name, folds, exported.chips[name].title)
 
 
-def _chip_variants(session: Session, test: ClipSet, name: str, folds: dict[str, Any]) -> Iterator[Variant]:
-    before, form = "folded", folds["choices"][name]["form"]
-    if form != folds["choices"][EXCHANGE]["form"]:
+def _chip_variants(session: Session, test: ClipSet, name: str, folds: FoldFile, title: str) -> Iterator[Variant]:
+    before, form = FOLDED, folds.choices[name].form
+    if form != folds.choices[EXCHANGE].form:
         yield _run(
             session,
             test,
             f"{name}.folded",
             f"static attention per {form}, folded, float64",
             before,
-            f"{FOLD}/{name}/folded",
+            FOLD,
+            f"{name}/folded",
         )
         before = f"{name}.folded"
-    if folds["replaced"][name]:
+    if folds.replaced[name]:
         yield _run(
-            session, test, f"{name}.target", "with the chip's neurons, float64", before, f"{FOLD}/{name}/target"
+            session, test, f"{name}.target", "with the chip's neurons, float64", before, FOLD, f"{name}/target"
         )
         before = f"{name}.target"
     if session.config.adapt.epochs or session.config.adapt.synops_budget is not None:
@@ -161,13 +153,13 @@ def _chip_variants(session: Session, test: ClipSet, name: str, folds: dict[str, 
             f"{name}.adapted",
             "fine-tuned in the chip's integers, its real weights, float64",
             before,
-            f"{ADAPT}/{name}/adapted",
+            ADAPT,
+            f"{name}/adapted",
         )
         before = f"{name}.adapted"
-    title = read_json(session.path(EXPORT) / "export.json")["chips"][name]["title"]
     chip = chip_named(name)
     what = f"{chip.numbers.weight_bits}-bit integers of {title}, clocked simulation"
-    variant = _run(session, test, name, what, before, f"{EXPORT}/{name}/network")
+    variant = _run(session, test, name, what, before, EXPORT, f"{name}/network")
     yield replace(variant, more=_rounding(session, test, name))
     if chip.event_engine is not None:
         yield _event_variant(session, test, name, chip.event_engine)
@@ -178,29 +170,27 @@ def _rounding(session: Session, test: ClipSet, name: str) -> dict[str, Any]:
     report = chip_named(name).rounding_report
     if report is None:
         return {}
-    folder = session.path(EXPORT) / name
-    real, integer = load_network(folder / "real"), load_network(folder / "network")
+    real, integer = (network_of_run(session, EXPORT, f"{name}/{form}") for form in ("real", "network"))
     frames = test.first(session.config.chips.parity_clips).frames
     return {"rounding": report(real, integer, frames)}
 
 
 def _event_variant(session: Session, test: ClipSet, name: str, engine: EventEngine) -> Variant:
     file = network_on_chip(session.path(EXPORT) / name)
-    trace, more = run_by_events(session, engine, load_network(file), test)
+    trace, more = run_by_events(session, engine, network_of_run(session, EXPORT, f"{name}/{file.name}"), test)
     return Variant(
         f"{name}.{EVENTS}",
         f"the same integers by events, as the chip works: {more['went_in']}",
         name,
-        f"{EXPORT}/{name}/{file.name}",
+        f"{EXPORT.folder}/{name}/{file.name}",
         trace,
         more=more,
     )
 
 
-def _run(session: Session, test: ClipSet, name: str, what: str, before: str, network: str) -> Variant:
-    stage, _, file = network.partition("/")
-    run = partial(clocked.run, load_network(session.path(stage) / Path(file)))
-    return _ran(name, what, before, network, test, run)
+def _run(session: Session, test: ClipSet, name: str, what: str, before: str, stage: Stage, file: str) -> Variant:
+    run = partial(clocked.run, network_of_run(session, stage, file))
+    return _ran(name, what, before, f"{stage.folder}/{file}", test, run)
 
 
 def _ran(name: str, what: str, before: str | None, network: str, test: ClipSet, run: Runner) -> Variant:
@@ -208,7 +198,7 @@ def _ran(name: str, what: str, before: str | None, network: str, test: ClipSet, 
 
 
 def _voted(run: Runner, windows: Windows, config: Config, classes: int) -> dict[str, Any]:
-    """Which share of recordings the vote of their clips tells right, with its 95 % interval."""
+    """The share of recordings for which the vote of their clips is right, with its 95 % interval."""
     right, vote, together = 0, config.data.vote, max(1, clips_at_once(config) // windows.each)
     for start in range(0, len(windows), together):
         chosen = range(start, min(start + together, len(windows)))
@@ -251,7 +241,7 @@ def _layer_facts(trace: Trace, name: str) -> dict[str, Any]:
 
 
 def _changes(variant: Variant, traces: dict[str, Trace], classes: int) -> dict[str, Any]:
-    """What this step changed: spike by spike in layers of unchanged shape, and in the classes told."""
+    """What this step changed: spike by spike in layers of unchanged shape, and in the predicted classes."""
     if variant.before is None:
         return {"changed": None}
     before, after = traces[variant.before], variant.trace

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``1_train``: the network and, if it has attention, its vanilla baseline.
+"""``1_train``: train the network and, if it has attention, its baseline without.
 
 After every epoch the state of each training goes to ``RUN/.1_train.state/``, with the configuration beside it. The
 folder is removed when the stage is done; until then the same command goes on where it was stopped.
@@ -17,8 +17,11 @@ from spikefold.config import Config, load_config, to_toml
 from spikefold.energy.budget import load_profile
 from spikefold.energy.chip.sources import numbers_of
 from spikefold.errors import DataError
+from spikefold.files import write_text
 from spikefold.hardware.registry import chip_named
-from spikefold.session import BASELINE, CONFIG, NETWORK, TRAIN, Session, keep_config, write_json, write_text
+from spikefold.session import BASELINE, CONFIG, NETWORK, Session, keep_config
+from spikefold.stage_table import TRAIN
+from spikefold.stages.files.train import TrainFile
 from spikefold.stages.reach import refuse_unreachable
 from spikefold.train.baseline import Job, train_all
 from spikefold.train.checkpoint import load
@@ -29,7 +32,8 @@ from spikefold.train.processes.parallel import Ranks, joined
 from spikefold.train.recipe import PROTOCOLS, Plan, plan
 from spikefold.train.state import Epoch
 
-STATES = f".{TRAIN}.state"
+STATES = f".{TRAIN.folder}.state"
+"""Folder of a training that goes on, in the run folder."""
 
 
 def train_stage(session: Session) -> None:
@@ -61,7 +65,7 @@ def train_stage(session: Session) -> None:
                 metrics["shared_masks"] = masks
             if tests.each > 1 or config.data.held is not None:
                 metrics["voted"] = {name: _voted(folder / name, tests, config) for name in history}
-            write_json(folder / "metrics.json", metrics)
+            TrainFile.of(metrics).write(folder)
     keep_config(session)
     shutil.rmtree(states)
     session.reporter.line(f"trained {', '.join(history)} on {len(planned.clips)} clips")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``6_validate``: every runner of every chip, spike for spike; a difference fails the run."""
+"""``6_validate``: compare every runner of every chip spike for spike; a difference fails the run."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from spikefold.errors import MismatchError
-from spikefold.export.io import load_network
 from spikefold.hardware.simulators.accuracy import accuracy
 from spikefold.hardware.simulators.trace import Trace
-from spikefold.session import EXPORT, VALIDATE, Session, write_json
+from spikefold.session import Session
+from spikefold.stage_table import EXPORT, VALIDATE
 from spikefold.stages.chip_files import compare_runners
+from spikefold.stages.files.networks import network_of_run
+from spikefold.stages.files.validate import ValidateFile
 
 
 def validate_stage(session: Session) -> None:
@@ -21,10 +23,10 @@ def validate_stage(session: Session) -> None:
     Raises:
         MismatchError: after the evidence was written.
     """
-    exported, config = session.path(EXPORT), session.config.chips
+    config = session.config.chips
     clips = session.clips("test").first(config.parity_clips)
     networks = {
-        name: (load_network(exported / name / "real"), load_network(exported / name / "network"))
+        name: (network_of_run(session, EXPORT, f"{name}/real"), network_of_run(session, EXPORT, f"{name}/network"))
         for name in config.names
     }
     if not networks:
@@ -36,11 +38,11 @@ def validate_stage(session: Session) -> None:
             simulated = _simulated(checked.simulated, networks[name][1].classes, clips.labels)
             parities[name] = checked.to_json() | {"simulated": simulated}
             failures += checked.failures()
-        write_json(folder / "validate.json", parities)
+        ValidateFile.of({"chips": parities}).write(folder)
     if failures:
         raise MismatchError(
             "; ".join(failures),
-            where=str(session.folder / VALIDATE),
+            where=str(session.folder / VALIDATE.folder),
             hint="the first mismatch and both states are in validate.json",
         )
 

@@ -23,6 +23,7 @@ _SHARES_A_RUN = (
     "stages/test_run.py",
     "test_browser.py",
     "stages/test_on_board.py",
+    "stages/files/test_damaged_runs.py",
     "commands/test_energy_commands.py",
 )
 

@@ -23,26 +23,26 @@ SOURCES = sorted(
 # a module may import from its own floor and below
 FLOORS = [
     ("errors", "files", "npz"),
-    ("config", "session"),
+    ("config", "stage_table", "session"),
     ("export.network", "export.neuron", "export.ops", "export.numbers", "export.io", "export.fanout"),
     ("export.passes", "export.from_torch", "hardware.simulators.trace", "hardware.chip"),
     ("report_style", "train", "export", "hardware"),
     ("energy",),
-    ("stages", "report"),
+    ("stages",),
     ("commands",),
     ("pipeline",),
 ]
 ONLY_IN = {
     "torch": (
         "train/",
-        "stages/inspect.py",
+        "stages/verbs/layer_table.py",
         "energy/live/",
         "export/from_torch.py",
         "hardware/simulators/clocked.py",
         "hardware/speck/sinabs.py",
         "hardware/speck/sinabs_runner.py",
     ),
-    "spikingjelly": ("train/", "stages/inspect.py", "export/from_torch.py"),
+    "spikingjelly": ("train/", "stages/verbs/layer_table.py", "export/from_torch.py"),
     "sinabs": ("hardware/speck/sinabs.py",),
     "samna": ("hardware/speck/board/device.py",),
     "lava": ("hardware/loihi/lava/worker.py",),
@@ -189,8 +189,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
         "train/data/formats/aedat3.py",
         "export/passes/quantise.py",
         "py.typed",
-        "report.html.jinja",
-        "analysis.html.jinja",
+        "stages/report/report.html.jinja",
+        "stages/analysis.html.jinja",
         "energy/report.html.jinja",
         "energy/prices/profiles/horowitz45-fp32.toml",
     ):

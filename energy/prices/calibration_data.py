@@ -12,9 +12,11 @@ from typing import Any
 
 from spikefold.config import load_config
 from spikefold.errors import ConfigError, DataError, Issue
+from spikefold.files import read_json
 from spikefold.hardware.board import PowerMeter
 from spikefold.hardware.registry import board_of, chip_named
-from spikefold.session import BOARD, CONFIG, VALIDATE, read_json
+from spikefold.session import BOARD, CONFIG
+from spikefold.stage_table import VALIDATE
 
 PROCESSOR = ("ram", "logic")
 """Rails whose sum is the processor's power: at rest 418.7 uW, the published 0.42 mW (facts, speck 6)."""
@@ -69,7 +71,7 @@ def _board_result(source: Path) -> Any:
         raise DataError(
             "no run there", where=str(source), hint="give a run folder, its board.json, or a CSV file of measurements"
         )
-    path = source / VALIDATE / BOARD
+    path = source / VALIDATE.folder / BOARD
     if not path.is_file():
         raise DataError(
             "no board has run the clips of this run, so no power was measured",

@@ -19,9 +19,10 @@ import spikefold.energy.prices.load
 from spikefold.energy.budget import load_profile
 from spikefold.energy.chip.sources import numbers_of
 from spikefold.energy.outputs import read_energy
+from spikefold.files import read_json
 from spikefold.hardware.speck.board.options import Clock
 from spikefold.pipeline import app
-from spikefold.session import keep_config, open_session, read_json
+from spikefold.session import keep_config, open_session
 from tests.hardware.speck.board.samna_chip import EVENT_W, IDLE_W, Board, Faults, Time
 from tests.hardware.speck.board.samna_strict import samna
 
@@ -126,7 +127,7 @@ def test_a_gate_on_what_nobody_knows_fails_and_says_what_would_make_it_known(run
 def test_every_chip_network_has_its_budget_on_the_cores_of_its_export(finished_run: Path) -> None:
     networks = read_energy(finished_run / "7_energy" / "energy.json")["networks"]
     exported = read_json(finished_run / "4_export" / "export.json")["chips"]
-    simulated = read_json(finished_run / "5_simulate" / "simulate.json")
+    simulated = read_json(finished_run / "5_simulate" / "simulate.json")["variants"]
     assert {name for name, one in networks.items() if one.get("chip")} == {"speck2f", "speck2f.events", "loihi2"}
     for name in ("speck2f", "speck2f.events"):
         cores = [number for core in networks[name]["chip"]["cores"] for number in core["numbers"]]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from spikefold.stages.inspect import inspect
+from spikefold.stages.verbs.layer_table import layer_table as inspect
 from spikefold.train.models.architectures import architecture
 
 PUBLISHED = [

@@ -23,7 +23,7 @@ from spikefold.energy.table3 import (
 )
 from spikefold.export.fanout import dense_padded
 from spikefold.export.ops import Conv2d, Dense, Shape
-from spikefold.stages.inspect import inspect as parameters
+from spikefold.stages.verbs.layer_table import layer_table as parameters
 from spikefold.train.models.architectures import architecture
 
 ROWS = table3()

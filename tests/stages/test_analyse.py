@@ -14,8 +14,9 @@ import pytest
 from spikefold.config import load_config, to_toml
 from spikefold.errors import ConfigError, DataError
 from spikefold.npz import read_arrays
-from spikefold.session import ANALYSE, BASELINE, CONFIG, NETWORK, READ_BY, TRAIN, Session, open_session
-from spikefold.stages.analyse import PAGE, VALUES, analyse_stage
+from spikefold.session import BASELINE, CONFIG, NETWORK, Session, open_session
+from spikefold.stage_table import STAGES, TRAIN
+from spikefold.stages.analyse import ANALYSE, PAGE, VALUES, analyse_stage
 from spikefold.train.analysis.features import Rules
 from spikefold.train.analysis.measure import analyse
 from spikefold.train.checkpoint import Checkpoint, save
@@ -52,8 +53,8 @@ def _make(tmp_path: Path) -> Path:
         save_packed(tmp_path / "data" / f"{split}.npz", recordings)
     folder = tmp_path / "run"
     names = tuple(str(i) for i in range(CLASSES))
-    save(folder / TRAIN / NETWORK, Checkpoint(network(), binning, names))
-    save(folder / TRAIN / BASELINE, Checkpoint(network(attention="none"), binning, names))
+    save(folder / TRAIN.folder / NETWORK, Checkpoint(network(), binning, names))
+    save(folder / TRAIN.folder / BASELINE, Checkpoint(network(attention="none"), binning, names))
     config = load_config(None, (f'data.source="npz:{tmp_path / "data"}"', f"data.steps={STEPS}"))
     (folder / CONFIG).write_text(to_toml(config), encoding="utf-8")
     return folder
@@ -77,13 +78,13 @@ def _session(folder: Path) -> Session:
 
 
 def _values(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / ANALYSE / VALUES).read_text(encoding="utf-8"))
+    return json.loads((folder / ANALYSE.folder / VALUES).read_text(encoding="utf-8"))
 
 
 def test_both_networks_are_analysed_side_by_side(analysed: tuple[Path, dict[str, Any], Told]) -> None:
     run, returned, told = analysed
     assert np.array_equal(_session(run).clips("test").frames, clips())
-    assert {path.name for path in (run / ANALYSE).iterdir()} == FILES
+    assert {path.name for path in (run / ANALYSE.folder).iterdir()} == FILES
     values = _values(run)
     assert values == json.loads(json.dumps(returned))
     assert (values["clips"], values["steps"]) == (CLIPS, STEPS)
@@ -92,7 +93,7 @@ def test_both_networks_are_analysed_side_by_side(analysed: tuple[Path, dict[str,
         expected, found = analyse(network(attention=attention), clips()), values["networks"][name]
         assert found["nasfr"] == expected.rates.nasfr
         assert found["spikes"] == expected.rates.spikes > 500
-        counts = read_arrays(run / ANALYSE / f"counts.{name}.npz")
+        counts = read_arrays(run / ANALYSE.folder / f"counts.{name}.npz")
         for layer, one in expected.layers.items():
             assert np.array_equal(counts[f"{layer}/fired"], one.firing.fired)
             assert np.array_equal(counts[f"{layer}/potential"], one.potentials.potential)
@@ -102,7 +103,7 @@ def test_both_networks_are_analysed_side_by_side(analysed: tuple[Path, dict[str,
 
 def test_the_page_stands_alone_and_shows_the_numbers(analysed: tuple[Path, dict[str, Any], Told]) -> None:
     run, values, _ = analysed
-    page = (run / ANALYSE / PAGE).read_text(encoding="utf-8")
+    page = (run / ANALYSE.folder / PAGE).read_text(encoding="utf-8")
     assert page.count("<svg role=") == 7  # rates, two layers of features, kinds, three of potentials
     for outside in ('src="http', 'href="http', "<script", "<link", "url(http"):
         assert outside not in page
@@ -130,48 +131,48 @@ def test_equal_input_gives_equal_files_in_place_of_the_old_ones(
 ) -> None:
     run = Path(shutil.copytree(analysed[0], tmp_path / analysed[0].name))
     (run / "report.json").write_text("{}", encoding="utf-8")
-    (run / ANALYSE / VALUES).write_text("{}", encoding="utf-8")
+    (run / ANALYSE.folder / VALUES).write_text("{}", encoding="utf-8")
     analyse_stage(_session(run), batch=4)
     for name in FILES:
-        assert (run / ANALYSE / name).read_bytes() == (analysed[0] / ANALYSE / name).read_bytes(), name
+        assert (run / ANALYSE.folder / name).read_bytes() == (analysed[0] / ANALYSE.folder / name).read_bytes(), name
     # a report of the run does not depend on it
-    assert {path.name for path in run.iterdir()} == {CONFIG, TRAIN, ANALYSE, "report.json"}
+    assert {path.name for path in run.iterdir()} == {CONFIG, TRAIN.folder, ANALYSE.folder, "report.json"}
 
 
 def test_a_vanilla_run_has_one_network(run: Path) -> None:
     binning = Binning(sensor=SHAPE[1:], downsample=1, dt_us=1000, steps=STEPS)
-    save(run / TRAIN / NETWORK, Checkpoint(network(attention="none"), binning, ("0", "1", "2")))
+    save(run / TRAIN.folder / NETWORK, Checkpoint(network(attention="none"), binning, ("0", "1", "2")))
     assert list(analyse_stage(_session(run))["networks"]) == ["vanilla"]
-    assert {path.name for path in (run / ANALYSE).iterdir()} == FILES - {"counts.asa2.npz"}
+    assert {path.name for path in (run / ANALYSE.folder).iterdir()} == FILES - {"counts.asa2.npz"}
 
 
 def test_a_failed_analysis_leaves_the_old_one(run: Path) -> None:
-    (run / ANALYSE).mkdir()
-    (run / ANALYSE / VALUES).write_text("{}", encoding="utf-8")
+    (run / ANALYSE.folder).mkdir()
+    (run / ANALYSE.folder / VALUES).write_text("{}", encoding="utf-8")
     with pytest.raises(ConfigError):
         analyse_stage(_session(run), Rules(ghost=2.0))
     session = _session(run)
     assert len(session.clips("test")) == CLIPS
-    (run / TRAIN / BASELINE / "checkpoint.json").write_text("{", encoding="utf-8")
+    (run / TRAIN.folder / BASELINE / "checkpoint.json").write_text("{", encoding="utf-8")
     with pytest.raises(DataError, match="checkpoint"):
         analyse_stage(session)
     assert _values(run) == {}
-    assert {path.name for path in run.iterdir()} == {CONFIG, TRAIN, ANALYSE}
+    assert {path.name for path in run.iterdir()} == {CONFIG, TRAIN.folder, ANALYSE.folder}
 
 
 def test_without_a_training_there_is_nothing_to_analyse(run: Path, tmp_path: Path) -> None:
-    (run / TRAIN).rename(tmp_path / "elsewhere")
+    (run / TRAIN.folder).rename(tmp_path / "elsewhere")
     with pytest.raises(DataError, match="'train' has not run"):
         analyse_stage(_session(run))
 
 
 def test_training_again_removes_the_analysis_and_nothing_else_does(run: Path) -> None:
-    (run / ANALYSE).mkdir()
-    for stage in READ_BY:
+    (run / ANALYSE.folder).mkdir()
+    for stage in STAGES:
         if stage not in (TRAIN, ANALYSE):
             with _session(run).writing(stage):
                 pass
-            assert (run / ANALYSE).is_dir()
+            assert (run / ANALYSE.folder).is_dir()
     with _session(run).writing(TRAIN):
         pass
-    assert not (run / ANALYSE).exists()
+    assert not (run / ANALYSE.folder).exists()

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from spikefold.errors import ConfigError, EnvironmentLacksError, MismatchError
+from spikefold.files import read_json
 from spikefold.hardware.speck.board.options import Clock
-from spikefold.report import assemble
-from spikefold.session import BOARD, VALIDATE, Session, open_session, read_json
+from spikefold.session import BOARD, Session, open_session
+from spikefold.stage_table import VALIDATE
 from spikefold.stages.on_board import validate_on
+from spikefold.stages.report.assemble import assemble
 from tests.hardware.speck.board.samna_chip import Board, Faults, Time
 from tests.hardware.speck.board.samna_strict import samna
 from tests.silent import Silent
@@ -40,7 +42,7 @@ def test_a_board_that_works_as_simulated_is_evidence(session: Session) -> None:
     assert (found["clips"], found["problems"]) == (2, [])
     assert all(layer["spikes_simulated"] > 0 for layer in found["layers"][:-1])
     assert sum(layer["spikes_simulated"] for layer in found["layers"]) > 100
-    assert read_json(session.folder / VALIDATE / BOARD)["target"] == "speck2fdevkit:0"
+    assert read_json(session.folder / VALIDATE.folder / BOARD)["target"] == "speck2fdevkit:0"
     report = assemble(session)
     assert report["board"]["agreement"] == "identical"
     assert not any("peck" in item["what"] for item in report["not_run"])
@@ -49,13 +51,13 @@ def test_a_board_that_works_as_simulated_is_evidence(session: Session) -> None:
 def test_a_board_that_loses_spikes_is_found_out_after_the_evidence_is_written(session: Session) -> None:
     with pytest.raises(MismatchError, match="beyond"):
         _on(session, Board(Time(), Faults(drop_every=2)))
-    assert read_json(session.folder / VALIDATE / BOARD)["agreement"].startswith("beyond")
+    assert read_json(session.folder / VALIDATE.folder / BOARD)["agreement"].startswith("beyond")
 
 
 def test_without_a_board_it_is_not_run_and_says_what_is_missing(session: Session, program: Any) -> None:
     with pytest.raises(EnvironmentLacksError, match=r"NOT RUN on speck2fdevkit:1.*not connected"):
         _on(session, Board(Time(), Faults()), "speck2fdevkit:1")
-    assert "not connected" in read_json(session.folder / VALIDATE / BOARD)["not_run"]
+    assert "not connected" in read_json(session.folder / VALIDATE.folder / BOARD)["not_run"]
     done = program("validate", str(session.folder), "--on", "speck2fdevkit:0")
     assert done.returncode == 4
     assert "NOT RUN on speck2fdevkit:0" in done.stderr

@@ -119,9 +119,9 @@ def test_the_report_holds_no_path_of_this_machine(finished_run: Path) -> None:
         assert str(Path.home()) not in text
 
 
-def test_what_was_mended_in_the_data_is_said(finished_run: Path, report: dict[str, Any]) -> None:
+def test_what_was_repaired_in_the_data_is_said(finished_run: Path, report: dict[str, Any]) -> None:
     assert report["training"]["repairs"]["what"] == "nothing"
-    assert "mended in it: nothing" in (finished_run / "report.html").read_text(encoding="utf-8")
+    assert "repaired in it: nothing" in (finished_run / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_page_is_self_contained(finished_run: Path) -> None:
@@ -174,8 +174,8 @@ def test_validate_fails_with_the_place_when_a_weight_of_the_chip_is_changed(
     assert "layer sn1" in done.stderr
     assert "neuron (c, y, x) (0," in done.stderr
     evidence = json.loads((copy / "6_validate" / "validate.json").read_text(encoding="utf-8"))
-    assert evidence["speck2f"]["mismatches"] > 0
-    assert evidence["loihi2"]["mismatches"] == 0
+    assert evidence["chips"]["speck2f"]["mismatches"] > 0
+    assert evidence["chips"]["loihi2"]["mismatches"] == 0
 
 
 def test_a_stage_without_its_predecessor_says_what_to_run(program: Any, finished_run: Path, tmp_path: Path) -> None:
@@ -210,8 +210,8 @@ def test_a_stage_takes_settings_that_only_later_stages_depend_on(
     assert done.returncode == 0, done.stderr
     adapted = json.loads((copy / "3_adapt" / "adapt.json").read_text(encoding="utf-8"))
     for chip in CHIPS:
-        assert adapted[chip]["epochs"] == 1
-        assert sum(kept for kept, _ in adapted[chip]["channels"].values()) < 6 + 8
+        assert adapted["chips"][chip]["epochs"] == 1
+        assert sum(kept for kept, _ in adapted["chips"][chip]["channels"].values()) < 6 + 8
     kept = tomllib.loads((copy / "config.toml").read_text(encoding="utf-8"))["adapt"]
     assert kept["epochs"] == 1
     assert kept["synops_budget"] == round(budget)

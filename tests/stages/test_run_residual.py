@@ -17,7 +17,8 @@ from spikefold.export.nir.from_nir import read as read_nir
 from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate
 from spikefold.hardware.simulators import clocked, reference
 from spikefold.hardware.simulators.trace import load_trace
-from spikefold.session import NETWORK, TRAIN, open_session
+from spikefold.session import NETWORK, open_session
+from spikefold.stage_table import TRAIN
 from spikefold.train.checkpoint import load
 from spikefold.train.data.clips import Windows
 from spikefold.train.data.events import EVENT_DTYPE, Recording, save_packed
@@ -132,7 +133,7 @@ def test_the_clocked_engine_adds_residual_spikes_as_the_reference_does(run: Path
 def test_variants_on_frames_are_judged_by_the_vote_of_all_clips(run: Path, report: dict[str, Any]) -> None:
     session = open_session(run, Silent())
     windows = Windows(session.dataset.test, session.binning, EACH)
-    trained = load(run / TRAIN / NETWORK).model
+    trained = load(run / TRAIN.folder / NETWORK).model
     found = {variant["name"]: variant["voted"] for variant in report["accuracy_ladder"]}
     assert all(
         (vote["recordings"], vote["clips"], vote["vote"]) == (TEST, EACH, "majority") for vote in found.values()

@@ -97,7 +97,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_what_was_mended_in_the_recordings_is_counted(tmp_path: Path) -> None:
+def test_what_was_repaired_in_the_recordings_is_counted(tmp_path: Path) -> None:
     for split in ("train", "test"):
         events: dict[str, Any] = {"x": [1, 2, 9, 1], "y": [0, 0, 0, 0], "p": [1, 0, 1, 1], "t": [5, 3, 1, 2]}
         np.savez(tmp_path / f"{split}.npz", **events, off=[0, 3, 4], label=[0, 1], sensor=[4, 6])
@@ -212,7 +212,7 @@ def test_by_default_the_last_epoch_is_kept_and_nothing_votes(tmp_path: Path, dat
     session = _session(tmp_path / "run", data, "train.epochs=2", "model.attention=none")
     train_stage(session)
     found = _metrics(session.folder)
-    assert set(found) == {"epochs", "classes", "protocol", "chosen", "repairs", "processes"}
+    assert set(found) == {"schema_version", "epochs", "classes", "protocol", "chosen", "repairs", "processes"}
     assert found["chosen"] == {"network": found["epochs"]["network"][-1]}
     assert set(found["epochs"]["network"][0]) == {"number", "of", "loss", "accuracy"}
     assert found["protocol"]["held_out"] == 0

@@ -25,8 +25,10 @@ from spikefold.energy.prices.calibration_data import (
 )
 from spikefold.energy.prices.load import load_profile
 from spikefold.errors import ConfigError, DataError
+from spikefold.files import write_json
 from spikefold.hardware.speck.board.power import OFFSET_W, RAILS, rail_powers
-from spikefold.session import BOARD, CONFIG, VALIDATE, write_json
+from spikefold.session import BOARD, CONFIG
+from spikefold.stage_table import VALIDATE
 
 DAY = date(2026, 11, 21)
 CLEAN = tuple(Point(rate, 0.45 + rate * 12e-9) for rate in (0.0, 1e6, 5e6, 2e7))
@@ -245,13 +247,13 @@ def test_a_file_that_no_board_wrote_is_refused(content: Any) -> None:
 
 def _folder(tmp_path: Path, **changes: Any) -> Path:
     """A run folder with the result of a board."""
-    write_json(tmp_path / "run" / VALIDATE / BOARD, _run(**changes))
+    write_json(tmp_path / "run" / VALIDATE.folder / BOARD, _run(**changes))
     (tmp_path / "run" / CONFIG).write_text("", encoding="utf-8")
     return tmp_path / "run"
 
 
 def test_sources_of_every_kind_go_into_one_fit(tmp_path: Path) -> None:
-    (tmp_path / "run" / VALIDATE).mkdir(parents=True)
+    (tmp_path / "run" / VALIDATE.folder).mkdir(parents=True)
     folder, file = _folder(tmp_path), tmp_path / "half.json"
     write_json(file, _run(synops=[2_000_000, 500_000], replayed_us=[200_000, 100_000]))
     plain = _csv(tmp_path, "synops_per_s,power_mw\n2e7,1.3\n")
@@ -260,7 +262,7 @@ def test_sources_of_every_kind_go_into_one_fit(tmp_path: Path) -> None:
     assert found.offset_mw == 2 * OFFSET_W * 1e3 == pytest.approx(0.1)  # two rails of 50 uW
     assert fit(found.points).energy_pj == pytest.approx(44, rel=1e-9)
     assert read_measurements([plain]).offset_mw == 0  # nobody knows the meter of a file
-    assert read_measurements([folder, plain]) == read_measurements([folder / VALIDATE / BOARD, plain])
+    assert read_measurements([folder, plain]) == read_measurements([folder / VALIDATE.folder / BOARD, plain])
 
 
 def test_a_run_without_a_board_says_how_to_get_one(tmp_path: Path) -> None:

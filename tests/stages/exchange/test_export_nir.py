@@ -28,7 +28,7 @@ from spikefold.export.nir.options import NirOptions
 from spikefold.hardware.registry import chip_named
 from spikefold.hardware.simulators import clocked
 from spikefold.stages import chip_files as module
-from spikefold.stages.export_file import clips_of, export_file
+from spikefold.stages.exchange.export_nir import clips_of, export_file
 from spikefold.train.data.clips import ClipSet
 from spikefold.train.data.events import Recording, pack_events, save_packed
 from tests.silent import Silent

@@ -14,7 +14,7 @@ import pytest
 from spikefold.errors import DataError, UnsupportedError
 from spikefold.export.io import load_network
 from spikefold.hardware.simulators import clocked
-from spikefold.stages.export_net import export_net, imported
+from spikefold.stages.exchange.export_net import export_net, imported
 from spikefold.train.data.clips import ClipSet
 from tests.silent import Silent
 

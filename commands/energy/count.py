@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``spikefold energy``: count and price a run, with gates; and what stands beside it in the same group."""
+"""``spikefold energy RUN``: count and price a run, and hold its numbers against gates."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from typing import Annotated
 
 import typer
 
-from spikefold.commands.calibrate import calibrate
-from spikefold.commands.default_command import DefaultCommandGroup
 from spikefold.commands.options import LATEST_RUN, Quiet, RunFolder, Sets
-from spikefold.commands.profiles import profiles
-from spikefold.commands.run import again
 from spikefold.commands.screen import guarded
-from spikefold.commands.table3 import table3
+from spikefold.commands.stage_command import again
 from spikefold.errors import MismatchError
-from spikefold.session import ENERGY, RESULTS, SIMULATE, open_session, read_json
+from spikefold.session import open_session
+from spikefold.stage_table import ENERGY
 
 Gates = Annotated[list[str] | None, typer.Option("--gate", help='Exit code 1 unless it holds, as "energy_uj<50".')]
 
@@ -24,16 +21,17 @@ def count(folder: RunFolder = LATEST_RUN, sets: Sets = None, gate: Gates = None,
     """Count operations of a simulated run and price them, with gates on any number; meant where none is named."""
     with guarded(quiet) as screen:
         from spikefold.energy.gate import evaluate, parse, scalars
-        from spikefold.energy.outputs import read_energy
+        from spikefold.stages.files.energy import energy_of_run
+        from spikefold.stages.files.simulate import SimulateFile
 
         gates = parse(gate or [])
-        again("energy", folder, sets or [], screen)
+        again(ENERGY, folder, sets or [], screen)
         if not gates:
             return
         session = open_session(folder, screen)
-        networks = read_energy(session.path(ENERGY) / RESULTS)["networks"]
-        variants = read_json(session.path(SIMULATE) / "simulate.json")
-        numbers = {name: scalars(found, variants[name]["accuracy"]) for name, found in networks.items()}
+        variants = SimulateFile.of_run(session).variants
+        networks = energy_of_run(session, variants)["networks"]
+        numbers = {name: scalars(networks[name], variant.accuracy) for name, variant in variants.items()}
         if failures := evaluate(gates, numbers, deployed=session.config.chips.names):
             raise MismatchError(
                 f"{len(failures)} gates do not hold",
@@ -41,12 +39,3 @@ def count(folder: RunFolder = LATEST_RUN, sets: Sets = None, gate: Gates = None,
                 issues=[failure.issue for failure in failures],
             )
         screen.line(f"{len(gates)} gates hold")
-
-
-energy = typer.Typer(
-    cls=DefaultCommandGroup,
-    subcommand_metavar="[COMMAND] [ARGS]...",
-    help="Operations of a run and their energy; `spikefold energy RUN` counts and prices one.",
-)
-for _command in (count, calibrate, table3, profiles):
-    energy.command(_command.__name__)(_command)

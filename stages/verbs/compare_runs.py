@@ -13,18 +13,22 @@ from typing import Any
 from pydantic import BaseModel
 
 from spikefold.config import load_config
-from spikefold.energy.outputs import read_energy
-from spikefold.energy.statistics.clips import FILE, RunClips, load_clips
+from spikefold.energy.statistics.clips import FILE, RunClips
 from spikefold.energy.statistics.difference import compare
 from spikefold.errors import DataError, Issue
-from spikefold.session import CONFIG, ENERGY, SIMULATE
+from spikefold.session import CONFIG, RESULTS
+from spikefold.stage_table import ENERGY, SIMULATE, Stage
+from spikefold.stages.files.base import lacking, refused
+from spikefold.stages.files.energy import read_clips, read_results
+from spikefold.stages.files.simulate import SimulateFile
 
 SCHEMA = "spikefold.diff/1"
-_NEEDED = {
-    f"{SIMULATE}/simulate.json": "spikefold simulate",
-    f"{ENERGY}/energy.json": "spikefold energy",
-    f"{ENERGY}/{FILE}": "spikefold energy",
+_NEEDED: dict[str, Stage] = {
+    f"{SIMULATE.folder}/{SimulateFile.file}": SIMULATE,
+    f"{ENERGY.folder}/{RESULTS}": ENERGY,
+    f"{ENERGY.folder}/{FILE}": ENERGY,
 }
+"""What a finished run has, and the stage that writes it."""
 
 
 def diff_runs(a: Path, b: Path, seed: int = 0) -> dict[str, Any]:
@@ -44,8 +48,8 @@ def diff_runs(a: Path, b: Path, seed: int = 0) -> dict[str, Any]:
         DataError: a run is incomplete or damaged; every missing file of both is named.
     """
     _check_complete(a, b)
-    first, second = (load_clips(run / ENERGY / FILE) for run in (a, b))
-    prices = [read_energy(run / ENERGY / "energy.json") for run in (a, b)]
+    first, second = (read_clips(run / ENERGY.folder / FILE, ENERGY.command(run)) for run in (a, b))
+    prices = [_prices(a, first), _prices(b, second)]
     configs = [_flat(load_config(run / CONFIG)) for run in (a, b)]
     why = _why_unpaired(first, second)
     shared = [name for name in first.networks if name in second.networks]
@@ -78,6 +82,15 @@ def diff_runs(a: Path, b: Path, seed: int = 0) -> dict[str, Any]:
     }
 
 
+def _prices(run: Path, clips: RunClips) -> dict[str, Any]:
+    """The energy of a run, which has every network of its clips."""
+    path, hint = run / ENERGY.folder / RESULTS, ENERGY.command(run)
+    found = read_results(path, hint)
+    if issues := list(lacking("networks", found["networks"], clips.networks)):
+        raise refused(path, issues, hint)
+    return found
+
+
 def _check_complete(*runs: Path) -> None:
     issues = []
     for run in runs:
@@ -86,8 +99,8 @@ def _check_complete(*runs: Path) -> None:
             issues.append(Issue("run", str(run), f"no {CONFIG}", "a run folder", hint))
             continue
         issues += [
-            Issue("complete run", str(run), f"no {file}", "all stages up to energy", f"`{command} {run}`")
-            for file, command in _NEEDED.items()
+            Issue("complete run", str(run), f"no {file}", "all stages up to energy", f"`{stage.command(run)}`")
+            for file, stage in _NEEDED.items()
             if not (run / file).is_file()
         ]
     if issues:

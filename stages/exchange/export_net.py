@@ -23,12 +23,12 @@ from spikefold.energy.counts.count import count
 from spikefold.errors import MismatchError, UnsupportedError
 from spikefold.export.io import identity, save_network
 from spikefold.export.network import Network
-from spikefold.files import replacing_folder
+from spikefold.files import replacing_folder, write_json
 from spikefold.hardware.registry import reader_of
 from spikefold.hardware.simulators import clocked
-from spikefold.session import Reporter, write_json
+from spikefold.session import Reporter
 from spikefold.stages.chip_files import compare_runners
-from spikefold.stages.export_file import CHECKS, REPORT, WHY_NOT, accuracies, bounded, check_folder
+from spikefold.stages.exchange.export_nir import CHECKS, REPORT, WHY_NOT, accuracies, bounded, check_folder
 from spikefold.train.data.clips import ClipSet
 from spikefold.train.data.datasets import load_dataset
 from spikefold.train.data.fitted import fitted_clips

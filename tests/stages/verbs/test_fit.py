@@ -13,13 +13,16 @@ from spikefold.config import AdaptConfig, ChipsConfig, Config, DataConfig, Model
 from spikefold.errors import ConfigError, DataError, UnsupportedError
 from spikefold.export.io import identity, load_network
 from spikefold.export.nir import to_nir
+from spikefold.files import read_json
 from spikefold.hardware.loihi.chip import LOIHI2
 from spikefold.hardware.speck.chip import SPECK2E, SPECK2F, violations
-from spikefold.session import NETWORK, TRAIN, Session, keep_config, new_session, open_session, read_json
+from spikefold.session import NETWORK, Session, keep_config, new_session, open_session
+from spikefold.stage_table import TRAIN
 from spikefold.stages.adapt import adapt_stage
 from spikefold.stages.export import export_stage
-from spikefold.stages.fit import apply_to_architecture, fit_architecture, fit_file, fit_run, narrow_run
 from spikefold.stages.fold import fold_stage
+from spikefold.stages.verbs.check_fit import fit_architecture, fit_file, fit_run
+from spikefold.stages.verbs.narrow_run import apply_to_architecture, narrow_run
 from spikefold.train.checkpoint import Checkpoint, save
 from spikefold.train.deploy.fit_model import INPUT
 from spikefold.train.loop import train

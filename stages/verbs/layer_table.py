@@ -15,7 +15,7 @@ from spikefold.train.models.attention import Attention
 from spikefold.train.models.sew import SewBlock
 
 
-def inspect(architecture: Architecture) -> dict[str, Any]:
+def layer_table(architecture: Architecture) -> dict[str, Any]:
     """Layers with their output shapes and trained parameters, in the order in which they run, and the sum of these.
 
     Shapes are those of a forward pass over one clip of two steps, ``(C, H, W)`` or ``(N,)``, without time and batch.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``spikefold fit``: does an architecture, a run or a ``.nir`` file fit a chip; and, applied, what makes it fit.
+"""``spikefold fit --apply``: write a configuration that fits a chip, or take channels away from a run until it fits.
 
-For an architecture that is a configuration to train. A trained run is narrowed instead: ``2_fold/CHIP/target`` loses
-its least important channels, `spikefold adapt` fine-tunes what is left. ``fold.json`` says which channels stayed.
+An architecture is given a configuration to train. A trained run is narrowed instead: ``2_fold/CHIP/target`` loses
+its least important channels, and `spikefold adapt` fine-tunes what is left. ``fold.json`` says which channels stayed.
 """
 
 from __future__ import annotations
@@ -18,62 +18,19 @@ from spikefold.config import to_toml
 from spikefold.errors import ConfigError, DataError, UnsupportedError
 from spikefold.export.io import identity, load_network, save_network
 from spikefold.export.network import Network
-from spikefold.export.nir.from_nir import read
-from spikefold.export.nir.options import DEFAULTS, NirOptions
-from spikefold.export.passes.fold import fold
-from spikefold.export.passes.uniform_thresholds import uniform_thresholds
+from spikefold.files import write_text
 from spikefold.hardware.chip import Chip
 from spikefold.hardware.fit import FitReport, fit_report
-from spikefold.hardware.registry import reader_of
 from spikefold.hardware.simulators import clocked
-from spikefold.session import ADAPT, FOLD, NETWORK, TRAIN, Session, read_json, write_json, write_text
+from spikefold.session import NETWORK, Session
+from spikefold.stage_table import FOLD, TRAIN
+from spikefold.stages.files.fold import FoldFile
+from spikefold.stages.verbs.check_fit import target_of
 from spikefold.train import checkpoint
 from spikefold.train.deploy.fit_model import Proposal, base_config, propose
 from spikefold.train.deploy.narrow import Narrowed, channel_importance, kept_counts, narrow
 from spikefold.train.deploy.target_neuron import Replaced
-from spikefold.train.models.architectures import Architecture, network
-
-NARROWED = "narrowed"
-"""Key of ``fold.json``: by chip, what `narrow_run` took away."""
-
-
-def fit_architecture(architecture: Architecture, chip: Chip) -> FitReport:
-    """Whether the folded network of an architecture fits; its weights are random and say nothing."""
-    return fit_report(network(architecture), chip, architecture.name)
-
-
-def fit_file(path: Path, chip: Chip, options: NirOptions = DEFAULTS) -> FitReport:
-    """Whether a network trained elsewhere fits, after the passes that an export applies.
-
-    Raises:
-        DataError: the file is unreadable.
-        UnsupportedError: the file holds what cannot be imported or folded.
-    """
-    return fit_report(uniform_thresholds(fold(read(path, options))), chip, path.name)
-
-
-def fit_net(path: Path, chip: Chip) -> FitReport:
-    """Whether a network from lava-dl's ``.net`` file fits, in its own integers.
-
-    Raises:
-        DataError: the file is unreadable.
-        UnsupportedError: the file holds what cannot be imported.
-    """
-    # how long a clip is does not matter here, and the file may not say it
-    return fit_report(reader_of("net")[1].read(path, steps=1), chip, path.name)
-
-
-def fit_run(session: Session, chip: Chip) -> FitReport:
-    """Whether a run's network for the chip fits: the adapted one, or the fold's where none is.
-
-    Raises:
-        ConfigError: the run was not folded for this chip.
-        DataError: the run was not folded, or its files are damaged.
-    """
-    target = _target(session, chip)
-    adapted = session.folder / ADAPT / chip.name / "adapted"
-    found = load_network(adapted if adapted.with_suffix(".json").is_file() else target)
-    return fit_report(found, chip, session.folder.name)
+from spikefold.train.models.architectures import Architecture
 
 
 def apply_to_architecture(architecture: Architecture, chip: Chip, out: Path) -> Proposal:
@@ -129,13 +86,13 @@ def narrow_run(session: Session, chip: Chip) -> NarrowedRun:
         ConfigError: the run was not folded for this chip, or was narrowed before.
         UnsupportedError: fewer channels alone do not make it fit; with the settings of a network that would.
     """
-    target = _target(session, chip)
+    target = target_of(session, chip)
     wide = load_network(target)
     before = fit_report(wide, chip, session.folder.name)
     if before.fits:
         return NarrowedRun(before, before, {})
-    folds = read_json(session.path(FOLD) / "fold.json")
-    if chip.name in folds.get(NARROWED, {}):
+    folds = FoldFile.of_run(session)
+    if chip.name in folds.narrowed:
         raise ConfigError("it was narrowed before", where=str(session.folder), hint="`spikefold fold` undoes that")
     try:
         kept_counts(wide, chip)
@@ -150,8 +107,9 @@ def narrow_run(session: Session, chip: Chip) -> NarrowedRun:
     clips = session.clips("train")
     found = narrow(wide, chip, channel_importance(wide, chip, clips, config.train))
     frames = clips.first(config.gates.clips).frames
-    folds["replaced"][chip.name] += [asdict(entry) for entry in _replaced(wide, found, frames)]
-    folds.setdefault(NARROWED, {})[chip.name] = {
+    written = folds.plain()
+    written["replaced"][chip.name] += [asdict(entry) for entry in _replaced(wide, found, frames)]
+    written.setdefault("narrowed", {})[chip.name] = {
         "before": identity(wide),
         "after": identity(found.network),
         "kept": {name: np.flatnonzero(kept).tolist() for name, kept in found.kept.items()},
@@ -159,23 +117,11 @@ def narrow_run(session: Session, chip: Chip) -> NarrowedRun:
     with session.writing(FOLD) as folder:
         shutil.copytree(session.path(FOLD), folder, dirs_exist_ok=True)
         save_network(found.network, folder / chip.name / "target")
-        write_json(folder / "fold.json", folds)
+        FoldFile.of(written).write(folder)
     channels = {name: (int(kept.sum()), len(kept)) for name, kept in found.kept.items()}
     said = ", ".join(f"{name} {kept} of {of}" for name, (kept, of) in channels.items())
     session.reporter.line(f"narrowed for {chip.name}: channels {said}; next: spikefold adapt {session.folder}")
     return NarrowedRun(before, fit_report(found.network, chip, session.folder.name), channels)
-
-
-def _target(session: Session, chip: Chip) -> Path:
-    path = session.path(FOLD) / chip.name / "target"
-    if chip.name not in session.config.chips.names or not path.with_suffix(".json").is_file():
-        names = ", ".join(session.config.chips.names)
-        raise ConfigError(
-            f"this run was not folded for {chip.name}, but for {names}",
-            where=str(session.folder),
-            hint=f"spikefold fold {session.folder} --set 'chips.names=[\"{chip.name}\"]'",
-        )
-    return path
 
 
 def _replaced(wide: Network, found: Narrowed, frames: np.ndarray) -> list[Replaced]:

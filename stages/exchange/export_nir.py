@@ -30,13 +30,13 @@ from spikefold.export.nir.from_nir import read
 from spikefold.export.nir.options import NirOptions
 from spikefold.export.passes.fold import FOLDS
 from spikefold.export.passes.uniform_thresholds import uniform_thresholds
-from spikefold.files import replacing_folder
+from spikefold.files import read_json, replacing_folder, write_json
 from spikefold.hardware.chip import Chip
 from spikefold.hardware.registry import chip_named
 from spikefold.hardware.simulators import clocked
 from spikefold.hardware.simulators.accuracy import accuracy
 from spikefold.hardware.simulators.flips import flips
-from spikefold.session import Reporter, read_json, write_json
+from spikefold.session import Reporter
 from spikefold.stages.chip_files import SAMPLE_CLIPS, ChipNetwork, chip_network, compare_runners, write_chip
 from spikefold.train.data.clips import ClipSet
 from spikefold.train.data.datasets import load_dataset
@@ -235,6 +235,12 @@ def check_folder(out: Path) -> None:
         if not beside.is_dir() or not os.access(beside, os.W_OK):
             raise DataError("cannot write there", where=str(out), hint="choose another --out")
         return
-    earlier = out.is_dir() and (out / REPORT).is_file() and "source" in read_json(out / REPORT)
+    earlier = out.is_dir() and (out / REPORT).is_file() and _is_export(out / REPORT)
     if not earlier and not (out.is_dir() and not any(out.iterdir())):
         raise DataError("something else is there, and would be lost", where=str(out), hint="choose another --out")
+
+
+def _is_export(path: Path) -> bool:
+    """Whether a file is the ``export.json`` of a network trained elsewhere, which has a source."""
+    found = read_json(path, hint="choose another --out")
+    return isinstance(found, dict) and "source" in found

@@ -20,7 +20,7 @@ from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import Conv2d, Dense
 from spikefold.hardware.simulators.trace import LayerTrace, Trace
-from spikefold.stages.diff import diff_runs
+from spikefold.stages.verbs.compare_runs import diff_runs
 
 PROFILE = load_profile("horowitz45-fp32")
 RNG = np.random.default_rng(0)

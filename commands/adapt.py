@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``spikefold adapt``: fine-tune a folded run again, within a budget of operations if one is given."""
+
+from __future__ import annotations
+
+from spikefold.commands.options import LATEST_RUN, Budget, Quiet, RunFolder, Sets, budgeted
+from spikefold.commands.screen import guarded
+from spikefold.commands.stage_command import again
+from spikefold.stage_table import ADAPT
+
+
+def adapt(
+    folder: RunFolder = LATEST_RUN, sets: Sets = None, synops_budget: Budget = None, quiet: Quiet = False
+) -> None:
+    """Run the stage; a budget is the setting ``adapt.synops_budget``."""
+    with guarded(quiet) as screen:
+        again(ADAPT, folder, [*(sets or []), *budgeted(synops_budget)], screen)

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``spikefold energy``: the group of what counts, prices and explains energy."""
+
+from __future__ import annotations
+
+import typer
+
+from spikefold.commands.energy.calibrate import calibrate
+from spikefold.commands.energy.count import count
+from spikefold.commands.energy.default_command import DefaultCommandGroup
+from spikefold.commands.energy.profiles import profiles
+from spikefold.commands.energy.table3 import table3
+from spikefold.stage_table import ENERGY
+
+energy = typer.Typer(cls=DefaultCommandGroup, subcommand_metavar="[COMMAND] [ARGS]...", help=ENERGY.help)
+for _command in (count, calibrate, table3, profiles):
+    energy.command(_command.__name__)(_command)

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``spikefold fit``: whether an architecture, a run, or a network from a file fits a chip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spikefold.errors import ConfigError
+from spikefold.export.io import load_network
+from spikefold.export.nir.from_nir import read
+from spikefold.export.nir.options import DEFAULTS, NirOptions
+from spikefold.export.passes.fold import fold
+from spikefold.export.passes.uniform_thresholds import uniform_thresholds
+from spikefold.hardware.chip import Chip
+from spikefold.hardware.fit import FitReport, fit_report
+from spikefold.hardware.registry import reader_of
+from spikefold.session import Session
+from spikefold.stage_table import ADAPT, FOLD
+from spikefold.train.models.architectures import Architecture, network
+
+
+def fit_architecture(architecture: Architecture, chip: Chip) -> FitReport:
+    """Whether the folded network of an architecture fits; its weights are random and say nothing."""
+    return fit_report(network(architecture), chip, architecture.name)
+
+
+def fit_file(path: Path, chip: Chip, options: NirOptions = DEFAULTS) -> FitReport:
+    """Whether a network trained elsewhere fits, after the passes that an export applies.
+
+    Raises:
+        DataError: the file is unreadable.
+        UnsupportedError: the file holds what cannot be imported or folded.
+    """
+    return fit_report(uniform_thresholds(fold(read(path, options))), chip, path.name)
+
+
+def fit_net(path: Path, chip: Chip) -> FitReport:
+    """Whether a network from lava-dl's ``.net`` file fits, in its own integers.
+
+    Raises:
+        DataError: the file is unreadable.
+        UnsupportedError: the file holds what cannot be imported.
+    """
+    # how long a clip is does not matter here, and the file may not say it
+    return fit_report(reader_of("net")[1].read(path, steps=1), chip, path.name)
+
+
+def fit_run(session: Session, chip: Chip) -> FitReport:
+    """Whether a run's network for the chip fits: the adapted one, or the fold's where none is.
+
+    Raises:
+        ConfigError: the run was not folded for this chip.
+        DataError: the run was not folded, or its files are damaged.
+    """
+    target = target_of(session, chip)
+    adapted = session.folder / ADAPT.folder / chip.name / "adapted"
+    found = load_network(adapted if adapted.with_suffix(".json").is_file() else target)
+    return fit_report(found, chip, session.folder.name)
+
+
+def target_of(session: Session, chip: Chip) -> Path:
+    """The file of a run's network for a chip, as the fold wrote it.
+
+    Raises:
+        ConfigError: the run was not folded for this chip.
+        DataError: the run was not folded.
+    """
+    path = session.path(FOLD) / chip.name / "target"
+    if chip.name not in session.config.chips.names or not path.with_suffix(".json").is_file():
+        names = ", ".join(session.config.chips.names)
+        raise ConfigError(
+            f"this run was not folded for {chip.name}, but for {names}",
+            where=str(session.folder),
+            hint=f"spikefold fold {session.folder} --set 'chips.names=[\"{chip.name}\"]'",
+        )
+    return path
