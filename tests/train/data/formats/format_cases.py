@@ -11,7 +11,8 @@ import numpy as np
 
 from spikefold.errors import DataError
 from spikefold.train.data.events import Recording
-from spikefold.train.data.readers import Reading, read
+from spikefold.train.data.parsing.reading import Reading
+from spikefold.train.data.readers import read
 from spikefold.train.data.repairs import OnFault
 from tests.train.data.formats import format_writers as write
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from spikefold.errors import DataError, EnvironmentLacksError
 from spikefold.train.data.formats import aedat4 as aedat4_module
 from spikefold.train.data.formats.evt3 import decode_words
-from spikefold.train.data.readers import Reading, read
+from spikefold.train.data.parsing.reading import Reading
+from spikefold.train.data.readers import read
 from tests.train.data.formats import format_writers as write
 from tests.train.data.formats.format_cases import CASES, REPAIR, clip, or_none, put, tuples
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikefold.errors import DataError
-from spikefold.train.data.readers import Reading, read
+from spikefold.train.data.parsing.reading import Reading
+from spikefold.train.data.readers import read
 from spikefold.train.data.repairs import OnFault
 from tests.train.data.formats.format_cases import CASES, REPAIR, clip, or_none, put, tuples
 
