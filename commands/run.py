@@ -29,10 +29,11 @@ STAGES = ("train", "fold", "adapt", "export", "simulate", "validate", "energy")
 
 
 def _configured(config: Path | None, sets: list[str] | None, data: str | None, budget: float | None = None) -> Config:
-    overrides = list(sets or []) + _budgeted(budget)
-    if data is not None:
-        overrides.append(f'data.source="{data}"')
-    return load_config(config, tuple(overrides))
+    found = load_config(config, (*(sets or []), *_budgeted(budget)))
+    if data is None:
+        return found
+    # set as it is: a path may hold quotes and line ends, which TOML would read in its own way
+    return found.model_copy(update={"data": found.data.model_copy(update={"source": data})})
 
 
 def _budgeted(budget: float | None) -> list[str]:

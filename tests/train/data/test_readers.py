@@ -350,8 +350,8 @@ def test_repairs_add_up_and_say_so() -> None:
     total = Repairs(1, 2, 3, 4, 5, 6) + Repairs(10, 20, 30, 40, 50, 60)
     assert total == Repairs(11, 22, 33, 44, 55, 66)
     assert str(total) == (
-        "11 files cut short, of which the rest was kept, 22 bytes at their ends left out, 33 late events put in order "
-        "of time, 44 events outside the sensor left out, 55 clips without an event left out, "
+        "11 files cut short, of which the rest was kept, 22 bytes at their ends left out, "
+        "33 late events put in order of time, 44 events outside the sensor left out, 55 clips without an event left out, "
         "66 cuts where a clock was set back"
     )
     assert not Repairs()

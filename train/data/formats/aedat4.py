@@ -101,8 +101,10 @@ def _packets(
             break
         packed = data[position + 8 : position + 8 + size]
         begins = unpack(packed, _BEGINS)
-        if len(begins) < _BEGINS:
-            raise DataError(f"the packet at byte {position} is shorter than it says", hint="the file is damaged")
+        # the kind of a FlatBuffer is four letters or digits
+        if len(begins) < _BEGINS or not (begins[8:12].isascii() and begins[8:12].isalnum()):
+            what = f"the packet at byte {position} is none, or is shorter than it says"
+            raise DataError(what, hint="the file is damaged")
         if begins[8:12] == b"EVTS":
             body = unpack(packed, left * _EVENT.itemsize + _AROUND)
             if struct.unpack_from("<I", body)[0] + 4 > len(body):

@@ -63,7 +63,7 @@ def _times(kind: np.ndarray, value: np.ndarray, high: np.ndarray) -> np.ndarray:
     places = np.flatnonzero(kind == _TIME_HIGH)
     upper = value[places].astype(np.int64)
     whole = np.zeros(len(kind), np.int64)
-    whole[places] = unrolled(upper, _TIME_BITS, 1 << _TIME_BITS) << _TIME_BITS
+    whole[places] = unrolled(upper, _TIME_BITS, 1 << _TIME_BITS, is_ordered=True) << _TIME_BITS
     # a new upper half ends the old lower one: until the next EVT_TIME_LOW it is 0
     changed = np.zeros(len(kind), bool)
     changed[places] = np.concatenate([[True], upper[1:] != upper[:-1]])[: len(places)]

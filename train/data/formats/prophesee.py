@@ -84,7 +84,7 @@ def _evt2(data: bytes, position: int, sensor: tuple[int, int] | None, reading: R
     words = np.frombuffer(data, "<u4", whole, position)
     kind = words >> 28
     is_high = kind == _EVT2_TIME_HIGH
-    clock = unrolled(words[is_high] & 0xFFFFFFF, 28, 1 << 6)
+    clock = unrolled(words[is_high] & 0xFFFFFFF, 28, 1 << 6, is_ordered=True)
     # which of the EVT_TIME_HIGH counts; before the first an event has no time
     counting = np.cumsum(is_high) - 1
     events = np.flatnonzero((kind <= 1) & (counting >= 0))

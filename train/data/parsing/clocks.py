@@ -21,7 +21,7 @@ _LARGEST = 2**53
 _PER_US = {TimeUnit.MICROSECONDS: 1, TimeUnit.MILLISECONDS: 1000, TimeUnit.SECONDS: 1_000_000}
 
 
-def unrolled(t: np.ndarray, bits: int, tick_us: int = 1) -> np.ndarray:
+def unrolled(t: np.ndarray, bits: int, tick_us: int = 1, *, is_ordered: bool = False) -> np.ndarray:
     """Times of a counter of ``bits`` bits, int64, with its laps added.
 
     The counter has run over where it falls from near its end to near its start: the way forward over its end is at
@@ -32,12 +32,13 @@ def unrolled(t: np.ndarray, bits: int, tick_us: int = 1) -> np.ndarray:
         t: ``(N,)`` values of the counter, from 0 to ``2**bits - 1``.
         bits: of the counter.
         tick_us: microseconds of one count.
+        is_ordered: the counter's values are never late; a rise, however large, is then a silence.
     """
     lap = 1 << bits
     near = min(lap // 4, _LAP_SILENCE_US // tick_us)
     t = t.astype(np.int64)
     step = np.diff(t, prepend=t[:1])
-    turns = np.cumsum((step <= near - lap).astype(np.int64) - (step >= lap - near))
+    turns = np.cumsum((step <= near - lap).astype(np.int64) - ((step >= lap - near) & (not is_ordered)))
     # nothing is before the first lap: a rise there is a long silence, not a late event
     laps = turns - np.minimum(np.minimum.accumulate(turns), 0) if len(turns) else turns
     return np.asarray(t + laps * lap)

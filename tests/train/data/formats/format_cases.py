@@ -70,7 +70,7 @@ def clip(case: Case, count: int = 9, seed: int = 3) -> list[write.Event]:
 def or_none(path: Path, reading: Reading) -> Recording | None:
     recording = refusal = None
     try:
-        (recording,) = read(path, reading)
+        recording, *_ = read(path, reading)
     except DataError as error:
         refusal = error
     assert refusal is None or (refusal.where == str(path) and refusal.hint)

@@ -145,7 +145,7 @@ def dat(events: Sequence[Event], head: str = DAT_HEAD, kind: int = 12) -> bytes:
 
 
 def event_stream(events: Sequence[Event], atis: bool = False) -> bytes:
-    """Version 2.0. An ATIS stream gets an exposure measurement before every event."""
+    """Version 2.0, rows from below. An ATIS stream gets an exposure measurement before every event."""
     out, before = [b"Event Stream\x02\x00\x00", bytes([2 if atis else 1]), struct.pack("<HH", 320, 240)], 0
     longest = 63 if atis else 127
     for t, x, y, p in events:
@@ -160,7 +160,7 @@ def event_stream(events: Sequence[Event], atis: bool = False) -> bytes:
         if atis:
             out.append(struct.pack("<BHH", passed << 2 | 1, 9, 9))
             passed = 0
-        out.append(struct.pack("<BHH", passed << 2 | p << 1 if atis else passed << 1 | p, x, y))
+        out.append(struct.pack("<BHH", passed << 2 | p << 1 if atis else passed << 1 | p, x, 239 - y))
     return b"".join(out)
 
 

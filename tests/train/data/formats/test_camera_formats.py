@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikefold.errors import DataError, EnvironmentLacksError
-from spikefold.train.data.formats import aedat4 as aedat4_module
+from spikefold.train.data.formats import aedat4_packing
 from spikefold.train.data.formats.evt3 import decode_words
 from spikefold.train.data.parsing.reading import Reading
 from spikefold.train.data.readers import read
@@ -111,14 +111,14 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def absent(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(aedat4_module.importlib, "import_module", absent)
+    monkeypatch.setattr(aedat4_packing.importlib, "import_module", absent)
     path = put(tmp_path, CASES["aedat4"], write.aedat4([(1, 2, 3, 1)], compression=code))
     with pytest.raises(EnvironmentLacksError, match=f"package {package} ") as caught:
         read(path)
     assert f"pip install {package}" in caught.value.hint
 
 
-def test_an_aedat4_that_was_never_closed_is_mended(tmp_path: Path) -> None:
+def test_an_aedat4_that_was_never_closed_is_repaired(tmp_path: Path) -> None:
     case, events = CASES["aedat4"], clip(CASES["aedat4"])
     path = put(tmp_path, case, write.aedat4(events, closed=False))
     with pytest.raises(DataError, match="cut short"):
@@ -194,7 +194,8 @@ def _evt3_by_hand(words: list[tuple[int, int]]) -> list[write.Event]:
         elif kind == 6:
             low = value
         elif kind == 8:
-            laps += high is not None and high - value > 2048
+            # a quarter of the range, or less, over the end of the counter
+            laps += high is not None and value - high <= 1024 - 4096
             low = low if value == high else 0
             high = value
         elif kind in (2, 4, 5):
