@@ -351,7 +351,8 @@ def test_repairs_add_up_and_say_so() -> None:
     assert total == Repairs(11, 22, 33, 44, 55, 66)
     assert str(total) == (
         "11 files cut short, of which the rest was kept, 22 bytes at their ends left out, "
-        "33 late events put in order of time, 44 events outside the sensor left out, 55 clips without an event left out, "
+        "33 late events put in order of time, 44 events outside the sensor left out, "
+        "55 clips without an event left out, "
         "66 cuts where a clock was set back"
     )
     assert not Repairs()

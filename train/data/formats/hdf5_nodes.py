@@ -7,6 +7,8 @@ that came from somewhere could so read any file of its reader. None of them is f
 
 from __future__ import annotations
 
+import importlib
+from contextlib import suppress
 from math import prod
 
 import h5py
@@ -93,17 +95,22 @@ def array(data: h5py.Dataset, reading: Reading, size: int) -> np.ndarray:
     return np.asarray(data[()])
 
 
+def filters_of(data: h5py.Dataset) -> list[tuple[int, str]]:
+    """Number and name of every filter that an array went through."""
+    plist = data.id.get_create_plist()
+    found = [plist.get_filter(index) for index in range(plist.get_nfilters())]
+    return [(number, name.decode("ascii", "replace")) for number, _, _, name in found]
+
+
 def _check_filters(data: h5py.Dataset) -> None:
     """Load hdf5plugin where a filter needs it."""
-    plist = data.id.get_create_plist()
-    for index in range(plist.get_nfilters()):
-        number, _, _, said = plist.get_filter(index)
+    for number, said in filters_of(data):
         if h5py.h5z.filter_avail(number):
             continue
         _load_plugins()
         if h5py.h5z.filter_avail(number):
             continue
-        name = _FILTERS.get(number) or said.decode("ascii", "replace") or f"number {number}"
+        name = _FILTERS.get(number) or said or f"number {number}"
         hint = "pip install hdf5plugin; or write the file again without that compression"
         if number == _ECF:
             hint = "install Prophesee's hdf5_ecf and set HDF5_PLUGIN_PATH; or convert with metavision_file_to_dat"
@@ -113,7 +120,5 @@ def _check_filters(data: h5py.Dataset) -> None:
 
 
 def _load_plugins() -> None:
-    try:
-        import hdf5plugin  # noqa: F401  its import registers its filters
-    except ImportError:
-        return
+    with suppress(ImportError):
+        importlib.import_module("hdf5plugin")  # its import registers its filters

@@ -34,7 +34,8 @@ def load_packed_splits(folder: Path, reading: Reading) -> Parts:
     sizes = [recording.sensor for recording in chain(train, test)]
     sensor = max(height for height, _ in sizes), max(width for _, width in sizes)
     reading.check_sensor(sensor)
-    return Parts(*([replace(r, sensor=sensor) for r in split] for split in (train, test)), classes)
+    train, test = ([replace(recording, sensor=sensor) for recording in split] for split in (train, test))
+    return Parts(train, test, classes)
 
 
 def _recordings(path: Path, reading: Reading) -> list[Recording]:

@@ -162,7 +162,9 @@ def drawn_split(recordings: list[Recording], share: float, seed: tuple[int, int]
             whole[-1].append(recording)
         else:
             whole.append([recording])
-    kept = max(1, min(round(share * len(whole)), len(whole) - 1)) if share else 0
+    if not share:
+        return recordings, []
+    kept = max(1, min(round(share * len(whole)), len(whole) - 1))
     order = np.random.default_rng(list(seed)).permutation(len(whole))
     chosen = ([whole[i] for i in order[kept:]], [whole[i] for i in order[:kept]])
     return tuple([recording for parts in side for recording in parts] for side in chosen)

@@ -22,6 +22,21 @@ def aedat2_davis346(
     return f"#!AER-DAT2.0\r\n{chip}#End Of ASCII Header\r\n".encode() + body
 
 
+def aedat2_davis(events: Sequence[Event], sensor: tuple[int, int], header: str) -> bytes:
+    """The layout of every DAVIS: rows from below, columns from the right of ``sensor`` ``(H, W)``."""
+    height, width = sensor
+    body = b"".join(
+        struct.pack(">II", (height - 1 - y) << 22 | (width - 1 - x) << 12 | p << 11, t) for t, x, y, p in events
+    )
+    return f"#!AER-DAT2.0\r\n{header}\r\n#End Of ASCII Header\r\n".encode() + body
+
+
+def aedat2_atis(events: Sequence[Event]) -> bytes:
+    """Rows from below and columns from the left of 304x240 pixels."""
+    body = b"".join(struct.pack(">II", (239 - y) << 10 | x << 1 | (1 - p), t) for t, x, y, p in events)
+    return b"#!AER-DAT2.0\r\n# AEChip: at.ait.dss.sni.jaer.chip.atis.ATIS304\r\n" + body
+
+
 def aedat3(events: Sequence[Event], packet: int = 2, source: int = 1, kind: int = 1) -> bytes:
     """Packets of a few events; each packet's overflow counter is that of its first event."""
     head = (
