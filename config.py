@@ -44,7 +44,10 @@ class DataConfig(_Section):
     train: int = Field(660, ge=1, description="recordings to generate for training (generated sources)")
     test: int = Field(110, ge=1, description="recordings to generate for testing (generated sources)")
     test_share: float = Field(
-        0.2, ge=0, lt=1, description="share of each class kept for testing (folder source); 0: none, to judge on all"
+        0.2,
+        ge=0,
+        lt=1,
+        description="share of each class kept for testing (folder source); 0: none is kept",
     )
     steps: int = Field(8, ge=1, description="time bins T of a clip")
     dt_us: int | None = Field(

@@ -148,12 +148,12 @@ def load_samples(config: DataConfig, seed: int, progress: Progress) -> Samples:
 
 
 def _check_trainable(dataset: Dataset, source: str) -> None:
-    """Refuse recordings that are there to judge a network on, not to train one with.
+    """Refuse recordings that can test a network, but not train one.
 
     Raises:
         DataError: a split without recordings, or a class that no training recording shows.
     """
-    hint = "a training needs recordings of every class, and others to test on; these are only for judging a run"
+    hint = "a training needs recordings of every class, and others to test on; these can only test one"
     for split in ("train", "test"):
         if not getattr(dataset, split):
             raise DataError(f"there are no {split}ing recordings: no network can be trained", where=source, hint=hint)
@@ -186,7 +186,7 @@ def reading_of(config: DataConfig) -> Reading:
 
 
 def load_dataset(config: DataConfig, seed: int, progress: Progress, reading: Reading | None = None) -> Dataset:
-    """Load or generate a data set; a split of it may be empty, which is enough to judge a network on it.
+    """Load or generate a data set; a split of it may be empty, which is enough to test a network on it.
 
     Args:
         config: the source, and how its files are read.

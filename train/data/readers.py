@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recording files by extension and first bytes. A new format is one function and one `Format` in `FORMATS`.
 
-Every reader only says what its file holds; what is wrong with that is judged in one place,
-`spikefold.train.data.parsing.raw_events.to_recording`.
+Every reader only says what its file holds, and refuses what the file claims beyond its limits. Which way up the
+events are, what is wrong with them and what is done about it is decided in one place,
+`spikefold.train.data.parsing.checked.to_recordings`.
 """
 
 from __future__ import annotations

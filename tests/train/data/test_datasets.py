@@ -230,14 +230,14 @@ def test_real_recordings_become_frames_without_further_settings() -> None:
     assert 0.98 < kept <= 1
 
 
-# ------------------------------------------------------------------------------------------------ to judge on
+# ------------------------------------------------------------------------------------------------ to test on
 
 
 def _samples(source: str, **options: object) -> Samples:
     return load_samples(DataConfig(source=source, **options), 0, _quiet)  # type: ignore[arg-type]
 
 
-def test_a_test_split_alone_can_be_judged_on_and_not_trained_on(tmp_path: Path) -> None:
+def test_a_test_split_alone_can_test_a_network_and_not_train_one(tmp_path: Path) -> None:
     _split(tmp_path, test=[_clip(1, 2), _clip(2, 0)])
     data = _load(f"npz:{tmp_path}")
     assert (len(data.train), _marks(data.test), data.labels("test").tolist()) == (0, [1, 2], [2, 0])

@@ -48,7 +48,7 @@ def load_folder(
 
     Labels are in the order of the names, or of ``classes.txt`` where the folder has one. ``train/CLASS`` and
     ``test/CLASS`` are taken as the split that they are. With a share of 0 all recordings are for training: that is to
-    judge a network that exists on all of them, and a class may then have a single one.
+    test a network that exists on all of them, and a class may then have a single one.
 
     Raises:
         DataError: fewer than two classes; all unreadable files and classes of fewer than two recordings at once.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``npz:DIR``: packed recordings, ``train.npz`` and ``test.npz``, or ``test.npz`` alone to judge a network on.
+"""``npz:DIR``: packed recordings, ``train.npz`` and ``test.npz``, or ``test.npz`` alone to test a network on.
 
 Labels are whole numbers from 0; ``classes.txt`` beside the archives names them.
 """
