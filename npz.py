@@ -99,14 +99,15 @@ def _dtype(said: object) -> np.dtype:
     Raises:
         ValueError: anything else.
     """
-    fields = said if isinstance(said, list) else [("", said)]
-    for one in fields:
-        if not (isinstance(one, tuple) and len(one) == 2 and all(isinstance(part, str) for part in one)):
-            raise ValueError("the header describes no plain entries")
-        if not _PLAIN.fullmatch(one[1]):
-            raise ValueError(f"entries of type {one[1]!r} are not read")
+    fields: list[tuple[str, str]] = []
+    for one in said if isinstance(said, list) else [("", said)]:
+        match one:
+            case (str(name), str(kind)) if isinstance(one, tuple) and _PLAIN.fullmatch(kind):
+                fields.append((name, kind))
+            case _:
+                raise ValueError(f"entries of type {str(one)[:80]} are not read")
     try:
-        found = np.dtype([*fields] if isinstance(said, list) else fields[0][1])
+        found = np.dtype(fields if isinstance(said, list) else fields[0][1])
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError("the header describes no plain entries") from error
     if not found.itemsize:
@@ -126,7 +127,7 @@ def read_array(file: IO[bytes], claim: ArrayClaim) -> np.ndarray:
     if not claim.size:
         return np.zeros(claim.shape, claim.dtype)
     content = np.empty(claim.size, np.uint8)
-    view, done = memoryview(content), 0
+    view, done = content.data, 0
     while done < claim.size:
         count = file.readinto(view[done : done + (1 << 24)])  # type: ignore[attr-defined]
         if not count:

@@ -54,6 +54,13 @@ def _wide_names(path: Path) -> None:
     np.savez_compressed(path, **_columns(20), **about)  # type: ignore[arg-type]
 
 
+def _many_recordings(path: Path) -> None:
+    count = 2**21
+    about = {"off": np.zeros(count + 1, np.int64), "label": np.zeros(count, np.int64)}
+    about["off"][-1] = 4
+    np.savez_compressed(path, **_columns(4), **about)  # type: ignore[arg-type]
+
+
 def _lying_header(path: Path) -> None:
     header = b"{'descr': '<u4', 'fortran_order': False, 'shape': (1099511627776, 4), }"
     path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + b"\0" * 64)
@@ -82,6 +89,7 @@ def _digits(path: Path) -> None:
 HOSTILE = {
     "bomb.npz": _bomb,
     "names.npz": _wide_names,
+    "recordings.npz": _many_recordings,
     "header.npy": _lying_header,
     "sparse.dat": _sparse,
     "members.npz": _many_members,

@@ -101,7 +101,9 @@ def told(lines: list[str], address: np.ndarray, sensor: Size | None) -> tuple[La
         DataError: neither the header nor the addresses nor the configuration tells it.
     """
     chip = next((line.partition(":")[2].strip() for line in lines if "aechip" in line.lower()), "")
-    kind = next((kind for name, kind in _NAMED.items() if name in chip.lower()), None)
+    # a cochlea beside a camera has addresses of its own
+    known = {} if "cochlea" in chip.lower() else _NAMED
+    kind = next((kind for name, kind in known.items() if name in chip.lower()), None)
     if kind is not None:
         fitting = [size for size in kind.sizes if _fits(kind.layout, size, address)]
         return kind.layout, sensor or (fitting or list(kind.sizes))[0]

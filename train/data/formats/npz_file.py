@@ -23,7 +23,7 @@ from spikefold.npz import read_arrays
 from spikefold.train.data.events import check_packed, sensor_of
 from spikefold.train.data.parsing.columns import NAMES, named
 from spikefold.train.data.parsing.raw_events import RawEvents, whole_numbers
-from spikefold.train.data.parsing.reading import AS_IT_IS, MOST_KEYS, Reading, size_of
+from spikefold.train.data.parsing.reading import AS_IT_IS, MOST_KEYS, MOST_RECORDINGS, Reading, size_of
 
 _FRAME_US = 1000
 _ABOUT = ("off", "label", "name", "sensor", "frames")
@@ -54,6 +54,10 @@ def read_npz(path: Path, reading: Reading = AS_IT_IS, what: str = "the recording
     packed = "off" in data
     if packed:
         check_packed(data)
+        recordings = len(data["label"])
+        if recordings > min(MOST_RECORDINGS, len(data["t"])):
+            what = f"the archive claims {recordings:,} recordings of {len(data['t']):,} events together"
+            raise DataError(what, hint=f"each has an event, and there are at most {MOST_RECORDINGS:,}")
     whole = named(data, data.__getitem__)
     if whole is None:
         if "frames" in data:

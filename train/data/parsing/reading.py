@@ -28,6 +28,8 @@ MOST_LABEL = 2**16
 """Class indices are smaller than this."""
 MOST_KEYS = 4096
 """Most arrays of one archive, and most nodes of one group."""
+MOST_RECORDINGS = 2**17
+"""Most recordings of one archive; N-MNIST has 60,000 for training."""
 _EVENT_BYTES = 16
 """The longest event of all formats, that of AEDAT 4."""
 _ARRAY_BYTES = 64
