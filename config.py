@@ -34,9 +34,21 @@ class DataConfig(_Section):
     sensor: tuple[PositiveInt, PositiveInt] | None = Field(
         None, description="(H, W) in pixels that wins over what files say; images are resized to it"
     )
+    time_unit: Literal["us", "ms", "s", "ns"] = Field(
+        "us", description="unit of times in files whose format leaves it open: text, npz, npy, h5"
+    )
+    max_events: int | None = Field(
+        None, ge=1, le=2**34, description="events that a file may claim; none: a million, or 4 for each of its bytes"
+    )
+    max_pixels: int = Field(2**22, ge=1, le=2**32, description="pixels that a sensor may claim")
     train: int = Field(660, ge=1, description="recordings to generate for training (generated sources)")
     test: int = Field(110, ge=1, description="recordings to generate for testing (generated sources)")
-    test_share: float = Field(0.2, gt=0, lt=1, description="share of each class kept for testing (folder source)")
+    test_share: float = Field(
+        0.2,
+        ge=0,
+        lt=1,
+        description="share of each class kept for testing (folder source); 0: none is kept",
+    )
     steps: int = Field(8, ge=1, description="time bins T of a clip")
     dt_us: int | None = Field(
         None, ge=1, le=10**12, description="length of a bin; none: so that T bins span a typical clip"

@@ -1,23 +1,139 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays in an ``.npz`` archive: written whole or not at all, read without pickles and without surprises."""
+"""Arrays in an ``.npz`` archive: written whole or not at all, read without pickles and without surprises.
+
+Headers are read by own code, for NumPy's parser raises what it likes on a damaged one, and takes the memory that a
+header claims before anybody can look at the claim. Format: NumPy, NEP 1
+(https://numpy.org/neps/nep-0001-npy-format.html).
+"""
 
 from __future__ import annotations
 
+import ast
+import re
 import struct
+import warnings
 import zipfile
 import zlib
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from spikefold.errors import DataError
 from spikefold.files import replacing
 
+NPY_MAGIC = b"\x93NUMPY"
 _BROKEN = (
-    OSError, ValueError, TypeError, KeyError, EOFError, SyntaxError, RuntimeError, NotImplementedError, MemoryError,
+    OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, NotImplementedError, MemoryError, OverflowError,
     struct.error, zlib.error, zipfile.BadZipFile,
 )  # fmt: skip
-"""What NumPy's and Python's archive readers raise on a damaged file, found by changing single bytes."""
+"""What Python's archive reader raises on a damaged file, found by changing single bytes."""
+_LONGEST_HEADER = 10_000
+_PLAIN = re.compile(r"[<>|=]?(?:[biufcSU]\d+|\?)")
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_MOST_MEMBERS = 65_534
+_DIRECTORY_END, _DIRECTORY_END_BYTES, _LONGEST_COMMENT = b"PK\x05\x06", 22, 65_535
+
+
+@dataclass(frozen=True)
+class ArrayClaim:
+    """What the header of an array says of it.
+
+    Attributes:
+        dtype: of its entries.
+        shape: of the array.
+        by_columns: it is stored column by column.
+        has_objects: it is a pickle of Python objects, and must not be opened; the dtype is then void.
+    """
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    by_columns: bool
+    has_objects: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of the array behind its header."""
+        return prod(self.shape) * self.dtype.itemsize
+
+
+def read_claim(file: IO[bytes]) -> ArrayClaim:
+    """Read the header of an array; the file then stands at its first byte.
+
+    Raises:
+        ValueError: it is no header, or describes no array.
+    """
+    start = file.read(8)
+    if len(start) < 8 or not start.startswith(NPY_MAGIC) or start[6] not in (1, 2, 3):
+        raise ValueError("no array begins there")
+    counted = file.read(2 if start[6] == 1 else 4)
+    length = int.from_bytes(counted, "little")
+    if length > _LONGEST_HEADER:
+        raise ValueError(f"the header claims {length} bytes")
+    text = file.read(length)
+    if len(text) < length:
+        raise ValueError("the header is cut short")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            said = ast.literal_eval(text.decode("utf-8").strip())
+    except (SyntaxError, RecursionError, MemoryError, TypeError) as error:
+        raise ValueError("the header is damaged") from error
+    if not isinstance(said, dict) or set(said) != {"descr", "fortran_order", "shape"}:
+        raise ValueError("the header is damaged")
+    shape, by_columns = said["shape"], said["fortran_order"]
+    plain_shape = isinstance(shape, tuple) and all(type(side) is int and 0 <= side < 2**48 for side in shape)
+    if not plain_shape or len(shape) > 32 or not isinstance(by_columns, bool):
+        raise ValueError("the header is damaged")
+    has_objects = "O" in re.findall(r"'[<>|=]?(O)\d*'", repr(said["descr"]))
+    dtype = np.dtype("V") if has_objects else _dtype(said["descr"])
+    return ArrayClaim(dtype, shape, by_columns, has_objects)
+
+
+def _dtype(said: object) -> np.dtype:
+    """A plain type, or a record of plain types.
+
+    Raises:
+        ValueError: anything else.
+    """
+    fields: list[tuple[str, str]] = []
+    for one in said if isinstance(said, list) else [("", said)]:
+        match one:
+            case (str(name), str(kind)) if isinstance(one, tuple) and _PLAIN.fullmatch(kind):
+                fields.append((name, kind))
+            case _:
+                raise ValueError(f"entries of type {str(one)[:80]} are not read")
+    try:
+        found = np.dtype(fields if isinstance(said, list) else fields[0][1])
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError("the header describes no plain entries") from error
+    if not found.itemsize:
+        raise ValueError("the header describes entries of no bytes")
+    return found
+
+
+def read_array(file: IO[bytes], claim: ArrayClaim) -> np.ndarray:
+    """The array behind a header that was read.
+
+    Raises:
+        ValueError: it holds Python objects, or ends before its last entry.
+        MemoryError: there is not that much.
+    """
+    if claim.has_objects:
+        raise ValueError("Object arrays, which are pickles, are not opened")
+    if not claim.size:
+        return np.zeros(claim.shape, claim.dtype)
+    content = np.empty(claim.size, np.uint8)
+    view, done = content.data, 0
+    while done < claim.size:
+        count = file.readinto(view[done : done + (1 << 24)])  # type: ignore[attr-defined]
+        if not count:
+            raise ValueError(f"the array ends after {done} of {claim.size} bytes")
+        done += count
+    return content.view(claim.dtype).reshape(claim.shape, order="F" if claim.by_columns else "C")
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -26,24 +142,75 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
-def read_arrays(path: Path, what: str = "the archive") -> dict[str, np.ndarray]:
-    """All arrays of an archive; ``what`` it holds is for the messages.
+def read_arrays(
+    path: Path,
+    what: str = "the archive",
+    *,
+    wanted: Collection[str] | None = None,
+    most_members: int = _MOST_MEMBERS,
+    check_bytes: Callable[[int], None] = lambda claimed: None,
+) -> dict[str, np.ndarray]:
+    """The arrays of an archive.
+
+    Args:
+        path: the file.
+        what: it holds, for messages.
+        wanted: names of those that are read; without it, all.
+        most_members: the most arrays that it may hold.
+        check_bytes: told how many bytes the arrays claim together, before memory is taken; raises a `DataError` where
+            that is too much.
 
     Raises:
         DataError: the file is missing, truncated, no archive, or holds anything but plain arrays.
     """
     hint = "the file is missing, truncated or no .npz archive of plain arrays; write it again"
     try:
-        # opened here, because NumPy leaves the file open if it is a damaged archive
         with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if not isinstance(loaded, np.lib.npyio.NpzFile):
+            if file.read(len(NPY_MAGIC)) == NPY_MAGIC:
                 raise DataError(f"cannot read {what}: it is a single array", where=str(path), hint=hint)
-            with loaded as archive:
-                arrays = {key: archive[key] for key in archive.files}
+            members = _members_claimed(file)
+            if members > most_members:
+                raise DataError(f"cannot read {what}: it claims {members:,} arrays", where=str(path), hint=hint)
+            with zipfile.ZipFile(file) as archive:
+                return _arrays(archive, wanted, check_bytes)
     except _BROKEN as error:
         raise DataError(f"cannot read {what}: {error}", where=str(path), hint=hint) from error
-    strange = [key for key, value in arrays.items() if not isinstance(value, np.ndarray)]
-    if strange:
-        raise DataError(f"cannot read {what}: {strange} are no arrays", where=str(path), hint=hint)
-    return arrays
+
+
+def _members_claimed(file: IO[bytes]) -> int:
+    """How many members the end of an archive claims, 0 where there is no such end: the reader will say so."""
+    size = file.seek(0, 2)
+    file.seek(max(0, size - _DIRECTORY_END_BYTES - _LONGEST_COMMENT))
+    tail = file.read()
+    place = tail.rfind(_DIRECTORY_END)
+    file.seek(0)
+    if place < 0 or place + _DIRECTORY_END_BYTES > len(tail):
+        return 0
+    return int(struct.unpack_from("<H", tail, place + 10)[0])
+
+
+def _arrays(
+    archive: zipfile.ZipFile, wanted: Collection[str] | None, check_bytes: Callable[[int], None]
+) -> dict[str, np.ndarray]:
+    claims: dict[str, tuple[zipfile.ZipInfo, ArrayClaim]] = {}
+    for entry in archive.infolist():
+        name = entry.filename.removesuffix(".npy")
+        if wanted is not None and name not in wanted:
+            continue
+        if entry.compress_type not in _METHODS:
+            raise ValueError(f"{name!r} is compressed by a method that is not read")
+        if name in claims:
+            raise ValueError(f"{name!r} is there twice")
+        with archive.open(entry) as file:
+            claim = read_claim(file)
+            if claim.size != entry.file_size - file.tell() and not claim.has_objects:
+                raise ValueError(f"{name!r} claims {claim.size} bytes and has {entry.file_size - file.tell()}")
+        claims[name] = entry, claim
+    check_bytes(sum(claim.size for _, claim in claims.values()))
+    found: dict[str, np.ndarray] = {}
+    for name, (entry, _) in claims.items():
+        with archive.open(entry) as file:
+            found[name] = read_array(file, read_claim(file))
+            if file.read(1):
+                raise ValueError(f"{name!r} goes on behind its array")
+    return found

@@ -30,8 +30,11 @@ LATEST_RUN = Path("runs") / LATEST
 
 def configured(config: Path | None, sets: list[str], data: str | None) -> Config:
     """The configuration of a new run, from a file, ``--set`` and ``--data``."""
-    overrides = [*sets, *([] if data is None else [f'data.source="{data}"'])]
-    return load_config(config, tuple(overrides))
+    found = load_config(config, tuple(sets))
+    if data is None:
+        return found
+    # set as it is: a path may hold quotes and line ends, which TOML would read in its own way
+    return found.model_copy(update={"data": found.data.model_copy(update={"source": data})})
 
 
 def budgeted(budget: float | None) -> list[str]:

@@ -49,7 +49,7 @@ ONLY_IN = {
     # from_nir needs no `nir`: it reads the file itself, see export/nir/hdf5.py
     "nir": ("export/nir/to_nir.py",),
     "onnx": ("export/to_onnx.py",),
-    "h5py": ("hardware/loihi/to_netx.py", "export/nir/hdf5.py", "train/data/formats/hdf5_file.py"),
+    "h5py": ("hardware/loihi/to_netx.py", "export/nir/hdf5.py", "train/data/formats/hdf5_"),
 }
 
 

@@ -12,12 +12,8 @@ from spikefold.session import BOARD
 from spikefold.stage_table import VALIDATE, Stage
 from spikefold.stages.files.base import Count, Form, NotNegative, Positive, Sha256, StageFile
 
-_RESULT = (
-    "board", "configuration_sha256", "runners", "clips", "steps", "dt_us", "slow_clock_hz", "options", "agreement",
-    "loses_first_event", "yardsticks", "layers", "power", "clip_power", "power_missing", "power_offset_w", "problems",
-    "notes", "describe", "synops", "replayed_us",
-)  # fmt: skip
-"""What a file has where a board ran."""
+_RESULT = ("notes", "describe", "synops", "replayed_us")
+"""What a file has where a board ran, whosever it is; what else there is depends on the board."""
 
 
 class BoardLayerForm(Form):
@@ -85,6 +81,5 @@ class BoardFile(StageFile):
                 )
             return
         for key in _RESULT:
-            nullable = key in ("slow_clock_hz", "power_missing")
-            if key not in held or (getattr(self, key) is None and not nullable):
+            if getattr(self, key) is None:
                 yield Issue("complete", key, "nothing", "a value", "The result of a board has it.")

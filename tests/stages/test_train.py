@@ -115,7 +115,8 @@ def test_what_was_repaired_in_the_recordings_is_counted(tmp_path: Path) -> None:
         "backwards": 2,
         "outside": 2,
         "empty": 0,
-        "what": "2 events out of order, 2 events outside the sensor",
+        "cuts": 0,
+        "what": "2 late events put in order of time, 2 events outside the sensor left out",
     }
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a training reads: the same clips in every epoch (`ClipSet`), or clips cut from recordings anew (`Slices`).
 
-What it is judged on are `Windows`. Images that do not fit in memory are `image_clips.ImageClips`.
+What a network is tested on are `Windows`. Images that do not fit in memory are
+`spikefold.train.data.image_clips.ImageClips`.
 """
 
 from __future__ import annotations
@@ -161,7 +162,7 @@ class Slices:
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Evenly spaced clips of each recording: what a network is judged on.
+    """Evenly spaced clips of each recording: what a network is tested on.
 
     Window ``j`` of ``K`` starts at ``j D / K`` for a recording of duration ``D``, but not so late that it would reach
     beyond the end; windows overlap where ``K`` of them are longer than the recording. Source: BICLab/ASA-SNN,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import chain
@@ -23,11 +24,10 @@ from spikefold import __version__
 from spikefold.config import DataConfig
 from spikefold.errors import ConfigError, DataError, Issue, nearest
 from spikefold.train.data.events import Recording, load_packed, save_packed
-from spikefold.train.data.formats.npz_file import read_npz
 from spikefold.train.data.frames import Binning, Bins, to_frames
-from spikefold.train.data.readers import Reading, finished, read_with
+from spikefold.train.data.parsing.reading import Reading, TimeUnit
 from spikefold.train.data.repairs import OnFault, Repairs
-from spikefold.train.data.sources import class_folders
+from spikefold.train.data.sources import class_folders, packed
 from spikefold.train.data.sources.dvs128_gesture import load_gesture
 from spikefold.train.data.sources.har_dvs import BRIGHTEST, DT_US, FrameSet, load_har_dvs
 from spikefold.train.data.sources.parts import Parts, Progress
@@ -64,7 +64,7 @@ class Samples(Protocol):
 
     @property
     def repairs(self) -> Repairs:
-        """What was mended in all samples together."""
+        """What was repaired in all samples together."""
 
     def labels(self, split: str) -> np.ndarray:
         """``(N,)`` int64 of ``train`` or ``test``."""
@@ -86,7 +86,7 @@ class Dataset:
 
     @property
     def repairs(self) -> Repairs:
-        """What was mended in all recordings together."""
+        """What was repaired in all recordings together."""
         return reduce(add, (r.repairs for r in chain(self.train, self.test)), Repairs())
 
     def labels(self, split: str) -> np.ndarray:
@@ -115,23 +115,7 @@ def _nmnist(place: Path, config: DataConfig, seed: int, reading: Reading, progre
 
 
 def _packed(place: Path, config: DataConfig, seed: int, reading: Reading, progress: Progress) -> Parts:
-    train, test = (
-        [finished(raw, path, reading) for raw in read_with(lambda file: read_npz(file, "packed recordings"), path)]
-        for path in (place / "train.npz", place / "test.npz")
-    )
-    if not train or not test:
-        raise DataError("no recordings", where=str(place), hint="train.npz and test.npz need at least one each")
-    classes = max(r.label for r in chain(train, test)) + 1
-    unseen = sorted(set(range(classes)) - {r.label for r in train})
-    if unseen or min(r.label for r in chain(train, test)) < 0:
-        raise DataError(
-            f"classes without training recordings: {unseen}",
-            where=str(place / "train.npz"),
-            hint="labels must run from 0 without a gap",
-        )
-    sensor = Dataset(tuple(train), tuple(test), ()).sensor
-    same = [[replace(r, sensor=sensor) for r in split] for split in (train, test)]
-    return Parts(same[0], same[1], tuple(str(i) for i in range(classes)))
+    return packed.load_packed_splits(place, reading)
 
 
 SOURCES: dict[str, Callable[[Path, DataConfig, int, Reading, Progress], Parts]] = {
@@ -149,14 +133,59 @@ FRAME_SOURCE = "har-dvs"
 
 
 def load_samples(config: DataConfig, seed: int, progress: Progress) -> Samples:
-    """Recordings or the names of images, as the source has them; see `load_dataset` and `load_frame_set`."""
+    """What a run trains and tests on: recordings, or the names of images, as the source has them.
+
+    Raises:
+        ConfigError: as `load_dataset` and `load_frame_set`.
+        DataError: as they do; and a split, or a class in the training split, without a recording.
+    """
     if config.source.partition(":")[0] == FRAME_SOURCE:
         return load_frame_set(config, seed)
-    return load_dataset(config, seed, progress)
+    dataset = load_dataset(config, seed, progress)
+    _check_trainable(dataset, config.source)
+    return dataset
+
+
+def _check_trainable(dataset: Dataset, source: str) -> None:
+    """Refuse recordings that can test a network, but not train one.
+
+    Raises:
+        DataError: a split without recordings, or a class that no training recording shows.
+    """
+    hint = "a training needs recordings of every class, and others to test on; these can only test one"
+    for split in ("train", "test"):
+        if not getattr(dataset, split):
+            raise DataError(f"there are no {split}ing recordings: no network can be trained", where=source, hint=hint)
+    unseen = sorted(set(range(len(dataset.classes))) - set(dataset.labels("train").tolist()))
+    if unseen:
+        names = ", ".join(dataset.classes[label] for label in unseen[:5])
+        what = f"{len(unseen)} classes have no training recording: {names}{' ...' if len(unseen) > 5 else ''}"
+        raise DataError(what, where=source, hint=hint)
+
+
+def reading_of(config: DataConfig) -> Reading:
+    """How files are read, by the configuration.
+
+    Raises:
+        ConfigError: a sensor of more pixels than the configuration allows.
+    """
+    reading = Reading(
+        OnFault(config.on_fault),
+        config.sensor,
+        TimeUnit(config.time_unit),
+        config.max_events,
+        config.max_pixels,
+    )
+    if config.sensor is not None:
+        try:
+            reading.check_sensor(config.sensor)
+        except DataError as error:
+            raise ConfigError(error.what, where="data.sensor", hint=error.hint) from error
+    return reading
 
 
 def load_dataset(config: DataConfig, seed: int, progress: Progress, reading: Reading | None = None) -> Dataset:
-    """Load or generate a data set.
+    """Load or generate a data set; a split of it may be empty, which is enough to test a network on it.
 
     Args:
         config: the source, and how its files are read.
@@ -172,7 +201,7 @@ def load_dataset(config: DataConfig, seed: int, progress: Progress, reading: Rea
     if kind in ("gestures", "digits") and not place:
         return _generated(kind, config, seed, progress)
     if kind in SOURCES and place:
-        chosen = reading or Reading(OnFault(config.on_fault), config.sensor)
+        chosen = reading or reading_of(config)
         train, test, classes = SOURCES[kind](Path(place), config, seed, chosen, progress)
         return Dataset(tuple(train), tuple(test), classes)
     if kind == FRAME_SOURCE and place:
@@ -214,11 +243,12 @@ def binning_for(dataset: Samples, config: DataConfig) -> Binning:
         return _image_binning(dataset, config)
     largest = max(dataset.sensor)
     downsample = config.downsample or -(-largest // _LARGEST_INPUT)
-    typical_us = float(np.median([r.duration_us for r in dataset.train]))
+    learned = dataset.train or dataset.test
+    typical_us = float(np.median([r.duration_us for r in learned]))
     # one more than the quotient: the last event, at the end of the duration, belongs to the clip
     dt_us = config.dt_us or int(typical_us) // config.steps + 1
     binning = Binning(dataset.sensor, downsample, dt_us, config.steps, bins=Bins(config.bins))
-    most = config.max_count or int(to_frames(dataset.train, binning).max())
+    most = config.max_count or int(to_frames(learned, binning).max())
     return replace(binning, max_count=most)
 
 
@@ -247,7 +277,8 @@ def _cached(kind: str, split: str, count: int, seed: int, progress: Progress) ->
     version = hashlib.sha256(code + __version__.encode()).hexdigest()[:12]
     path = cache_folder() / f"{kind}-{split}-{count}-{seed}-{version}.npz"
     if path.is_file():
-        return load_packed(path)
+        with suppress(DataError):  # a damaged cache is made anew
+            return load_packed(path)
     starts = range(0, count, _CHUNK)
     workers = min(len(starts), os.cpu_count() or 1)
     hint = "SIGKILL is mostly lack of memory: end other programs, or ask for fewer recordings (data.train, data.test)"

@@ -28,7 +28,8 @@ class Recording:
         sensor: ``(H, W)`` in pixels.
         label: class index, -1 where unknown.
         name: for messages and reports.
-        repairs: what was mended while it was read.
+        repairs: what was repaired while it was read.
+        part: 0, or the number of this part of a recording that was cut where its clock was set back.
 
     Raises:
         DataError: an event outside the sensor, a polarity other than 0 and 1, or time running backwards.
@@ -39,6 +40,7 @@ class Recording:
     label: int = -1
     name: str = ""
     repairs: Repairs = NONE
+    part: int = 0
 
     def __post_init__(self) -> None:
         if self.events.dtype != EVENT_DTYPE:

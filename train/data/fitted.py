@@ -19,8 +19,10 @@ def fitted_clips(
     it open, ``dt_us`` spans a typical recording, and ``max_count`` is the most in training.
 
     Raises:
-        DataError: no down-sampling of the recordings' sensor gives the shape; those near it are named.
+        DataError: no recordings to test on; no down-sampling of the sensor gives the shape, those near are named.
     """
+    if not dataset.test:
+        raise DataError("there are no test recordings", where=config.source, hint="set data.test_share above 0")
     given = [Binning(dataset.sensor, side, 1, 1).shape for side in range(1, max(dataset.sensor) + 1)]
     if shape not in given:
         height, width = dataset.sensor

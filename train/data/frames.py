@@ -14,11 +14,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from math import prod
 
 import numpy as np
 
-from spikefold.errors import DataError
+from spikefold.errors import ConfigError, DataError
 from spikefold.train.data.events import Recording
+
+_MOST_VALUES = 2**28
+"""Of one clip, two bytes each: the largest sensor that is believed, with both polarities, in 32 steps."""
 
 
 class Bins(StrEnum):
@@ -85,11 +89,19 @@ def to_frames(recordings: Sequence[Recording], binning: Binning) -> np.ndarray:
 
 
 def check_sensors(recordings: Sequence[Recording], binning: Binning) -> None:
-    """Every recording fits the sensor that the network was built for.
+    """Every recording fits the sensor that the network was built for, and a clip fits in memory.
 
     Raises:
         DataError: some do not.
+        ConfigError: a clip has more values than are believed.
     """
+    values = binning.steps * prod(binning.shape)
+    if values > _MOST_VALUES:
+        raise ConfigError(
+            f"a clip of {binning.steps} steps of {binning.shape} has {values:,} values, more than {_MOST_VALUES:,}",
+            where="data.steps",
+            hint="fewer steps, or a smaller input (data.sensor, data.downsample)",
+        )
     too_large = [r for r in recordings if r.sensor[0] > binning.sensor[0] or r.sensor[1] > binning.sensor[1]]
     if too_large:
         (have, allowed) = ("{1}x{0}".format(*sensor) for sensor in (too_large[0].sensor, binning.sensor))

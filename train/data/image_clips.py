@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clips of images: opened batch by batch where a network is trained or judged, held where later stages need them all.
+"""Clips of images: opened batch by batch where a network is trained or tested, held where later stages need them all.
 
 HAR-DVS at 224x224 pixels is 2.4 MB a clip and 107,646 clips: 259 GB. A training reads every clip once an epoch and
 keeps none. The stages behind it hold theirs, with all spikes of all layers, so they are given as many clips of each

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recording files by extension and first bytes. A new format is one function and one `Format` in `FORMATS`.
 
-Every reader only says what its file holds; what is wrong with that is judged in one place,
-`spikefold.train.data.formats.raw_events.to_recording`.
+Every reader only says what its file holds, and refuses what the file claims beyond its limits. Which way up the
+events are, what is wrong with them and what is done about it is decided in one place,
+`spikefold.train.data.parsing.checked.to_recordings`.
 """
 
 from __future__ import annotations
@@ -11,31 +12,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from spikefold.errors import DataError, nearest
+from spikefold.errors import DataError, EnvironmentLacksError, nearest
 from spikefold.train.data.events import Recording
 from spikefold.train.data.formats import aedat2, aedat3, aedat4, event_stream, hdf5_file, npy_file, prophesee
 from spikefold.train.data.formats.nmnist_bin import decode_bin
 from spikefold.train.data.formats.npz_file import read_npz
-from spikefold.train.data.formats.raw_events import RawEvents, to_recording
 from spikefold.train.data.formats.text_file import decode_text
-from spikefold.train.data.repairs import OnFault
+from spikefold.train.data.parsing.checked import to_recordings
+from spikefold.train.data.parsing.raw_events import RawEvents
+from spikefold.train.data.parsing.reading import AS_IT_IS, Reading, size_of, whole_file
 
-
-@dataclass(frozen=True)
-class Reading:
-    """How files are read.
-
-    Attributes:
-        on_fault: refuse or repair files cut short, time that runs backwards, addresses outside the sensor.
-        sensor: ``(H, W)`` that wins over what files say; none: theirs, else the tightest square.
-    """
-
-    on_fault: OnFault = OnFault.REFUSE
-    sensor: tuple[int, int] | None = None
-
-
-AS_IT_IS = Reading()
-"""Faults are refused, and files say their sensor."""
+Read = Callable[[Path, Reading], list[RawEvents]]
+"""All recordings of a file."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +34,17 @@ class Format:
         name: for messages.
         suffixes: extensions of its files, lower case.
         magic: first bytes of every such file, empty where there are none.
-        read: all recordings of a file.
+        read: all recordings of a file, within the limits of a `Reading`.
     """
 
     name: str
     suffixes: tuple[str, ...]
     magic: bytes
-    read: Callable[[Path], list[RawEvents]]
+    read: Read
 
 
-def _whole(decode: Callable[[bytes], RawEvents]) -> Callable[[Path], list[RawEvents]]:
-    return lambda path: [decode(path.read_bytes())]
+def _whole(decode: Callable[[bytes, Reading], RawEvents]) -> Read:
+    return lambda path, reading: [decode(whole_file(path, reading), reading)]
 
 
 FORMATS: tuple[Format, ...] = (
@@ -87,35 +75,43 @@ def read(path: Path, reading: Reading = AS_IT_IS, formats: tuple[Format, ...] = 
         DataError: unknown extension, a file that is not of its extension's format, or that its reader refuses.
         EnvironmentLacksError: a package that unpacks the file is not installed.
     """
-    found = read_with(format_of(path, formats).read, path)
-    return [finished(raw, path, reading) for raw in found]
+    found = read_with(format_of(path, formats).read, path, reading)
+    return [recording for raw in found for recording in finished(raw, path, reading)]
 
 
-def finished(raw: RawEvents, path: Path, reading: Reading) -> Recording:
-    """A file's events as a recording that its file names."""
-    name = f"{path}:{raw.name}" if raw.name else str(path)
-    return to_recording(raw, name, on_fault=reading.on_fault, sensor=reading.sensor)
+def finished(raw: RawEvents, path: Path, reading: Reading) -> list[Recording]:
+    """A file's events as a recording that its file names; several where its clock was set back.
+
+    Raises:
+        DataError: as `to_recordings`.
+    """
+    return to_recordings(raw, f"{path}:{raw.name}" if raw.name else str(path), reading)
 
 
-def read_with(reader: Callable[[Path], list[RawEvents]], path: Path) -> list[RawEvents]:
+def read_with(reader: Read, path: Path, reading: Reading = AS_IT_IS) -> list[RawEvents]:
     """What a reader says of a file; its errors name the file.
 
     Raises:
         DataError: the file cannot be opened or is refused.
+        EnvironmentLacksError: a package that unpacks the file is not installed.
     """
+    size_of(path)  # opening a pipe would wait for ever
     try:
-        return reader(path)
+        return reader(path, reading)
     except OSError as error:
         raise DataError(f"cannot read the file: {error.strerror or error}", where=str(path)) from error
-    except DataError as error:
-        raise DataError(error.what, where=error.where or str(path), hint=error.hint) from error
+    except MemoryError as error:
+        what = "there is not enough memory for the file"
+        raise DataError(what, where=str(path), hint="cut the recording, or use a machine with more") from error
+    except (DataError, EnvironmentLacksError) as error:
+        raise type(error)(error.what, where=error.where or str(path), hint=error.hint) from error
 
 
 def format_of(path: Path, formats: tuple[Format, ...] = FORMATS) -> Format:
     """The format of a file.
 
     Raises:
-        DataError: unknown extension, an empty file, or first bytes of no format with that extension.
+        DataError: unknown extension, no regular file, an empty one, or first bytes of no format with that extension.
     """
     suffix = path.suffix.lower()
     candidates = [known for known in formats if suffix in known.suffixes]
@@ -125,6 +121,7 @@ def format_of(path: Path, formats: tuple[Format, ...] = FORMATS) -> Format:
             where=str(path),
             hint=nearest(suffix, suffixes(formats)),
         )
+    size_of(path)
     try:
         with path.open("rb") as file:
             start = file.read(_LONGEST_MAGIC)

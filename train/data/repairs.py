@@ -16,14 +16,15 @@ class OnFault(StrEnum):
 
 @dataclass(frozen=True)
 class Repairs:
-    """What was mended in one recording, or, added up, in a data set. All zero where nothing was wrong.
+    """What was repaired in one recording, or, added up, in a data set. All zero where nothing was wrong.
 
     Attributes:
         truncated: files that end inside an event or packet, or that their writer never closed.
         lost_bytes: bytes at their ends that made no whole event and were left out.
-        backwards: events earlier than one before them in the file; all events were put in order of time.
+        backwards: events that were late by at most a millisecond, and were put in order of time.
         outside: events whose address lies outside the sensor; left out.
         empty: labelled parts of a file in which no event was left; left out.
+        cuts: places where a clock was set back; the recording was cut in two there.
     """
 
     truncated: int = 0
@@ -31,6 +32,7 @@ class Repairs:
     backwards: int = 0
     outside: int = 0
     empty: int = 0
+    cuts: int = 0
 
     def __add__(self, other: Repairs) -> Repairs:
         return Repairs(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
@@ -40,11 +42,12 @@ class Repairs:
 
     def __str__(self) -> str:
         words = {
-            "truncated": "files cut short",
-            "lost_bytes": "bytes lost",
-            "backwards": "events out of order",
-            "outside": "events outside the sensor",
-            "empty": "empty clips",
+            "truncated": "files cut short, of which the rest was kept",
+            "lost_bytes": "bytes at their ends left out",
+            "backwards": "late events put in order of time",
+            "outside": "events outside the sensor left out",
+            "empty": "clips without an event left out",
+            "cuts": "cuts where a clock was set back",
         }
         counts = [f"{getattr(self, key)} {text}" for key, text in words.items() if getattr(self, key)]
         return ", ".join(counts) or "nothing"

@@ -9,7 +9,7 @@ import pytest
 from spikefold.config import DataConfig
 from spikefold.errors import ConfigError, DataError
 from spikefold.train.data import datasets
-from spikefold.train.data.datasets import Dataset, binning_for, load_dataset
+from spikefold.train.data.datasets import Dataset, Samples, binning_for, load_dataset, load_samples
 from spikefold.train.data.events import EVENT_DTYPE, Recording, save_packed
 from spikefold.train.data.frames import to_frames
 
@@ -228,3 +228,105 @@ def test_real_recordings_become_frames_without_further_settings() -> None:
     frames = to_frames(data.test, binning)
     kept = frames.sum(dtype=np.int64) / sum(len(r.events) for r in data.test)
     assert 0.98 < kept <= 1
+
+
+# ------------------------------------------------------------------------------------------------ to test on
+
+
+def _samples(source: str, **options: object) -> Samples:
+    return load_samples(DataConfig(source=source, **options), 0, _quiet)  # type: ignore[arg-type]
+
+
+def test_a_test_split_alone_can_test_a_network_and_not_train_one(tmp_path: Path) -> None:
+    _split(tmp_path, test=[_clip(1, 2), _clip(2, 0)])
+    data = _load(f"npz:{tmp_path}")
+    assert (len(data.train), _marks(data.test), data.labels("test").tolist()) == (0, [1, 2], [2, 0])
+    assert data.classes == ("0", "1", "2")
+    assert binning_for(data, DataConfig(steps=2)).shape == (2, 6, 9)
+    with pytest.raises(DataError, match="no training recordings: no network can be trained"):
+        _samples(f"npz:{tmp_path}")
+
+
+def test_a_folder_can_be_read_without_a_test_split(tmp_path: Path) -> None:
+    _class_folders(tmp_path, {"a": 1, "b": 3})
+    data = _load(f"folder:{tmp_path}", test_share=0)
+    assert (_marks(data.train), data.test) == ([0, 1, 2, 3], ())
+    with pytest.raises(DataError, match="no testing recordings"):
+        _samples(f"folder:{tmp_path}", test_share=0)
+    with pytest.raises(DataError) as caught:
+        _load(f"folder:{tmp_path}")
+    assert [issue.where for issue in caught.value.issues] == [str(tmp_path / "a")]
+
+
+def test_what_a_run_trains_on_shows_every_class(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("x\ny\nz\n")
+    for split in ("train", "test"):
+        _class_folders(tmp_path / split, {"x": 1, "z": 1})
+    with pytest.raises(DataError, match="1 problems") as caught:
+        _samples(f"folder:{tmp_path}")
+    assert [issue.where for issue in caught.value.issues] == [str(tmp_path / "train" / "y")]
+    (tmp_path / "classes.txt").unlink()
+    assert _samples(f"folder:{tmp_path}").classes == ("x", "z")
+
+
+def test_folders_of_a_split_are_that_split_and_no_classes(tmp_path: Path) -> None:
+    for split, sizes in (("train", {"a": 3, "b": 2}), ("test", {"a": 1, "b": 1})):
+        _class_folders(tmp_path / split, sizes)
+    data = _load(f"folder:{tmp_path}")
+    assert data.classes == ("a", "b")
+    assert (len(data.train), len(data.test)) == (5, 2)
+
+
+def test_a_file_gives_the_order_of_the_classes(tmp_path: Path) -> None:
+    _class_folders(tmp_path, {"clap": 2, "roll": 2, "wave": 2})
+    (tmp_path / "classes.txt").write_text("wave\n\n clap\nroll\n", encoding="utf-8")
+    data = _load(f"folder:{tmp_path}")
+    assert data.classes == ("wave", "clap", "roll")
+    for recording in (*data.train, *data.test):
+        assert f"/{data.classes[recording.label]}/" in recording.name
+    for wrong, what in (
+        ("wave\nclap\n", "not listed"),
+        ("wave\nwave\nclap\nroll\n", "3 different"),
+        ("\n", "0 classes"),
+    ):
+        (tmp_path / "classes.txt").write_text(wrong)
+        with pytest.raises(DataError, match=what):
+            _load(f"folder:{tmp_path}")
+
+
+def test_a_file_names_the_classes_of_an_archive(tmp_path: Path) -> None:
+    _split(tmp_path, train=[_clip(1, 0), _clip(2, 1)], test=[_clip(3, 1)])
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    assert _load(f"npz:{tmp_path}").classes == ("cat", "dog")
+    (tmp_path / "classes.txt").write_text("cat\ndog\nfox\n")
+    with pytest.raises(DataError, match="1 classes without training recordings, the first is 2"):
+        _load(f"npz:{tmp_path}")
+    (tmp_path / "classes.txt").write_text("cat\n")
+    with pytest.raises(DataError, match="there are 1 classes"):
+        _load(f"npz:{tmp_path}")
+
+
+def test_the_parts_of_a_cut_recording_are_never_in_both_splits(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(6):
+            t = [0, 10_000, 20_000, 0, 10_000, 0, 5_000]
+            ones = np.ones(len(t), int)
+            np.savez(tmp_path / name / f"{number}.npz", t=t, x=ones, y=ones, p=ones)
+    for seed in range(5):
+        data = _load(f"folder:{tmp_path}", seed, on_fault="repair", test_share=0.5)
+        assert len(data.train) == len(data.test) == 18
+        assert data.repairs.cuts == 24
+        files = [{recording.name for recording in split} for split in (data.train, data.test)]
+        assert [len(names) for names in files] == [6, 6]
+        assert not files[0] & files[1]
+
+
+def test_a_damaged_cache_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPIKEFOLD_CACHE", str(tmp_path / "cache"))
+    made = _load("digits", train=2, test=1)
+    for path in (tmp_path / "cache" / "data").iterdir():
+        path.write_bytes(path.read_bytes()[:50])
+    again = _load("digits", train=2, test=1)
+    assert [r.events.tobytes() for r in again.train] == [r.events.tobytes() for r in made.train]
+    assert len(again.train[0].events) > 0

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikefold.errors import DataError
+from spikefold.errors import ConfigError, DataError
 from spikefold.train.data.events import EVENT_DTYPE, Recording
 from spikefold.train.data.frames import Binning, Bins, to_frames, window
 
@@ -162,3 +162,10 @@ def test_a_window_holds_the_events_of_its_time_from_its_start(rows: list[tuple[i
     assert found.tolist() == expected
     assert not recording.events.flags.writeable
     assert recording.events.tolist() == np.array(sorted(rows), EVENT_DTYPE).tolist()
+
+
+def test_a_clip_of_more_values_than_fit_in_memory_is_refused() -> None:
+    recording = Recording(np.array([(0, 1, 1, 1), (9, 2, 2, 0)], EVENT_DTYPE), (34, 34), 0)
+    with pytest.raises(ConfigError, match=r"2,312,000,000,000 values") as caught:
+        to_frames([recording], Binning((34, 34), 1, 1, 10**9))
+    assert caught.value.where == "data.steps"

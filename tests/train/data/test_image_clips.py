@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clips of images: read when a batch asks for them, judged batch by batch, held in part for later stages."""
+"""Clips of images: read when a batch asks for them, tested batch by batch, held in part for later stages."""
 
 from __future__ import annotations
 

@@ -12,10 +12,14 @@ from hypothesis import strategies as st
 from spikefold.errors import DataError
 from spikefold.train.data.events import EVENT_DTYPE, Recording, save_packed
 from spikefold.train.data.formats.npy_file import read_npy
-from spikefold.train.data.formats.raw_events import RawEvents, to_recording
-from spikefold.train.data.readers import FORMATS, Format, Reading, read, suffixes
+from spikefold.train.data.parsing.checked import to_recordings
+from spikefold.train.data.parsing.clocks import microseconds
+from spikefold.train.data.parsing.raw_events import RawEvents
+from spikefold.train.data.parsing.reading import Reading, TimeUnit
+from spikefold.train.data.readers import FORMATS, Format, read, suffixes
 from spikefold.train.data.repairs import OnFault, Repairs
 
+REPAIR = Reading(OnFault.REPAIR)
 COLUMNS = {"t": [0, 3, 3], "x": [0, 7, 2], "y": [4, 0, 1], "p": [1, 0, 1]}
 
 
@@ -101,7 +105,7 @@ def test_a_file_under_a_wrong_extension_is_told_its_own(tmp_path: Path) -> None:
 
 def test_a_format_is_one_entry(tmp_path: Path) -> None:
     ones = np.ones(2, np.int64)
-    mine = Format("mine", (".mine",), b"MY", lambda path: [RawEvents(ones, ones, ones, ones, name=path.stem)])
+    mine = Format("mine", (".mine",), b"MY", lambda path, _: [RawEvents(ones, ones, ones, ones, name=path.stem)])
     (tmp_path / "a.MINE").write_bytes(b"MYfile")
     (recording,) = read(tmp_path / "a.MINE", formats=(*FORMATS, mine))
     assert recording.name == f"{tmp_path / 'a.MINE'}:a"
@@ -165,8 +169,8 @@ def test_milliseconds_become_the_microseconds_that_they_were(tmp_path: Path) -> 
     assert np.any(np.floor(milliseconds * 1000) != t), "a case in which cutting off would be wrong"
     ones = np.ones(len(t))
     np.save(tmp_path / "a.npy", np.stack([ones, ones, ones, milliseconds], 1))
-    (raw,) = read_npy(tmp_path / "a.npy", order="xypt", tick_us=1000)
-    assert np.array_equal(raw.t, t)
+    (raw,) = read_npy(tmp_path / "a.npy", order="xypt")
+    assert np.array_equal(microseconds(raw.t, TimeUnit.MILLISECONDS), t)
 
 
 class _Trap:
@@ -277,17 +281,17 @@ FAULTY = [
 def test_a_fault_is_refused_or_repaired_and_counted(faulty: dict[str, object], what: str, repairs: Repairs) -> None:
     raw = _raw(**faulty, sensor=(3, 4))  # type: ignore[arg-type]
     with pytest.raises(DataError, match=what) as caught:
-        to_recording(raw, "mine")
+        to_recordings(raw, "mine")
     assert caught.value.where == "mine"
     assert "data.on_fault" in caught.value.hint
-    recording = to_recording(raw, "mine", on_fault=OnFault.REPAIR)
+    (recording,) = to_recordings(raw, "mine", REPAIR)
     assert recording.repairs == repairs
     assert len(recording.events) == len(raw.t) - repairs.outside
 
 
 def test_repaired_events_are_those_of_the_file_in_order_of_time() -> None:
     raw = _raw([(9, 0, 0, 1), (5, 1, 1, 0), (5, 2, 2, 1), (7, 9, 0, 1), (6, 3, 0, 1)], sensor=(3, 4))
-    recording = to_recording(raw, "mine", on_fault=OnFault.REPAIR)
+    (recording,) = to_recordings(raw, "mine", REPAIR)
     assert _rows(recording) == [(0, 1, 1, 0), (0, 2, 2, 1), (1, 3, 0, 1), (4, 0, 0, 1)]
     assert recording.repairs == Repairs(backwards=3, outside=1)
 
@@ -295,7 +299,7 @@ def test_repaired_events_are_those_of_the_file_in_order_of_time() -> None:
 def test_events_of_one_microsecond_keep_the_order_of_the_file() -> None:
     # many: sorts that may swap equal entries do not for a few
     rows = [(i % 3, i % 7, i % 5, i % 2) for i in range(1000)]
-    recording = to_recording(_raw(rows, from_start=True), "mine", on_fault=OnFault.REPAIR)
+    (recording,) = to_recordings(_raw(rows, from_start=True), "mine", REPAIR)
     assert _rows(recording) == sorted(rows, key=lambda row: row[0])
     assert recording.repairs.backwards > 600
 
@@ -309,15 +313,15 @@ def test_a_repair_loses_nothing_that_fits_and_invents_nothing(rows: list[tuple[i
     inside = [row for row in rows if 0 <= row[1] < 5 and 0 <= row[2] < 4]
     if not inside:
         with pytest.raises(DataError, match="no event"):
-            to_recording(raw, "mine", on_fault=OnFault.REPAIR)
+            to_recordings(raw, "mine", REPAIR)
         return
-    recording = to_recording(raw, "mine", on_fault=OnFault.REPAIR)
+    (recording,) = to_recordings(raw, "mine", REPAIR)
     assert _rows(recording) == sorted(inside, key=lambda row: row[0])
     late = sum(row[0] < max(before[0] for before in inside[: i + 1]) for i, row in enumerate(inside))
     assert recording.repairs == Repairs(outside=len(rows) - len(inside), backwards=late)
     refused = bool(recording.repairs)
     try:
-        as_it_is = to_recording(raw, "mine")
+        (as_it_is,) = to_recordings(raw, "mine")
     except DataError:
         assert refused
     else:
@@ -326,9 +330,9 @@ def test_a_repair_loses_nothing_that_fits_and_invents_nothing(rows: list[tuple[i
 
 
 @pytest.mark.parametrize("rows", [[], [(5, 9, 9, 1)], [(5, 0, 0, 2)], [(0, 0, 0, 1), (2**32, 0, 0, 1)]], ids=str)
-def test_what_no_repair_mends_is_refused(rows: list[tuple[int, int, int, int]]) -> None:
+def test_what_no_repair_helps_is_refused(rows: list[tuple[int, int, int, int]]) -> None:
     with pytest.raises(DataError) as caught:
-        to_recording(_raw(rows, sensor=(3, 4)), "mine", on_fault=OnFault.REPAIR)
+        to_recordings(_raw(rows, sensor=(3, 4)), "mine", REPAIR)
     assert caught.value.where == "mine"
 
 
@@ -337,17 +341,19 @@ def test_a_configured_sensor_wins(tmp_path: Path) -> None:
     assert read(path, Reading(sensor=(9, 9)))[0].sensor == (9, 9)
     with pytest.raises(DataError, match="2 of 3 events lie outside the 6x4"):
         read(path, Reading(sensor=(4, 6)))
-    mended = read(path, Reading(OnFault.REPAIR, (4, 6)))[0]
-    assert mended.repairs == Repairs(outside=2)
-    assert _rows(mended) == [(0, 2, 1, 1)]
+    repaired = read(path, Reading(OnFault.REPAIR, (4, 6)))[0]
+    assert repaired.repairs == Repairs(outside=2)
+    assert _rows(repaired) == [(0, 2, 1, 1)]
 
 
 def test_repairs_add_up_and_say_so() -> None:
-    total = Repairs(1, 2, 3, 4, 5) + Repairs(10, 20, 30, 40, 50)
-    assert total == Repairs(11, 22, 33, 44, 55)
-    assert (
-        str(total)
-        == "11 files cut short, 22 bytes lost, 33 events out of order, 44 events outside the sensor, 55 empty clips"
+    total = Repairs(1, 2, 3, 4, 5, 6) + Repairs(10, 20, 30, 40, 50, 60)
+    assert total == Repairs(11, 22, 33, 44, 55, 66)
+    assert str(total) == (
+        "11 files cut short, of which the rest was kept, 22 bytes at their ends left out, "
+        "33 late events put in order of time, 44 events outside the sensor left out, "
+        "55 clips without an event left out, "
+        "66 cuts where a clock was set back"
     )
     assert not Repairs()
     assert str(Repairs()) == "nothing"

@@ -7,7 +7,7 @@ Gesture (https://research.ibm.com/interactive/dvsgesture/). Lines that begin wit
 packets, little-endian: a header of 28 bytes (type and source int16; size of an event, offset of its time, overflows,
 capacity, number, valid: int32) and ``number`` events. A polarity event (type 1) has 32 bits of data, x bits 31-17, y
 bits 16-2 from above, polarity bit 1, validity bit 0, and 31 bits of time in microseconds; the packet's overflows
-count the times that those have run over.
+count the times that those have run over. x counts from the left.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import struct
 import numpy as np
 
 from spikefold.errors import DataError
-from spikefold.train.data.formats.headers import sensor_named, text_lines
-from spikefold.train.data.formats.raw_events import RawEvents
+from spikefold.train.data.parsing.headers import sensor_named, text_lines
+from spikefold.train.data.parsing.raw_events import RawEvents
+from spikefold.train.data.parsing.reading import AS_IT_IS, Reading
 
 MAGIC = b"#!AER-DAT3.1"
 _HEADER_END = b"#!end-header"
@@ -27,7 +28,7 @@ _POLARITY = 1
 _EVENT_BYTES = 8
 
 
-def decode_aedat3(data: bytes) -> RawEvents:
+def decode_aedat3(data: bytes, reading: Reading = AS_IT_IS) -> RawEvents:
     """The valid polarity events of a file.
 
     Raises:
@@ -36,6 +37,12 @@ def decode_aedat3(data: bytes) -> RawEvents:
     lines, position = text_lines(data, b"#", _HEADER_END)
     if not lines or lines[-1].lower().encode() != _HEADER_END:
         raise DataError("the header has no end", hint="AEDAT 3.1 ends its header with a line #!END-HEADER")
+    packing = next(
+        (line.split()[1] for line in lines if line.startswith("#Format:") and len(line.split()) > 1), "RAW"
+    )
+    if packing != "RAW":
+        raise DataError(f"packets in the form {packing[:40]}", hint="RAW is read; export the recording again with it")
+    reading.check_events((len(data) - position) // _EVENT_BYTES, len(data))
     sensor = next((size for line in lines if line.startswith("#Source") and (size := sensor_named(line))), None)
     found: list[np.ndarray] = []
     sources: set[int] = set()

@@ -4,8 +4,10 @@
 Format: https://github.com/neuromorphic-paris/event_stream, README, version 2.0. "Event Stream", three bytes of
 version, the type of stream (1: DVS, 2: ATIS), width and height uint16, little-endian; then events of five bytes: time
 since the last event and flags, x uint16, y uint16. Between events, a byte of ones (the ATIS: its upper six) lets time
-pass, and the same with the lowest bits clear is a reset without meaning. Rows are taken as they are; the format does
-not say from which side they count. Own code, because the package ``event_stream`` names two licences (MIT and GPL).
+pass, and the same with the lowest bits clear is a reset without meaning. Times are differences, which never run over.
+Rows count from below: the format's text does not say so, but its authors turn them over where they convert from
+cameras and to images (their ``dvs_flip_y.py``, and Prophesee's ``.raw`` to ``.es``). Own code, because the package
+``event_stream`` names two licences (MIT and GPL).
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ import numpy as np
 from numba import njit
 
 from spikefold.errors import DataError
-from spikefold.train.data.formats.headers import positive_size
-from spikefold.train.data.formats.raw_events import RawEvents
+from spikefold.train.data.parsing.headers import positive_size
+from spikefold.train.data.parsing.raw_events import RawEvents
+from spikefold.train.data.parsing.reading import AS_IT_IS, Reading
 
 MAGIC = b"Event Stream"
 _START = 20
@@ -27,7 +30,7 @@ _FLAG_BITS = {1: 1, 2: 2}
 """Lowest bits of an event's first byte that are flags, not time, by the type of stream."""
 
 
-def decode_event_stream(data: bytes) -> RawEvents:
+def decode_event_stream(data: bytes, reading: Reading = AS_IT_IS) -> RawEvents:
     """The DVS events of a stream; an ATIS's exposure measurements are left out.
 
     Raises:
@@ -42,11 +45,12 @@ def decode_event_stream(data: bytes) -> RawEvents:
     sensor = positive_size(str(height), str(width))
     body = np.frombuffer(data, np.uint8, offset=_START)
     most = len(body) // _EVENT_BYTES
+    reading.check_events(most, len(data))
     t, x, y, flags = np.empty((4, most), np.int64)
     count, used = _run(body, _FLAG_BITS[data[15]], t, x, y, flags)
     t, x, y, flags = t[:count], x[:count], y[:count], flags[:count]
     lost = len(body) - used
-    raw = RawEvents(t, x, y, flags & 1, sensor, truncated=lost > 0, lost_bytes=lost)
+    raw = RawEvents(t, x, y, flags & 1, sensor, truncated=lost > 0, lost_bytes=lost, from_below=True)
     if data[15] == 1:
         return raw
     # an ATIS event has its polarity above the flag of an exposure measurement

@@ -5,19 +5,25 @@ Format: https://docs.prophesee.ai/stable/data/encoding_formats/evt3.html. Bits 1
 bits 10-0), EVT_ADDR_X 2 (an event: polarity bit 11, x bits 10-0), VECT_BASE_X 3 (the same fields, no event), VECT_12
 4 and VECT_8 5 (an event at base + i for every bit i set; the base then moves on by 12 or 8), EVT_TIME_LOW 6 and
 EVT_TIME_HIGH 8 (12 bits each of a time in microseconds, which runs over every 16.8 s). Other types are no pixels.
-Until the first EVT_TIME_HIGH and EVT_ADDR_Y an event has no time or row, and is left out.
+x counts from the left, y
+from the top. Until the first EVT_TIME_HIGH and EVT_ADDR_Y an event has no time or row, and is left out.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from spikefold.train.data.formats.raw_events import RawEvents
+from spikefold.train.data.parsing.clocks import unrolled
+from spikefold.train.data.parsing.raw_events import RawEvents
+from spikefold.train.data.parsing.reading import AS_IT_IS, Reading
 
 _ADDR_Y, _ADDR_X, _VECT_BASE_X, _VECT_12, _VECT_8, _TIME_LOW, _TIME_HIGH = 0, 2, 3, 4, 5, 6, 8
+_TIME_BITS = 12
 
 
-def decode_words(data: bytes, position: int, sensor: tuple[int, int] | None) -> RawEvents:
+def decode_words(
+    data: bytes, position: int, sensor: tuple[int, int] | None, reading: Reading = AS_IT_IS
+) -> RawEvents:
     """The events of the words from ``position`` on."""
     whole, lost = divmod(len(data) - position, 2)
     words = np.frombuffer(data, "<u2", whole, position)
@@ -29,6 +35,7 @@ def decode_words(data: bytes, position: int, sensor: tuple[int, int] | None) -> 
     single = kind[carriers] == _ADDR_X
     # a single event is a vector of one bit, at its own x
     pixels = np.where(single, 1, value[carriers] & ((1 << width[carriers]) - 1)).astype(np.uint16)
+    reading.check_events(int(np.bitwise_count(pixels).sum(dtype=np.int64)), len(data))
     start = np.where(single, carriers, base[carriers])
     # how far the vectors since their base have moved it; nothing has been said of x where there was no base
     moved = np.concatenate([[0], np.cumsum(np.where(kind == _ADDR_X, 0, width))])
@@ -55,11 +62,8 @@ def _times(kind: np.ndarray, value: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Time in microseconds at each word; ``high`` is the index of its EVT_TIME_HIGH."""
     places = np.flatnonzero(kind == _TIME_HIGH)
     upper = value[places].astype(np.int64)
-    before = np.concatenate([upper[:1], upper[:-1]])
-    # a fall by more than half of the range is the counter running over, not time running back
-    laps = np.cumsum(before - upper > 2048)
     whole = np.zeros(len(kind), np.int64)
-    whole[places] = (laps << 24) | (upper << 12)
+    whole[places] = unrolled(upper, _TIME_BITS, 1 << _TIME_BITS, is_ordered=True) << _TIME_BITS
     # a new upper half ends the old lower one: until the next EVT_TIME_LOW it is 0
     changed = np.zeros(len(kind), bool)
     changed[places] = np.concatenate([[True], upper[1:] != upper[:-1]])[: len(places)]

@@ -10,19 +10,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from spikefold.errors import DataError, Issue
 from spikefold.train.data.events import Recording
 from spikefold.train.data.formats.npy_file import read_npy
-from spikefold.train.data.readers import Reading, read_with, suffixes
+from spikefold.train.data.parsing.reading import Reading
+from spikefold.train.data.readers import read_with, suffixes
 from spikefold.train.data.sources.parts import (
+    CLASS_LIST,
     Issues,
     Parts,
     Progress,
     class_names,
     drawn_split,
     files_under,
+    listed_classes,
     read_labelled,
 )
 
@@ -42,21 +46,30 @@ def load_folder(
 ) -> Parts:
     """One sub-folder a class, named after it; a share of each class, drawn by the seed, is kept for testing.
 
+    Labels are in the order of the names, or of ``classes.txt`` where the folder has one. ``train/CLASS`` and
+    ``test/CLASS`` are taken as the split that they are. With a share of 0 all recordings are for training: that is to
+    test a network that exists on all of them, and a class may then have a single one.
+
     Raises:
         DataError: fewer than two classes; all unreadable files and classes of fewer than two recordings at once.
     """
-    names = _classes(folder, [folder])
+    split = _split_under(folder)
+    if split is not None:
+        return load_split_folders(*split, endings, reading, progress)
+    names = _classes(folder, [folder], least=2 if test_share else 1)
+    needed = 2 if test_share else 1
     issues = Issues(folder)
     parts = Parts([], [], names)
     for label, name in enumerate(names):
         before = len(issues.found)
         found = read_labelled(files_under(folder / name, endings), label, reading, issues)
-        if len(found) < 2 and len(issues.found) == before:
+        is_absent = not test_share and not (folder / name).is_dir()
+        if len(found) < needed and len(issues.found) == before and not is_absent:
             hint = f"known extensions: {', '.join(endings)}; remove the folder if the class is not wanted"
             issues.found.append(
-                Issue("recordings in a class", str(folder / name), str(len(found)), "at least 2", hint)
+                Issue("recordings in a class", str(folder / name), str(len(found)), f"at least {needed}", hint)
             )
-        if len(found) > 1:
+        if len(found) >= needed:
             train, test = drawn_split(found, test_share, (seed, label))
             parts.train.extend(train)
             parts.test.extend(test)
@@ -112,7 +125,7 @@ def load_gait(folder: Path, reading: Reading, progress: Progress) -> Parts:
             on_sensor = _on(reading, GAIT_SENSOR)
             return load_split_folders(place / "train", place / "test", (".txt",), on_sensor, progress)
     for path in sorted(folder.rglob("train_data.npy")) if folder.is_dir() else ():
-        read_with(read_npy, path)  # its error says why it is not opened, and how to convert it
+        read_with(read_npy, path, reading)  # its error says why it is not opened, and how to convert it
         hint = "give the folder with train/PERSON/*.txt and test/PERSON/*.txt"
         raise DataError("one array for all recordings", where=str(path), hint=hint)
     raise DataError(
@@ -129,7 +142,7 @@ def load_daily_action(folder: Path, test_share: float, seed: int, reading: Readi
 
 def _on(reading: Reading, sensor: tuple[int, int]) -> Reading:
     """The same reading on a known sensor; a configured one still wins."""
-    return Reading(reading.on_fault, reading.sensor or sensor)
+    return replace(reading, sensor=reading.sensor or sensor)
 
 
 def _split_of(folder: Path, hint: str) -> tuple[Path, Path]:
@@ -139,11 +152,29 @@ def _split_of(folder: Path, hint: str) -> tuple[Path, Path]:
     raise DataError("no folders for training and testing", where=str(folder), hint=hint)
 
 
-def _classes(folder: Path, splits: list[Path]) -> tuple[str, ...]:
+def _split_under(folder: Path) -> tuple[Path, Path] | None:
+    """The folders ``train`` and ``test`` where a folder holds these two, with sub-folders, and no other."""
+    if not folder.is_dir():
+        return None
+    there = {entry.name.lower(): entry for entry in folder.iterdir() if entry.is_dir()}
+    if set(there) != {"train", "test"}:
+        return None
+    has_classes = all(any(entry.is_dir() for entry in place.iterdir()) for place in there.values())
+    return (there["train"], there["test"]) if has_classes else None
+
+
+def _classes(folder: Path, splits: list[Path], least: int = 2) -> tuple[str, ...]:
     missing = [place for place in splits if not place.is_dir()]
     if missing:
         raise DataError("no such folder", where=str(missing[0]), hint="one sub-folder for each class is needed")
     names = class_names(splits)
-    if len(names) < 2:
+    if len(names) < least:
         raise DataError(f"{len(names)} class folders", where=str(folder), hint="at least two sub-folders")
-    return names
+    listed = listed_classes(folder)
+    if listed is None:
+        return names
+    unknown = [name for name in names if name not in listed]
+    if unknown:
+        what = f"{len(unknown)} class folders are not listed, the first is {unknown[0]!r}"
+        raise DataError(what, where=str(folder / CLASS_LIST), hint="list every class, in the order of the labels")
+    return listed

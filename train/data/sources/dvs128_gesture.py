@@ -23,8 +23,10 @@ from spikefold.errors import DataError, Issue
 from spikefold.train.data.events import Recording
 from spikefold.train.data.formats.aedat3 import decode_aedat3
 from spikefold.train.data.formats.npy_file import read_npy
-from spikefold.train.data.formats.raw_events import RawEvents
-from spikefold.train.data.readers import Reading, finished, format_of, read, read_with
+from spikefold.train.data.parsing.clocks import set_back
+from spikefold.train.data.parsing.raw_events import RawEvents
+from spikefold.train.data.parsing.reading import Reading, TimeUnit, whole_file
+from spikefold.train.data.readers import finished, format_of, read, read_with
 from spikefold.train.data.repairs import OnFault, Repairs
 from spikefold.train.data.sources.class_folders import load_split_folders
 from spikefold.train.data.sources.parts import Issues, Parts, Progress, files_under, read_labelled
@@ -51,7 +53,7 @@ def load_gesture(folder: Path, reading: Reading, progress: Progress) -> Parts:
     Raises:
         DataError: none of them; all unreadable files at once.
     """
-    on_sensor = Reading(reading.on_fault, reading.sensor or SENSOR)
+    on_sensor = replace(reading, sensor=reading.sensor or SENSOR)
     for place in (folder, folder / "DvsGesture", folder / "extract" / "DvsGesture"):
         if (place / _TRIALS[0]).is_file():
             return _as_published(place, on_sensor, progress)
@@ -90,23 +92,30 @@ def _gestures(path: Path, reading: Reading) -> list[Recording]:
     """The labelled parts of one file. Faults of the file as a whole are counted with the first of them."""
     labels = _labels(path.with_name(f"{path.stem}_labels.csv"))
     format_of(path)  # a missing or empty file, in words
-    (whole,) = read_with(lambda place: [decode_aedat3(place.read_bytes())], path)
+    (whole,) = read_with(_aedat3, path, reading)
     if reading.on_fault is OnFault.REFUSE and whole.truncated:
         finished(whole, path, reading)
     extra = Repairs(truncated=int(whole.truncated), lost_bytes=whole.lost_bytes)
     whole = replace(whole, truncated=False, lost_bytes=0)
     found: list[Recording] = []
+    if reading.on_fault is OnFault.REPAIR and set_back(whole.t):
+        what = "the clock was set back inside the file: its labels do not say which of the two times they mean"
+        raise DataError(what, where=str(path), hint="cut the file and its labels in two, or leave it out")
     for number, gesture in enumerate(labels):
         part = whole.where((whole.t >= gesture.start_us) & (whole.t < gesture.end_us))
         if not len(part.t) and reading.on_fault is OnFault.REPAIR:
             extra += Repairs(empty=1)
             continue
         named = replace(part, label=gesture.label, name=f"gesture {number}")
-        found.append(finished(named, path, reading))
+        found += finished(named, path, reading)
     if not found:
         raise DataError("no labelled part holds an event", where=str(path), hint="do the labels belong to this file?")
     found[0] = replace(found[0], repairs=found[0].repairs + extra)
     return found
+
+
+def _aedat3(path: Path, reading: Reading) -> list[RawEvents]:
+    return [decode_aedat3(whole_file(path, reading), reading)]
 
 
 def _labels(path: Path) -> list[_Gesture]:
@@ -151,8 +160,8 @@ def _tonic_file(path: Path, reading: Reading, issues: Issues) -> list[Recording]
     if not (path.stem.isdecimal() and int(path.stem) < len(CLASSES)):
         issues.found.append(Issue("label as file name", str(path), path.stem, "0 to 10", "tonic writes LABEL.npy"))
         return []
-    reader: Callable[[Path], list[RawEvents]] = partial(read_npy, order="xypt", tick_us=1000)
-    return read_labelled([path], int(path.stem), reading, issues, reader)
+    in_ms = replace(reading, time_unit=TimeUnit.MILLISECONDS)
+    return read_labelled([path], int(path.stem), in_ms, issues, partial(read_npy, order="xypt"))
 
 
 def _hdf5_file(path: Path, reading: Reading, issues: Issues) -> list[Recording]:

@@ -96,7 +96,7 @@ class FrameSet:
 
     @property
     def repairs(self) -> Repairs:
-        """Nothing: what is wrong with an image cannot be mended."""
+        """Nothing: what is wrong with an image cannot be repaired."""
         return NONE
 
     def labels(self, split: str) -> np.ndarray:

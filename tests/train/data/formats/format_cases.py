@@ -11,7 +11,8 @@ import numpy as np
 
 from spikefold.errors import DataError
 from spikefold.train.data.events import Recording
-from spikefold.train.data.readers import Reading, read
+from spikefold.train.data.parsing.reading import Reading
+from spikefold.train.data.readers import read
 from spikefold.train.data.repairs import OnFault
 from tests.train.data.formats import format_writers as write
 
@@ -69,7 +70,7 @@ def clip(case: Case, count: int = 9, seed: int = 3) -> list[write.Event]:
 def or_none(path: Path, reading: Reading) -> Recording | None:
     recording = refusal = None
     try:
-        (recording,) = read(path, reading)
+        recording, *_ = read(path, reading)
     except DataError as error:
         refusal = error
     assert refusal is None or (refusal.where == str(path) and refusal.hint)

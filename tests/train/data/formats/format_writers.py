@@ -22,6 +22,21 @@ def aedat2_davis346(
     return f"#!AER-DAT2.0\r\n{chip}#End Of ASCII Header\r\n".encode() + body
 
 
+def aedat2_davis(events: Sequence[Event], sensor: tuple[int, int], header: str) -> bytes:
+    """The layout of every DAVIS: rows from below, columns from the right of ``sensor`` ``(H, W)``."""
+    height, width = sensor
+    body = b"".join(
+        struct.pack(">II", (height - 1 - y) << 22 | (width - 1 - x) << 12 | p << 11, t) for t, x, y, p in events
+    )
+    return f"#!AER-DAT2.0\r\n{header}\r\n#End Of ASCII Header\r\n".encode() + body
+
+
+def aedat2_atis(events: Sequence[Event]) -> bytes:
+    """Rows from below and columns from the left of 304x240 pixels."""
+    body = b"".join(struct.pack(">II", (239 - y) << 10 | x << 1 | (1 - p), t) for t, x, y, p in events)
+    return b"#!AER-DAT2.0\r\n# AEChip: at.ait.dss.sni.jaer.chip.atis.ATIS304\r\n" + body
+
+
 def aedat3(events: Sequence[Event], packet: int = 2, source: int = 1, kind: int = 1) -> bytes:
     """Packets of a few events; each packet's overflow counter is that of its first event."""
     head = (
@@ -145,7 +160,7 @@ def dat(events: Sequence[Event], head: str = DAT_HEAD, kind: int = 12) -> bytes:
 
 
 def event_stream(events: Sequence[Event], atis: bool = False) -> bytes:
-    """Version 2.0. An ATIS stream gets an exposure measurement before every event."""
+    """Version 2.0, rows from below. An ATIS stream gets an exposure measurement before every event."""
     out, before = [b"Event Stream\x02\x00\x00", bytes([2 if atis else 1]), struct.pack("<HH", 320, 240)], 0
     longest = 63 if atis else 127
     for t, x, y, p in events:
@@ -160,7 +175,7 @@ def event_stream(events: Sequence[Event], atis: bool = False) -> bytes:
         if atis:
             out.append(struct.pack("<BHH", passed << 2 | 1, 9, 9))
             passed = 0
-        out.append(struct.pack("<BHH", passed << 2 | p << 1 if atis else passed << 1 | p, x, y))
+        out.append(struct.pack("<BHH", passed << 2 | p << 1 if atis else passed << 1 | p, x, 239 - y))
     return b"".join(out)
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from spikefold.errors import DataError, EnvironmentLacksError
 from spikefold.train.data.formats.evt3 import decode_words
-from spikefold.train.data.readers import Reading, read
+from spikefold.train.data.parsing.reading import Reading
+from spikefold.train.data.readers import read
 from tests.train.data.formats import format_writers as write
 from tests.train.data.formats.format_cases import CASES, REPAIR, clip, or_none, put, tuples
 
@@ -117,7 +118,7 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert f"pip install {package}" in caught.value.hint
 
 
-def test_an_aedat4_that_was_never_closed_is_mended(tmp_path: Path) -> None:
+def test_an_aedat4_that_was_never_closed_is_repaired(tmp_path: Path) -> None:
     case, events = CASES["aedat4"], clip(CASES["aedat4"])
     path = put(tmp_path, case, write.aedat4(events, closed=False))
     with pytest.raises(DataError, match="cut short"):
@@ -193,7 +194,8 @@ def _evt3_by_hand(words: list[tuple[int, int]]) -> list[write.Event]:
         elif kind == 6:
             low = value
         elif kind == 8:
-            laps += high is not None and high - value > 2048
+            # a quarter of the range, or less, over the end of the counter
+            laps += high is not None and value - high <= 1024 - 4096
             low = low if value == high else 0
             high = value
         elif kind in (2, 4, 5):

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikefold.errors import DataError
-from spikefold.train.data.readers import Reading, read
+from spikefold.train.data.parsing.reading import Reading
+from spikefold.train.data.readers import read
 from spikefold.train.data.repairs import OnFault
 from tests.train.data.formats.format_cases import CASES, REPAIR, clip, or_none, put, tuples
 
@@ -41,7 +42,7 @@ def test_a_file_cut_at_any_byte_is_refused_or_a_beginning_of_itself(name: str, t
     case = CASES[name]
     events = clip(case)
     whole = case.write(events)
-    refused = mended = beginnings = 0
+    refused = repaired_files = beginnings = 0
     for cut in range(len(whole)):
         path = put(tmp_path, case, whole[:cut])
         as_is = or_none(path, Reading(sensor=case.sensor))
@@ -59,13 +60,13 @@ def test_a_file_cut_at_any_byte_is_refused_or_a_beginning_of_itself(name: str, t
         if repaired.repairs:
             assert repaired.repairs.truncated == 1
             assert repaired.repairs.lost_bytes or name in ("aedat3", "aedat4")
-            mended += 1
+            repaired_files += 1
     assert beginnings >= 8
-    assert mended >= 8
+    assert repaired_files >= 8
     assert refused > len(whole) // 3
     if case.record:
         assert beginnings == case.record * len(events) - case.record
-        assert beginnings - mended == len(events) - 1, "only a cut between two events goes unnoticed"
+        assert beginnings - repaired_files == len(events) - 1, "only a cut between two events goes unnoticed"
 
 
 @EACH

@@ -17,7 +17,7 @@ from spikefold.errors import ConfigError, DataError
 from spikefold.train.data.datasets import Dataset, binning_for, load_dataset, load_frame_set
 from spikefold.train.data.events import Recording
 from spikefold.train.data.frames import Binning, Bins
-from spikefold.train.data.readers import AS_IT_IS, Reading
+from spikefold.train.data.parsing.reading import AS_IT_IS, Reading
 from spikefold.train.data.repairs import OnFault, Repairs
 from spikefold.train.data.sources.dvs128_gesture import CLASSES
 from spikefold.train.data.sources.har_dvs import FrameSet

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``npz:DIR``: packed recordings, ``train.npz`` and ``test.npz``, or ``test.npz`` alone to test a network on.
+
+Labels are whole numbers from 0; ``classes.txt`` beside the archives names them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+from spikefold.errors import DataError
+from spikefold.train.data.events import Recording
+from spikefold.train.data.formats.npz_file import read_npz
+from spikefold.train.data.parsing.raw_events import RawEvents
+from spikefold.train.data.parsing.reading import Reading
+from spikefold.train.data.readers import finished, read_with
+from spikefold.train.data.sources.parts import CLASS_LIST, Parts, listed_classes
+
+
+def load_packed_splits(folder: Path, reading: Reading) -> Parts:
+    """Both splits of a folder; the training split is empty where there is only ``test.npz``.
+
+    Raises:
+        DataError: an unreadable archive, one without recordings, labels with a gap or without a name.
+    """
+    is_alone = not (folder / "train.npz").exists() and (folder / "test.npz").exists()
+    train = [] if is_alone else _recordings(folder / "train.npz", reading)
+    test = _recordings(folder / "test.npz", reading)
+    if not (train or is_alone) or not test:
+        raise DataError("no recordings", where=str(folder), hint="train.npz and test.npz need at least one each")
+    classes = _classes(folder, train, test)
+    sizes = [recording.sensor for recording in chain(train, test)]
+    sensor = max(height for height, _ in sizes), max(width for _, width in sizes)
+    reading.check_sensor(sensor)
+    train, test = ([replace(recording, sensor=sensor) for recording in split] for split in (train, test))
+    return Parts(train, test, classes)
+
+
+def _recordings(path: Path, reading: Reading) -> list[Recording]:
+    raws = read_with(_read, path, reading)
+    return [recording for raw in raws for recording in finished(raw, path, reading)]
+
+
+def _read(path: Path, reading: Reading) -> list[RawEvents]:
+    return read_npz(path, reading, "packed recordings")
+
+
+def _classes(folder: Path, train: list[Recording], test: list[Recording]) -> tuple[str, ...]:
+    """The names of the classes: listed in a file, or their numbers."""
+    labels = {recording.label for recording in train or test}
+    names = listed_classes(folder)
+    # compared as sets, never counted up to a label: a damaged one can be as large as it likes
+    count = len(names) if names else len(labels) if train else max(labels) + 1
+    known = range(count)
+    strange = sorted(label for label in labels | {r.label for r in test} if label not in known)
+    if strange:
+        what = f"{len(strange)} labels are no classes, the first is {strange[0]}: there are {count} classes"
+        hint = f"labels must run from 0 without a gap; {CLASS_LIST} may name them"
+        raise DataError(what, where=str(folder / "train.npz" if train else folder / "test.npz"), hint=hint)
+    unseen = [label for label in known if label not in labels] if train else []
+    if unseen:
+        what = f"{len(unseen)} classes without training recordings, the first is {unseen[0]}"
+        raise DataError(what, where=str(folder / "train.npz"), hint="labels must run from 0 without a gap")
+    return names or tuple(str(label) for label in known)
