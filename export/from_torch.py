@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A trained PyTorch/SpikingJelly module as a real `Network`. Everything unsupported is named at once.
+"""Describes a trained PyTorch/SpikingJelly module as a real `Network`. Everything unsupported is named at once.
 
 The network's numbers are the module's, as float64. Dynamic attention becomes a static `Gate` with the factors that
 the caller calibrated; that step changes the function, and `spikefold.train.deploy.gates` says by how much.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How often a run was right, and how well so few clips can tell."""
+"""Counts how often a run was right, and says how well so few clips can tell."""
 
 from __future__ import annotations
 
