@@ -24,7 +24,15 @@ SOURCES = sorted(
 FLOORS = [
     ("errors", "files", "npz"),
     ("config", "session"),
-    ("export.network", "export.neuron", "export.ops", "export.numbers", "export.io", "export.fanout"),
+    (
+        "export.network",
+        "export.neuron",
+        "export.neuron_support",
+        "export.ops",
+        "export.numbers",
+        "export.io",
+        "export.fanout",
+    ),  # fmt: skip
     ("export.passes", "export.from_torch", "hardware.simulators.trace", "hardware.chip"),
     ("report_style", "train", "export", "hardware"),
     ("energy",),
