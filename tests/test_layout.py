@@ -32,7 +32,7 @@ FLOORS = [
         "export.numbers",
         "export.io",
         "export.fanout",
-    ),  # fmt: skip
+    ),
     ("export.passes", "export.from_torch", "hardware.simulators.trace", "hardware.chip"),
     ("report_style", "train", "export", "hardware"),
     ("energy",),
