@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many synapses leave each input position of a layer, borders, stride, dilation and groups included.
+"""Counts how many synapses leave each input position of a layer, borders, stride, dilation and groups included.
 
 A spike at position p costs ``F(p)`` operations, with F the product over dimensions of::
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`Neuron`: everything about a spiking neuron that other formats leave implicit, because there they disagree.
+"""Holds `Neuron`: everything about a spiking neuron that other formats leave implicit, and disagree about.
 
 One step of one neuron, with ``v`` the state kept from the step before and ``x`` the summed input (the bias of
 the layer before it included)::

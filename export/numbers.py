@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`NumberFormat`: the integers a chip's synapses and neurons are made of, in the unit of its weights.
+"""Holds `NumberFormat`: the integers that a chip's synapses and neurons are made of, in the unit of its weights.
 
 A chip that stores weights in another unit (Loihi's netx writes ``2 * q``) is described here in units of ``q``;
 the exporter multiplies.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The operations between neurons. Every shape is ``(C, H, W)``; a dense layer has ``H = W = 1``.
+"""Holds the operations between neurons. Every shape is ``(C, H, W)``; a dense layer has ``H = W = 1``.
 
 `BatchNorm`, `Gate` and `AvgPool2d` exist in real networks only: they are what the passes fold away.
 """

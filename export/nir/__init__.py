@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of the import of NIR files; `spikefold.export.nir.from_nir` puts them together."""
+"""NIR graph files: `from_nir` reads them with the help of the other modules, `to_nir` writes them."""

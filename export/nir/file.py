@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bytes of a ``.nir`` file as plain nodes and edges, read as a file from a stranger.
+"""Reads the bytes of a ``.nir`` file as plain nodes and edges, read as a file from a stranger.
 
 A ``.nir`` file is HDF5: a group ``node`` with ``type`` "NIRGraph", ``nodes`` (a group each: ``type`` and fields) and
 ``edges`` (pairs of names). It is read by `hdf5.py` in a process of its own, which a damaged file may crash, and not

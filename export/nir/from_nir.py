@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The door for networks trained elsewhere: a ``.nir`` file as a real `Network`, function for function, or a refusal.
+"""Reads a ``.nir`` file as a real `Network`, function for function, or refuses it: for networks trained elsewhere.
 
 Supported: Input and Output (one each), Conv2d (padding in numbers, "same" or "valid"), Linear, Affine, Flatten of
 everything, SumPool2d and AvgPool2d (windows side by side, no padding), IF, LIF, CubaLIF without a

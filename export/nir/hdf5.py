@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process of its own that turns HDF5 from a stranger into plain arrays: ``python hdf5.py FILE OUT.npz GROUP``.
+"""Turns, in a process of its own, HDF5 from a stranger into plain arrays: ``python hdf5.py FILE OUT.npz GROUP``.
 
 A few bytes changed can make the HDF5 library (2.0, through h5py 3.16) read wild memory and take the process with it;
 then it is this one, and `file.py` says so. It imports nothing of ours. Nothing outside the file is read (no soft,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One NIR neuron node as a `Neuron`, exactly, or the reasons why that cannot be.
+"""Makes one NIR neuron node a `Neuron`, exactly, or says why that cannot be.
 
 NIR's equation over one step dt, with keep and gain from the discretisation of `NirOptions`::
 

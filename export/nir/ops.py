@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One NIR weight or pool node as an operation of ours, exactly, or the reasons why that cannot be.
+"""Makes one NIR weight or pool node an operation of ours, exactly, or says why that cannot be.
 
 Axes are torch's, as sinabs and snnTorch write them: weight ``(Cout, Cin/groups, kH, kW)``, pairs (height, width). A
 bias of zeros is no bias, for NIR's Conv2d and Affine cannot be without one.

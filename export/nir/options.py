@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a ``.nir`` file does not say, as options: each with its meaning, its default, and where that comes from.
+"""Holds as options what a ``.nir`` file does not say: each with its meaning, its default, and where that comes from.
 
 NIR's neurons are differential equations. Time step, discretisation, reset, comparison and spikes a step are those of
 the tool that trained the network, and the file does not name it; so the user does, by ``convention``, and may change

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""In which order a NIR graph computes, what each node reads, and which nodes have no place in a feed-forward network.
+"""Finds in which order a NIR graph computes, what each node reads, and which nodes no feed-forward network can have.
 
 The order of nodes and edges in a file means nothing (nirtorch writes edges from a set), so nodes are ordered by what
 they read and then by name, "10" after "9", and equal files give equal networks.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clip the few largest weights and biases of a layer, so that all the others are rounded more finely.
+"""Clips the few largest weights and biases of a layer, so that all the others are rounded more finely.
 
 `passes.quantise` gives a layer the largest factor with which its largest value still fits. One outlier then costs
 every other weight its precision. For a limit ``c >= 1`` this pass clips weights and bias to what fits with ``c``

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write dense layers as convolutions, for targets that know nothing else.
+"""Writes dense layers as convolutions, for tools that know nothing else.
 
 Equation: a dense layer over an input ``(C, H, W)``, flattened in that order, is a convolution whose kernel is the
 whole map, ``K[o, c, y, x] = W[o, (c H + y) W + x]``, without padding: its output is ``(out, 1, 1)``. A dense layer

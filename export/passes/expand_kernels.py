@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write grouped and dilated kernels out with zeros, for chips without groups or dilation (Speck).
+"""Writes grouped and dilated kernels out with zeros, for chips without groups or dilation (Speck).
 
 Equation: with groups g and dilation d, ``K[o, c, i d, j d] = k[o, c - c0, i, j]`` where c0 is the first channel of
 o's group, 0 elsewhere; the padding stays as it is. Precondition: none. Exact: only zeros are added, and adding 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All folds in the one order in which none of them finds what another should have taken first.
+"""Runs all folds, in the one order in which none of them finds what another should have taken first.
 
 Batch norm on spikes or on the input goes into the weights behind it while its pools still stand, and means of spikes
 become sums; then, between weights and neurons, batch norm, mean pool and gate are brought in this order and go into

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fold a static attention gate into the weights before it or into the thresholds behind it.
+"""Folds a static attention gate into the weights before it or into the thresholds behind it.
 
 Equation, a factor per channel::
 
@@ -82,7 +82,7 @@ def _gates_into_thresholds(network: Network) -> Sequence[Layer]:
     gates = {la.name: la.op for la in network if isinstance(la.op, Gate) and la.op.scale.ndim == 3}
     if issues := [issue for name in gates for issue in _unsupported(network, network[name])]:
         raise UnsupportedError(f"{STEP} cannot fold every gate per neuron", issues=issues)
-    layers = []
+    layers: list[Layer] = []
     for layer in network:
         gate = gates.get(layer.inputs[0])
         if gate is not None and isinstance(layer, SpikingLayer):

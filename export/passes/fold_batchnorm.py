@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fold batch norm into the convolution or dense layer before it.
+"""Folds batch norm into the convolution or dense layer before it.
 
 Equation::
 

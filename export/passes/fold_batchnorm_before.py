@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fold batch norm into the convolutions or dense layers *behind* it: batch norm on the input or on spikes.
+"""Folds batch norm into the convolutions or dense layers *behind* it: batch norm on the input or on spikes.
 
 Equation, with ``s = gamma / sqrt(var + eps)`` and the shift ``t = beta - s mean``, one of each per input channel::
 

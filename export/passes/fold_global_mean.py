@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A mean of spikes over the whole map goes into the dense layer behind it.
+"""Folds a mean of spikes over the whole map into the dense layer behind it.
 
 Equation: with a map of ``A = H W`` positions, ``W (1/A sum_p x_p) + b  =  (W ... W) / A (x_1 ... x_A) + b``, each
 column of the dense layer repeated for every position.

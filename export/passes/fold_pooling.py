@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fold average pooling into the convolution before it: one convolution with a larger kernel and stride.
+"""Folds average pooling into the convolution before it: one convolution with a larger kernel and stride.
 
 Equation: with kernel ``k``, stride ``s``, dilation ``d`` and a ``q x q`` mean, in each dimension::
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Average pools behind spikes become sum pools; ``1 / k^2`` moves into the weights that read them.
+"""Makes average pools behind spikes sum pools, and moves ``1 / k^2`` into the weights that read them.
 
 Equation: ``W (1/k^2 sum_window x) + b  =  (W / k^2) (sum_window x) + b``: a chip sums spikes, it does not average.
 Through further pools the areas multiply; a max pool and a gate pass them on, for both are linear in a factor above 0.

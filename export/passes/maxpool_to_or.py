@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A max pool of binary spikes becomes neurons: the largest of zeros and ones is their OR.
+"""Makes a max pool of binary spikes a layer of neurons: the largest of zeros and ones is their OR.
 
 Equation: for ``x_i`` in {0, 1}, ``max_i x_i = [sum_i x_i >= 1]``. So a depthwise convolution of ones, kernel and
 stride the window, then integrate-and-fire neurons of threshold 1 that fire at equality, at most once a step, and are

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Replace max pools of spikes by sum pools, for chips without max pools. NOT the same function: train it again.
+"""Replaces max pools of spikes by sum pools, for chips without max pools. NOT the same function: train it again.
 
 Equation: ``max_i x_i`` becomes ``sum_i x_i``, or with ``mean`` the mean, its ``1 / k^2`` in the next weights
 (`fold_spike_pooling`). The three agree in no more than this: all are 0 together, and the sum is the max where at most

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Between weights and neurons, bring batch norm, mean pool and gate in that order, in which the folds take them.
+"""Brings batch norm, mean pool and gate between weights and neurons into that order, in which the folds take them.
 
 Equations, each per channel: batch norm and gate are affine, a mean is linear and keeps constants, so ::
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Quantise a folded real network to a chip's integers.
+"""Quantises a folded real network to a chip's integers.
 
 What: each layer's weights, bias and threshold are multiplied by one factor and rounded half to even; the factor is
 the largest with which all of them fit, the rule of sinabs 3.1.3 ``discretize.py``::

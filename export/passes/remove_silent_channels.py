@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Remove channels that never fire, with their weights and those of everything that reads them.
+"""Removes channels that never fire, with their weights and those of everything that reads them.
 
 Equation: a channel without spikes adds ``W[:, c] * 0`` to its readers. So output channel c leaves the weight layer
 (weights, bias, the channel's thresholds) and input channel c leaves each reader, through pools and `Concat`; a dense

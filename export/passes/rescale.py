@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rescale spiking layers: weights, bias, threshold, lower bound and reset value by one factor a layer.
+"""Rescales spiking layers: weights, bias, threshold, lower bound and reset value by one factor a layer.
 
 Equation: with ``W' = f W, b' = f b, theta' = f theta, v_min' = f v_min, reset' = f reset`` every state is f times
 what it was, and ``f v >= f theta`` where ``v >= theta``: leak, fire and each reset are homogeneous for f > 0.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a pass rewrites a network: merge an operation into the weight layer before it, or refuse."""
+"""Merges an operation into the weight layer before it or refuses it, and scales weight layers, for the passes."""
 
 from __future__ import annotations
 

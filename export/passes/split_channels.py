@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Split a weight layer and its neurons by output channels into parts that are layers of their own.
+"""Splits a weight layer and its neurons by output channels into parts that are layers of their own.
 
 Equation: output channel c of a convolution or dense layer depends on its own weights ``W_c, b_c`` alone, and a neuron
 on its own input, so ``layer(x) = concat(part_0(x), part_1(x), ...)``. The parts are ``conv1.0, sn1.0, conv1.1, ...``;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One threshold a layer, where each channel had its own: the channels are rescaled to a common threshold.
+"""Gives a layer one threshold where each channel had its own: the channels are rescaled to a common one.
 
 Equation: channel c of a layer gets ``W'_c = f_c W_c, b'_c = f_c b_c`` with ``f_c = theta / theta_c``; its states are
 ``f_c`` times what they were, and cross theta when they crossed theta_c. ``theta`` is the middle one of the layer's

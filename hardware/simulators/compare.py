@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compare traces spike for spike. Equal means equal; a comparison that compared nothing fails."""
+"""Compares traces spike for spike. Equal means equal; a comparison that compared nothing fails."""
 
 from __future__ import annotations
 

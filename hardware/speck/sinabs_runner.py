@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run sinabs' discretised network, clocked, and record what `Trace` records."""
+"""Runs sinabs' discretised network, clocked, and record what `Trace` records."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run(model: Discretised, frames: np.ndarray, *, potentials: bool = False) -> 
     from the old ones; so every run works on a fresh copy of a network that has never run.
 
     Args:
-        model: from `to_speck.discretised` or `to_speck.convert`.
+        model: from `sinabs.discretised` or `sinabs.convert`.
         frames: event counts ``(T, N, C, H, W)``.
         potentials: record the state after every step too.
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Split wide layers by output channels over two cores, where the network has a place on Speck only so.
+"""Splits wide layers by output channels over two cores, where the network has a place on Speck only so.
 
 Equation: that of `split_channels`, which is exact. Which layers, and into which parts, is `split_plan.plan`'s answer:
 the fewest cores, then the most equal parts.

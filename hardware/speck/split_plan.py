@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which layers to split over two cores so that all find a place: an exact search that looks at shapes alone.
+"""Decides which layers to split over two cores so that all find a place: an exact search that looks at shapes alone.
 
 A layer with f output channels stands on one core, or in two parts on two (`split_channels`). It has no more than two,
 for each part is a destination of the layer's sources, and a core has two: so a layer can be split where it is the

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What to say where layers find no place on the cores: what they need, what there is, the smallest change."""
+"""Says what is wrong where layers find no place on the cores: what they need, what there is, the smallest change."""
 
 from __future__ import annotations
 

@@ -11,7 +11,16 @@ import pytest
 
 from spikefold.errors import DataError, UnsupportedError
 from spikefold.hardware.simulators.accuracy import predictions
-from spikefold.hardware.simulators.trace import LayerTrace, Trace, as_raster, concatenate, load_trace, save_trace
+from spikefold.hardware.simulators.trace import (
+    LayerTrace,
+    Trace,
+    alive_in,
+    as_raster,
+    concatenate,
+    load_trace,
+    never_fired,
+    save_trace,
+)
 
 
 def _raster(shape: tuple[int, ...], highest: int = 1, seed: int = 0) -> np.ndarray:
@@ -163,3 +172,31 @@ def test_joining_batches_adds_and_widens() -> None:
     np.testing.assert_array_equal(layer.potentials[:, :3], states)
     bare = concatenate([Trace("r", {"n": LayerTrace(_raster((2, 1, 1, 1, 1)))})] * 2).layers["n"]
     assert (bare.v_range, bare.potentials, bare.raster.shape) == (None, None, (2, 2, 1, 1, 1))
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_joined_traces_have_the_range_and_the_overflow_of_all_of_them(order: tuple[int, ...]) -> None:
+    """Each bound comes from another batch, so that taking those of any one of them would show."""
+    parts = [
+        LayerTrace(_raster((4, 2, 3, 1, 1), seed=1), (-2.0, 5.0), 3),
+        LayerTrace(_raster((4, 1, 3, 1, 1), seed=2), (-7.0, 1.0), 0),
+        LayerTrace(_raster((4, 3, 3, 1, 1), seed=3), (0.0, 9.0), 4),
+    ]
+    joined = concatenate([Trace("r", {"n": parts[index]}) for index in order]).layers["n"]
+    assert (joined.v_range, joined.overflow) == ((-7.0, 9.0), 7)
+    assert joined.spikes == sum(part.spikes for part in parts) > 20
+    np.testing.assert_array_equal(joined.raster, np.concatenate([parts[index].raster for index in order], axis=1))
+
+
+def test_a_batch_that_knows_no_range_leaves_those_of_the_others() -> None:
+    parts = [LayerTrace(_raster((2, 1, 3, 1, 1))), LayerTrace(_raster((2, 1, 3, 1, 1)), (-1.0, 2.0), 1)]
+    assert concatenate([Trace("r", {"n": part}) for part in parts]).layers["n"].v_range == (-1.0, 2.0)
+
+
+def test_which_channels_fired_is_told_of_every_layer_and_kept_for_all_but_the_output() -> None:
+    raster = np.zeros((2, 1, 3, 1, 2), np.uint16)
+    raster[1, 0, 1, 0, 1] = 1
+    trace = Trace("r", {"n": LayerTrace(raster), "out": LayerTrace(raster)})
+    silent = {name: channels.tolist() for name, channels in never_fired(trace).items()}
+    assert silent == {"n": [True, False, True], "out": [True, False, True]}
+    assert {name: alive.tolist() for name, alive in alive_in(trace).items()} == {"n": [False, True, False]}
