@@ -25,6 +25,7 @@ import numpy as np
 from spikefold.export.network import Layer, Network
 from spikefold.export.ops import Conv2d, Dense, Shape
 from spikefold.hardware.chip import Resources, Use
+from spikefold.hardware.loihi.tiles import TileSize
 
 CORES = 120
 """Of 128; published counts of usable ones are 120 to 128."""
@@ -61,13 +62,11 @@ def resources(network: Network) -> Resources:
 
 def _use(network: Network, layer: Layer) -> Use:
     if not isinstance(layer.op, Dense):
-        columns, rows = conv_tile(network.shapes[layer.name])
-        channels, height, width = network.shapes[layer.name]
-        cores = -(-width // columns) * -(-height // rows)
-        return Use(layer.name, cores, {"neurons": (columns * rows * channels, NEURONS)}, "neurons")
+        shape = network.shapes[layer.name]
+        size = tile_size(shape)
+        return Use(layer.name, size.cores(shape), {"neurons": (size.neurons, NEURONS)}, "neurons")
     weight = layer.op.weight
-    bits = weight_bits(weight) if np.issubdtype(weight.dtype, np.integer) else _WIDTHS[-1]
-    tries = dense_splits(weight.shape[1], weight.shape[0], bits)
+    tries = dense_splits(weight.shape[1], weight.shape[0], _bits(layer.op))
     first, last = tries[0], tries[-1]
     memory = {"neurons": (last.neurons, NEURONS), "synaptic words": (last.words, SYNAPTIC_WORDS)}
     by_neurons = first.neurons / NEURONS > first.words / SYNAPTIC_WORDS
@@ -85,6 +84,22 @@ def conv_tile(shape: Shape) -> tuple[int, int]:
     return min(columns, width), rows
 
 
+def tile_size(shape: Shape) -> TileSize:
+    """The block of a map ``(C, H, W)`` that one core holds; channels are halved where one pixel has too many."""
+    columns, rows = conv_tile(shape)
+    channels = shape[0]
+    while channels > 1 and channels * rows * columns > NEURONS:
+        channels = -(-channels // 2)
+    return TileSize(channels, rows, columns)
+
+
+def dense_parts(op: Dense) -> list[tuple[int, int]]:
+    """The neurons of a dense layer on each core, from and to."""
+    outputs = op.weight.shape[0]
+    each = dense_splits(op.weight.shape[1], outputs, _bits(op))[-1].neurons
+    return [(start, min(start + each, outputs)) for start in range(0, outputs, each)]
+
+
 def dense_splits(inputs: int, outputs: int, bits: int) -> list[DenseSplit]:
     """The parts that are tried for a dense layer, the last of which fits, or is of one neuron."""
     tries: list[DenseSplit] = []
@@ -96,6 +111,11 @@ def dense_splits(inputs: int, outputs: int, bits: int) -> list[DenseSplit]:
         if tries[-1].fits or neurons == 1:
             return tries
         parts *= -(-words // SYNAPTIC_WORDS)
+
+
+def _bits(op: Dense) -> int:
+    """Width of the synapses; the widest for a real network."""
+    return weight_bits(op.weight) if np.issubdtype(op.weight.dtype, np.integer) else _WIDTHS[-1]
 
 
 def weight_bits(weight: np.ndarray) -> int:
