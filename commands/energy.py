@@ -13,6 +13,7 @@ from spikefold.commands.options import LATEST_RUN, Quiet, RunFolder, Sets
 from spikefold.commands.profiles import profiles
 from spikefold.commands.run import again
 from spikefold.commands.screen import guarded
+from spikefold.commands.silicon import silicon
 from spikefold.commands.table3 import table3
 from spikefold.errors import MismatchError
 from spikefold.session import ENERGY, RESULTS, SIMULATE, open_session, read_json
@@ -48,5 +49,5 @@ energy = typer.Typer(
     subcommand_metavar="[COMMAND] [ARGS]...",
     help="Operations of a run and their energy; `spikefold energy RUN` counts and prices one.",
 )
-for _command in (count, calibrate, table3, profiles):
+for _command in (count, calibrate, table3, profiles, silicon):
     energy.command(_command.__name__)(_command)

@@ -57,6 +57,7 @@ def _power(power: dict[str, Any]) -> str:
     bands, rate = power["bands_uj"], power["break_even_synops_per_s"]
     rows = [
         *map(_term, power["static"]),
+        *map(_term, power["running"]),
         *map(_term, power["dynamic"]),
         total("sum at rest", power["static_uj"], bands["static"]),
         total("sum of events", power["dynamic_uj"], bands["dynamic"]),
@@ -76,6 +77,8 @@ def _term(term: dict[str, Any]) -> Row:
     unit = {"pJ": "", "mW": " s"}.get(price["unit"], " s MHz")
     amount = f"{term['per_clip']:,.4f}{unit}" if unit else f"{term['per_clip']:,.1f}"
     band = "none published" if price["low"] == price["high"] else _band(term["low_uj"], term["high_uj"])
+    if price["evidence"] == "bounded":
+        band += " (bounded by the measured power of whole networks, not measured by operation)"
     return (term["name"], amount, _constant(price), _estimate(term["energy_uj"]), band, term["where"])
 
 

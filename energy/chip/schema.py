@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from spikefold.energy.schema_base import Closed, Interval, Real, Whole
 
 
@@ -28,12 +30,14 @@ class PowerForm(Closed):
     on_s: Real
     real_time: bool
     static: list[TermForm]
+    running: list[TermForm] = Field(default_factory=list)
     dynamic: list[TermForm]
     sensor: list[TermForm]
     synops_per_s: Real
     not_priced: list[str]
-    bands_uj: dict[Literal["static", "dynamic", "total"], Interval | None]
+    bands_uj: dict[Literal["static", "running", "dynamic", "total"], Interval | None]
     static_uj: Real | None
+    running_uj: Real | None = None
     dynamic_uj: Real | None
     total_uj: Real | None
     sensor_uj: Real | None

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from inspect import cleandoc
 
-from spikefold.energy.counts.types import Counts, LayerCounts
 from spikefold.energy.counts.input_rates import Rates
+from spikefold.energy.counts.types import Counts, LayerCounts
 from spikefold.errors import ConfigError, nearest
 
 DEFAULT = "mixed"
@@ -70,8 +70,8 @@ def chip(counts: Counts, rates: Rates) -> tuple[LayerOperations, ...]:
     """Every event is one AC at each of its synapses, as on an event-driven chip.
 
     That of the input too, and every spike of a summed window; exact; synapses on the padding do not exist; BN folded;
-    no memory, no bias, no neuron update. Source: SynOp as in the Speck documentation (sinabs, overview.md). Checked on no
-    chip: no Speck publishes a counter of operations.
+    no memory, no bias, no neuron update. Source: SynOp as in the Speck documentation (sinabs, overview.md).
+    Checked on no chip: nobody publishes a counter of Speck's operations.
     """
     return tuple(LayerOperations(layer.name, ac=Fraction(layer.events)) for layer in counts.layers)
 

@@ -14,7 +14,6 @@ Cores are those of the estimate `cores`; the vendor's own partitioner is not pub
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from spikefold.export.network import INPUT, Layer, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.nonzero_fanout import Block, nonzero_fanout
 from spikefold.export.ops import Conv2d, Dense
+from spikefold.hardware.core_work import CoreWork
 from spikefold.hardware.loihi.cores import dense_parts, tile_size
 from spikefold.hardware.loihi.tiles import Tile, TileSize, tiles_of
 from spikefold.hardware.simulators.reference import check_frames
@@ -30,40 +30,6 @@ from spikefold.hardware.simulators.trace import Trace
 
 UPDATES_A_STEP = 2
 """Of each neuron; ``ucode_passes`` in Intel's public profiling script, and what the counters show."""
-
-
-@dataclass(frozen=True, eq=False)
-class CoreWork:
-    """One layer on its cores.
-
-    Attributes:
-        layer: the weight layer.
-        neurons: on each core, ``(cores,)`` int64.
-        operations: synaptic operations by step, clip and core, ``(T, N, cores)`` int64.
-        messages: spikes that arrive at a core and have at least one synapse there, ``(T, N, cores)`` int64.
-        spikes: of the neurons on a core, ``(T, N, cores)`` int64.
-    """
-
-    layer: str
-    neurons: np.ndarray
-    operations: np.ndarray
-    messages: np.ndarray
-    spikes: np.ndarray
-
-    def __post_init__(self) -> None:
-        shapes = {self.operations.shape, self.messages.shape, self.spikes.shape}
-        if len(shapes) != 1 or self.operations.shape[2:] != self.neurons.shape:
-            raise MismatchError(f"cores of {self.layer} with {shapes} and {self.neurons.shape}")
-
-    @property
-    def cores(self) -> int:
-        """How many cores the layer has."""
-        return len(self.neurons)
-
-    @property
-    def updates(self) -> np.ndarray:
-        """Neuron updates by step, clip and core, as the chip counts them, ``(T, N, cores)`` int64."""
-        return np.asarray(UPDATES_A_STEP * self.neurons + self.spikes)
 
 
 def core_work(
@@ -100,7 +66,7 @@ def _parts(network: Network, layer: Layer, size: TileSize | None) -> tuple[Tile,
         blocks = [Block((start, stop), (0, 1), (0, 1)) for start, stop in dense_parts(layer.op)]
         return tuple(Tile(block, block) for block in blocks)
     shape = network.shapes[layer.name]
-    return tiles_of(shape, size or tile_size(shape))
+    return tiles_of(shape, size or tile_size(shape, layer.op.weight[0].size if isinstance(layer.op, Conv2d) else 0))
 
 
 def _work(
@@ -116,12 +82,15 @@ def _work(
     shape = network.input_shape(layer)
     maps = np.stack([nonzero_fanout(op, shape, part.worked).reshape(-1) for part in parts], axis=1)
     flat = came.reshape(*came.shape[:2], -1)
+    neurons = np.array([part.neurons for part in parts], np.int64)
+    spiked = np.stack([_fired(fired, part.held) for part in parts], axis=2)
     return CoreWork(
         layer.name,
-        np.array([part.neurons for part in parts], np.int64),
+        neurons,
         _products(flat, maps),
         _products(flat, maps > 0),
-        np.stack([_fired(fired, part.held) for part in parts], axis=2),
+        spiked,
+        UPDATES_A_STEP * neurons + spiked,
     )
 
 

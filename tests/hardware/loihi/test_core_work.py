@@ -13,7 +13,8 @@ from spikefold.errors import MismatchError, NetworkError
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import Conv2d, Dense
-from spikefold.hardware.loihi.core_work import CoreWork, core_work
+from spikefold.hardware.core_work import CoreWork
+from spikefold.hardware.loihi.core_work import core_work
 from spikefold.hardware.loihi.tiles import TileSize, tiles_of
 from spikefold.hardware.simulators import reference
 
@@ -108,4 +109,4 @@ def test_what_does_not_belong_is_refused() -> None:
     with pytest.raises(MismatchError, match="lacks the layer out"):
         core_work(network, frames, replace(trace, layers={"sn": trace.layers["sn"]}))
     with pytest.raises(MismatchError, match="cores of conv"):
-        CoreWork("conv", np.zeros(2, np.int64), *[np.zeros((1, 1, 3), np.int64)] * 3)
+        CoreWork("conv", np.zeros(2, np.int64), *[np.zeros((1, 1, 3), np.int64)] * 4)
