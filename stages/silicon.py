@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Published measurements of chips beside predictions by this program's own functions: what ``energy silicon`` shows."""
+"""Published measurements of chips beside predictions by this program's own functions, for ``energy silicon``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _YOLO_MAPS: tuple[tuple[str, Shape, int, str], ...] = (
     ("14x14x256-wide", (256, 14, 14), 512, "1x1 of 512 channels"),
     ("14x14x48", (48, 14, 14), 256, "1x1 of 256 channels"),
 )
-"""Maps of YOLO-KP ``(C, H, W)`` as its log implies them, and weights of one output channel by kernels assumed here."""
+"""Maps of YOLO-KP ``(C, H, W)`` as its log implies them, and weights of one output channel, assumed here."""
 
 
 @dataclass(frozen=True)

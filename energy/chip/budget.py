@@ -101,7 +101,9 @@ class ChipBudget:
 
     def describe(self) -> str:
         """One line for people."""
-        rest, events = (_told_uj(self.numbers[name]) for name in ("static_uj", "event_energy_uj"))
+        bands = {} if self.power is None else self.power.bands_uj
+        parts = {"static": "static_uj", "dynamic": "event_energy_uj"}
+        rest, events = (_told_uj(self.numbers[name], bands.get(part)) for part, name in parts.items())
         busiest = max(self.rates, key=lambda rate: rate.peak_per_s)
         said = f"at rest {rest} a clip, events {events} (estimates); busiest core {busiest.layer}, "
         said += f"{busiest.peak_per_s:,.0f} SynOps/s at its peak"
@@ -214,8 +216,11 @@ def _outputs(network: Network, name: str) -> int:
     return int(op.weight.shape[0])
 
 
-def _told_uj(energy: float | None) -> str:
-    return "unknown" if energy is None else f"{energy:,.3f} uJ"
+def _told_uj(energy: float | None, band: tuple[float, float] | None) -> str:
+    if energy is None:
+        return "unknown"
+    between = "" if band is None or band[0] == band[1] else f" ({band[0]:,.3f} to {band[1]:,.3f})"
+    return f"{energy:,.3f} uJ{between}"
 
 
 def _told_rate(rate: CoreRate) -> str:

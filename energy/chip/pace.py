@@ -62,8 +62,8 @@ class Proposal:
         more = self.cores[1] - self.cores[0]
         before, after = self.slowest_us
         return (
-            f"{more} more core{'s' * (more != 1)} for {self.layer} ({self.cores[1]} in place of {self.cores[0]}) bring "
-            f"the slowest step from {before:,.1f} to {after:,.1f} us; then {self.then} binds"
+            f"{more} more core{'s' * (more != 1)} for {self.layer} ({self.cores[1]} in place of {self.cores[0]}) "
+            f"bring the slowest step from {before:,.1f} to {after:,.1f} us; then {self.then} binds"
         )
 
 

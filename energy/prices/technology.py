@@ -37,8 +37,8 @@ class Price(BaseModel):
         kind: ``marginal`` (what one operation more costs), ``all-in`` (everything, shared over the operations at one
             operating point) or ``static`` (paid for time, or once a step, whatever happens).
         covers: what is in it, and what is not.
-        evidence: how it was found; ``none`` only for an unknown one. ``bounded``: the measured power of whole networks
-            allows low to high and says no more; the value only stands for that interval.
+        evidence: how it was found; ``none`` only for an unknown one. ``bounded``: the measured power of whole
+            networks allows low to high and says no more; the value only stands for that interval.
         source: document, with its page or table.
         band: where low and high come from; needed as soon as they differ from the value.
         where: file and line of the value, found when the profile is read: ``horowitz45-fp32.toml:12``.

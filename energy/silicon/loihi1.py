@@ -14,7 +14,7 @@ from scipy import stats
 from spikefold.energy.silicon.verdict import Prediction
 
 COPIES_MW = {0: 78.0, 1: 78.2, 2: 80.5, 4: 83.9, 6: 87.8, 8: 91.4, 10: 95.3}
-"""Power above rest by the number of copies. The run without a copy has a rate of its own and is left out of the fit."""
+"""Power above rest by the number of copies. The run without a copy has a rate of its own, and is in no fit."""
 
 
 def line(left_out: int | None = None) -> tuple[float, float]:

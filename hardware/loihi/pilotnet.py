@@ -2,9 +2,9 @@
 """Intel's PilotNet as it ran on Loihi 2 for the published benchmark: the network, its silent input, its spikes.
 
 The benchmark's camera image never reached the chip: the notebook gives it to a Python attribute, and the plot of the
-counters shows no operation in conv1. So the input layer stays silent here too (its bias, 36 in the file, is 0), frames
-are zero, and all activity comes from the biases of the layers behind. Clips of 16 steps follow one another, each
-layer reset at their beginning.
+counters shows no operation in conv1. So the input layer stays silent here too (its bias, 36 in the file, is 0),
+frames are zero, and all activity comes from the biases of the layers behind. Clips of 16 steps follow one another,
+each layer reset at their beginning.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ asteval==1.0.10 --hash=sha256:8d805fa8084aa12204715f799430f0012a0db38b42e997f9f1
 """The last releases; the hashes are those of their wheels, the only files they have that run everywhere."""
 VERSIONS = "lava-nc 0.10.0, lava-dl 0.6.0, asteval 1.0.10"
 NETWORKS = "networks"
-"""Folder, within lava's, of the networks that lava-dl's wheel carries for its own tests and whose silicon was measured."""
+"""Folder, within lava's, of networks that lava-dl's wheel carries and that were measured on silicon."""
 _CARRIED = {
     "pilotnet_lif.net": "tests/lava/lib/dl/netx/gts/pilotnet_lif/network.net",
     "pilotnet_sdnn.net": "tests/lava/lib/dl/netx/gts/pilotnet_sdnn/network.net",
@@ -98,7 +98,7 @@ def provision(
 
 
 def carried_network(name: str, *, install: Installer | None = None, cache: Path | None = None) -> Path:
-    """A network that lava-dl's wheel carries, as ``pilotnet_lif.net``; lava is provisioned for it where it is not yet.
+    """A network that lava-dl's wheel carries, as ``pilotnet_lif.net``; lava is provisioned where it is not there yet.
 
     A folder that was provisioned before the networks were kept gets them by one more download.
 
