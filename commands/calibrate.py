@@ -20,17 +20,17 @@ def calibrate(
     device: Annotated[str, typer.Option(help="What was measured, for the profile.")],
     chip: Annotated[str, typer.Option(help="The profile that the measured numbers go into.")] = "speck",
 ) -> None:
-    """Fit power = resting + pJ per synaptic operation x rate to measurements of a board, as a technology profile."""
+    """Fit power = rest + running + pJ per synaptic operation x rate to measurements of a board, as a profile."""
     with guarded():
         from datetime import UTC, datetime
 
-        from spikefold.energy.prices.calibrate import fit, write_profile
+        from spikefold.energy.prices.calibrate import fit_terms, write_profile
         from spikefold.energy.prices.calibration_data import read_measurements
 
         if out.exists():
             raise ConfigError("something is there, and would be lost", where=str(out), hint="choose another --out")
         given = read_measurements(sources)
-        found = fit(given.points)
+        found = fit_terms(given.points)
         write_profile(found, out, device=device, when=datetime.now(UTC).date(), offset_mw=given.offset_mw, chip=chip)
         typer.echo(found.describe())
         typer.echo(out)
