@@ -11,13 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from spikefold.energy.budget import Budget
 from spikefold.energy.prices.load import Profile, load_profile
 from spikefold.errors import MismatchError
-
-if TYPE_CHECKING:
-    from spikefold.energy.budget import Budget
 
 ATTENTION = "attention"
 """Row of the multiplications of dynamic attention."""

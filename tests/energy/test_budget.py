@@ -14,12 +14,12 @@ from spikefold.energy.budget import (
     Budget,
     attention_cost,
     budget,
-    equation_11,
     load_profile,
     side_by_side,
 )
 from spikefold.energy.counts.count import Counts, LayerCounts
 from spikefold.energy.counts.rules import RULES
+from spikefold.energy.equation_11 import equation_11
 from spikefold.errors import ConfigError
 
 PROFILE = load_profile("horowitz45-fp32")

@@ -304,7 +304,7 @@ def test_the_eight_networks_of_loihi_1_give_the_published_line() -> None:
     found = fit_terms([*idle, *(Point(float(copies), mw) for copies, mw in running.items())])
     assert found.static_mw == pytest.approx(29.575)
     assert found.running_mw == pytest.approx(76.5, abs=0.2)
-    assert found.energy_pj * 1e-9 == pytest.approx(1.876, abs=0.01)
+    assert found.energy_pj * 1e-9 == pytest.approx(1.876, abs=0.02)
     assert found.r2 > 0.999
 
 
