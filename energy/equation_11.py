@@ -97,6 +97,34 @@ class Difference:
         }
 
 
+@dataclass(frozen=True)
+class FiringBreakEven:
+    """How often neurons may fire at most for a spiking network to win over its quantised counterpart.
+
+    Attributes:
+        steps: T for which it was published.
+        most: the firing rate at which both cost the same, data movement included.
+        source: where it stands.
+    """
+
+    steps: int
+    most: float
+    source: str
+
+    def verdict(self, steps: int, rate: float) -> str:
+        """A rate over ``steps`` steps in words; of another T nothing was published, and nothing is said."""
+        if steps != self.steps:
+            return f"published for T = {self.steps} only, not for T = {steps}"
+        side = "at most" if rate <= self.most else "above"
+        return f"a firing rate of {rate:.2%} is {side} the {self.most:.1%} at which both cost the same"
+
+
+YAN = FiringBreakEven(
+    5, 0.057, "Yan et al., arXiv 2409.08290, version 4: at most 5.7 % at T = 5, against ceil(log2(T + 1)) bits"
+)
+"""A break-even of the network against a network without spikes, beside Eq. 11, which is one of attention."""
+
+
 def equation_11(attended: Budget, baseline: Budget, profile: Profile) -> Difference:
     """Eq. 11 of the paper between a network and its vanilla baseline, in pJ per clip.
 

@@ -18,6 +18,7 @@ from spikefold.energy.chip.core_load import CoreRate, Spread, StepTime, core_rat
 from spikefold.energy.chip.power import chip_power
 from spikefold.energy.chip.power_types import ChipPower, Term
 from spikefold.energy.chip.sources import KEY, Numbers
+from spikefold.energy.chip.system_track import system_track
 from spikefold.energy.counts.count import Counts
 from spikefold.energy.prices.load import Profile
 from spikefold.errors import MismatchError
@@ -115,6 +116,7 @@ class ChipBudget:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a report."""
+        track = None if self.power is None else system_track(self.power)
         return {
             "chip": self.chip,
             "title": self.title,
@@ -128,6 +130,7 @@ class ChipBudget:
             "chips": self.resources.chips,
             "estimate": self.resources.estimate,
             "numbers": self.numbers,
+            "system_track": None if track is None else track.to_json(),
             "unknown": dict(self.unknown),
         }
 

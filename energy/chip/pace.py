@@ -123,16 +123,20 @@ def proposal(work: Mapping[str, CoreWork], times: Times) -> Proposal | None:
 
 def _lined_up(work: Mapping[str, CoreWork]) -> dict[str, CoreWork]:
     """The work of each layer later by its depth, from one clip into the next, as ``(T * N, 1, cores)``."""
-    found = {}
-    for depth, (name, one) in enumerate(work.items()):
-        found[name] = replace(
+
+    def later(values: np.ndarray, depth: int) -> np.ndarray:
+        return np.roll(_by_time(values), depth, axis=0)
+
+    return {
+        name: replace(
             one,
-            **{
-                key: np.roll(_by_time(getattr(one, key)), depth, axis=0)
-                for key in ("operations", "messages", "spikes", "updates")
-            },
+            operations=later(one.operations, depth),
+            messages=later(one.messages, depth),
+            spikes=later(one.spikes, depth),
+            updates=later(one.updates, depth),
         )
-    return found
+        for depth, (name, one) in enumerate(work.items())
+    }
 
 
 def _by_time(values: np.ndarray) -> np.ndarray:

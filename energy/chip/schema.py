@@ -81,6 +81,19 @@ class BesideForm(Closed):
     step_time: StepTimeForm | None
 
 
+class SystemTrackForm(Closed):
+    """`SystemTrack`: NeuroBench's report form."""
+
+    system: str
+    idle_mw: Interval
+    active_mw: Interval | None
+    dynamic_mw: Interval | None
+    dynamic_energy_mj: Interval | None
+    execution_time_ms: Real
+    pre_processing: str
+    estimated: bool
+
+
 class ChipForm(Closed):
     """`ChipBudget`; each of ``numbers`` that is None has a reason in ``unknown``."""
 
@@ -97,3 +110,4 @@ class ChipForm(Closed):
     estimate: bool
     numbers: dict[str, Real | None]
     unknown: dict[str, str]
+    system_track: SystemTrackForm | None = None
