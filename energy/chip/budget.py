@@ -153,7 +153,7 @@ def chip_budget(
         chip: the target.
         network: the integer network that was counted, one that keeps the chip's rules.
         counts: of `counts.count`, with series and a length of a step.
-        numbers: of `chip_sources.numbers_of`.
+        numbers: of `sources.numbers_of`.
         limit_per_s: synaptic operations a second that a core of an event-driven chip can do. A chip with steps has
             no such limit: there a busy core makes the step longer.
         placement: core number by spiking layer, as it was exported; empty where cores are only counted.

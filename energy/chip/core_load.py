@@ -114,7 +114,7 @@ def core_rates(
         limit_per_s: synaptic operations a second that one core can do. For Speck nobody publishes it.
         cores: how a layer lies on cores; on one where it is not named.
         dt_us: length of a step; that of the counts where not given.
-        graded: see `chip_power.operations`.
+        graded: see `power.operations`.
 
     Raises:
         ConfigError: no length of a step, or a limit that is not above 0.
@@ -194,7 +194,7 @@ def step_time(
         profile: one with times, such as ``loihi1-presilicon``.
         cores: how a layer lies on cores; on one where it is not named.
         dt_us: length of a step in real time; that of the counts where not given.
-        graded: see `chip_power.operations`.
+        graded: see `power.operations`.
 
     Raises:
         ConfigError: a profile without times or with an unknown one, or no length of a step.

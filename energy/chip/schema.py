@@ -73,7 +73,7 @@ class StepTimeForm(Closed):
     light: Literal["green", "amber", "red"]
 
 
-class BesideForm(Closed):
+class ReferenceBudgetForm(Closed):
     """`ReferenceBudget`."""
 
     label: str
@@ -102,7 +102,7 @@ class ChipForm(Closed):
     event_driven: bool
     nominal_dt: bool
     power: PowerForm | None
-    beside: BesideForm | None
+    beside: ReferenceBudgetForm | None
     cores: list[CoreForm]
     step_time: StepTimeForm | None
     cores_used: Whole
