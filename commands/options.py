@@ -21,7 +21,7 @@ Budget = Annotated[
     typer.Option(help="Most synaptic operations a clip that adaptation may leave, input events included."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
-Arch = Annotated[str, typer.Option("--arch", help="a | b | c | d | sew18 (the paper's) | speck-s | speck-m")]
+Arch = Annotated[str, typer.Option("--arch", help="a | b | c | d | sew18 (the paper's) | speck-s, -m or -yao")]
 Attention = Annotated[str | None, typer.Option(help="none | sa | tcsa | asa1 | asa2; none where it is not given.")]
 Classes = Annotated[int | None, typer.Option(help="Classes; those of the network's own data set by default.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`Budget`: counts under one rule, times a sourced technology profile.
 
-Counts are exact. Joules are estimates of the arithmetic alone, and the profile says what they cover. This is the door
-to the prices: profiles, the cost of attention and Eq. 11 can be imported from here.
+Counts are exact. Joules are estimates of the arithmetic alone, and the profile says what they cover. Profiles and the
+cost of attention can be imported from here.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from spikefold.energy.counts import rules
 from spikefold.energy.counts.attention import AttentionCost, attention_cost
 from spikefold.energy.counts.count import Counts
 from spikefold.energy.counts.input_rates import Rates
-from spikefold.energy.equation_11 import Difference, equation_11
 from spikefold.energy.prices.load import Price, Profile, load_profile, refuse_mixing
 
 __all__ = [
-    "AttentionCost", "Budget", "Difference", "LayerEnergy", "Price", "Profile", "attention_cost", "budget",
-    "equation_11", "load_profile", "side_by_side",
+    "AttentionCost", "Budget", "LayerEnergy", "Price", "Profile", "attention_cost", "budget", "load_profile",
+    "side_by_side",
 ]  # fmt: skip
 _LARGEST_JSON_INTEGER = 2**53
 

@@ -11,13 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from spikefold.energy.budget import Budget
 from spikefold.energy.prices.load import Profile, load_profile
 from spikefold.errors import MismatchError
-
-if TYPE_CHECKING:
-    from spikefold.energy.budget import Budget
 
 ATTENTION = "attention"
 """Row of the multiplications of dynamic attention."""
@@ -97,6 +95,34 @@ class Difference:
             "break_evens": [vars(one) | {"where": list(one.where)} for one in self.break_evens],
             "verdict": self.verdict,
         }
+
+
+@dataclass(frozen=True)
+class FiringBreakEven:
+    """How often neurons may fire at most for a spiking network to win over its quantised counterpart.
+
+    Attributes:
+        steps: T for which it was published.
+        most: the firing rate at which both cost the same, data movement included.
+        source: where it stands.
+    """
+
+    steps: int
+    most: float
+    source: str
+
+    def verdict(self, steps: int, rate: float) -> str:
+        """A rate over ``steps`` steps in words; of another T nothing was published, and nothing is said."""
+        if steps != self.steps:
+            return f"published for T = {self.steps} only, not for T = {steps}"
+        side = "at most" if rate <= self.most else "above"
+        return f"a firing rate of {rate:.2%} is {side} the {self.most:.1%} at which both cost the same"
+
+
+YAN = FiringBreakEven(
+    5, 0.057, "Yan et al., arXiv 2409.08290, version 4: at most 5.7 % at T = 5, against ceil(log2(T + 1)) bits"
+)
+"""A break-even of the network against a network without spikes, beside Eq. 11, which is one of attention."""
 
 
 def equation_11(attended: Budget, baseline: Budget, profile: Profile) -> Difference:

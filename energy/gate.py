@@ -148,7 +148,7 @@ def evaluate(gates: Sequence[Gate], networks: Mapping[str, Scalars], deployed: S
         deployed: networks that a gate without a network's name is for; empty for all.
 
     Raises:
-        ConfigError: a gate names a network that this run has not, or there is none to judge.
+        ConfigError: a gate names a network that this run has not, or there is none to ask.
     """
     known = list(networks)
     asked = {*(gate.network for gate in gates), *deployed} - {None}
@@ -161,7 +161,7 @@ def evaluate(gates: Sequence[Gate], networks: Mapping[str, Scalars], deployed: S
             "a gate is for a network that this run has not",
             where="--gate",
             issues=issues,
-            hint="name one of the run's networks, or none to judge all",
+            hint="name one of the run's networks, or none to ask all",
         )
     failures = []
     for gate in gates:

@@ -108,6 +108,9 @@ def markdown(results: dict[str, Any], accuracy: dict[str, float] | None = None) 
     )]  # fmt: skip
     if "attention_macs" in results:
         parts.append(f"{results['attention_macs']['what']}\n")
+    if "firing_break_even" in results:
+        limit = results["firing_break_even"]
+        parts.append(f"Against a network without spikes: {limit['verdict']} ({limit['source']}).\n")
     for name, network in networks.items():
         own = {"networks": {name: network}}
         rows = [

@@ -40,6 +40,7 @@ class LayerForm(Closed):
     state_accesses: Whole
     idle_updates: Whole
     peak_events: Whole | None
+    weighted: Whole | None = None
 
 
 class ElementForm(Closed):

@@ -12,7 +12,7 @@ LARGEST_EXACT = 2**53
 
 
 def _whole(value: object) -> object:
-    """Digits of a whole number too large for JSON; anything else is for pydantic to judge."""
+    """Digits of a whole number too large for JSON; anything else is for pydantic to check."""
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 

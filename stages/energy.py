@@ -16,7 +16,7 @@ from spikefold.energy.chip.sources import Numbers, numbers_of
 from spikefold.energy.counts.attention import AttentionCost, cost_of, labelled_macs
 from spikefold.energy.counts.count import Counts, count
 from spikefold.energy.counts.input_rates import input_rates
-from spikefold.energy.equation_11 import equation_11
+from spikefold.energy.equation_11 import YAN, equation_11
 from spikefold.energy.outputs import energy_json, layers_csv, markdown, read_energy
 from spikefold.energy.prices.constants import constants_used
 from spikefold.energy.prices.load import profile_names
@@ -80,6 +80,8 @@ def energy_stage(session: Session) -> None:
             "static": equation_11(static, budgets[BASELINE], profile).to_json(),
         }
         results["paired"] = compare(clips[BASELINE], clips[FLOAT], paired=True)
+    rate, clip_steps = networks[FLOAT]["counts"]["nasfr"], len(test.frames)
+    results["firing_break_even"] = vars(YAN) | {"verdict": YAN.verdict(clip_steps, rate)}
     if (kind := session.config.model.attention) != "none":
         results["attention_macs"] = labelled_macs(kind, _gated(unfolded), unfolded.input.steps)
     results["constants"] = constants_used(results, [profile, *others, *_profiles(sources)])

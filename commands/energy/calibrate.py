@@ -22,11 +22,11 @@ def calibrate(
     device: Annotated[str, typer.Option(help="What was measured, for the profile.")],
     chip: Annotated[str | None, typer.Option(help=_PROFILE)] = None,
 ) -> None:
-    """Fit power = resting + pJ per synaptic operation x rate to measurements of a board, as a technology profile."""
+    """Fit power = rest + running + pJ per synaptic operation x rate to measurements of a board, as a profile."""
     with guarded():
         from datetime import UTC, datetime
 
-        from spikefold.energy.prices.calibrate import fit, write_profile
+        from spikefold.energy.prices.calibrate import fit_terms, write_profile
         from spikefold.energy.prices.calibration_data import read_measurements
         from spikefold.hardware.registry import chip_named
 
@@ -36,7 +36,7 @@ def calibrate(
         if profile is None:
             raise ConfigError("nothing is published of the default chip", where="--chip", hint="name a profile")
         given = read_measurements(sources)
-        found = fit(given.points)
+        found = fit_terms(given.points)
         when = datetime.now(UTC).date()
         write_profile(found, out, device=device, when=when, offset_mw=given.offset_mw, chip=profile)
         typer.echo(found.describe())

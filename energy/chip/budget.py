@@ -18,6 +18,7 @@ from spikefold.energy.chip.core_load import CoreRate, Spread, StepTime, core_rat
 from spikefold.energy.chip.power import chip_power
 from spikefold.energy.chip.power_types import ChipPower, Term
 from spikefold.energy.chip.sources import KEY, Numbers
+from spikefold.energy.chip.system_track import system_track
 from spikefold.energy.counts.count import Counts
 from spikefold.energy.prices.load import Profile
 from spikefold.errors import MismatchError
@@ -101,7 +102,9 @@ class ChipBudget:
 
     def describe(self) -> str:
         """One line for people."""
-        rest, events = (_told_uj(self.numbers[name]) for name in ("static_uj", "event_energy_uj"))
+        bands = {} if self.power is None else self.power.bands_uj
+        parts = {"static": "static_uj", "dynamic": "event_energy_uj"}
+        rest, events = (_told_uj(self.numbers[name], bands.get(part)) for part, name in parts.items())
         busiest = max(self.rates, key=lambda rate: rate.peak_per_s)
         said = f"at rest {rest} a clip, events {events} (estimates); busiest core {busiest.layer}, "
         said += f"{busiest.peak_per_s:,.0f} SynOps/s at its peak"
@@ -113,6 +116,7 @@ class ChipBudget:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a report."""
+        track = None if self.power is None else system_track(self.power)
         return {
             "chip": self.chip,
             "title": self.title,
@@ -126,6 +130,7 @@ class ChipBudget:
             "chips": self.resources.chips,
             "estimate": self.resources.estimate,
             "numbers": self.numbers,
+            "system_track": None if track is None else track.to_json(),
             "unknown": dict(self.unknown),
         }
 
@@ -148,7 +153,7 @@ def chip_budget(
         chip: the target.
         network: the integer network that was counted, one that keeps the chip's rules.
         counts: of `counts.count`, with series and a length of a step.
-        numbers: of `chip_sources.numbers_of`.
+        numbers: of `sources.numbers_of`.
         limit_per_s: synaptic operations a second that a core of an event-driven chip can do. A chip with steps has
             no such limit: there a busy core makes the step longer.
         placement: core number by spiking layer, as it was exported; empty where cores are only counted.
@@ -214,8 +219,11 @@ def _outputs(network: Network, name: str) -> int:
     return int(op.weight.shape[0])
 
 
-def _told_uj(energy: float | None) -> str:
-    return "unknown" if energy is None else f"{energy:,.3f} uJ"
+def _told_uj(energy: float | None, band: tuple[float, float] | None) -> str:
+    if energy is None:
+        return "unknown"
+    between = "" if band is None or band[0] == band[1] else f" ({band[0]:,.3f} to {band[1]:,.3f})"
+    return f"{energy:,.3f} uJ{between}"
 
 
 def _told_rate(rate: CoreRate) -> str:

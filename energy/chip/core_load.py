@@ -114,7 +114,7 @@ def core_rates(
         limit_per_s: synaptic operations a second that one core can do. For Speck nobody publishes it.
         cores: how a layer lies on cores; on one where it is not named.
         dt_us: length of a step; that of the counts where not given.
-        graded: see `chip_power.operations`.
+        graded: see `power.operations`.
 
     Raises:
         ConfigError: no length of a step, or a limit that is not above 0.
@@ -147,7 +147,8 @@ class StepTime:
     """How long a step takes at least on a chip that ends each step with a barrier.
 
     The core with most to do sets the pace: ``max over cores of (synaptic operations x time + neurons x time) +
-    barrier``. Communication is left out, so it is a lower bound; low and high are the bands of the constants.
+    barrier``, or the larger of the two parts where the profile says that they overlap. Communication is left out, so
+    it is a lower bound; low and high are the bands of the constants.
 
     Attributes:
         profile: name of the technology that the times are of.
@@ -193,7 +194,7 @@ def step_time(
         profile: one with times, such as ``loihi1-presilicon``.
         cores: how a layer lies on cores; on one where it is not named.
         dt_us: length of a step in real time; that of the counts where not given.
-        graded: see `chip_power.operations`.
+        graded: see `power.operations`.
 
     Raises:
         ConfigError: a profile without times or with an unknown one, or no length of a step.
@@ -206,12 +207,13 @@ def step_time(
             where="energy_profile",
             hint="take loihi1-presilicon or loihi1-fitted",
         )
-    spread, frames, ops = _spread(counts, cores), counts.clips * counts.steps, operations(graded)
+    spread, frames, ops = _spread(counts, cores), counts.clips * counts.steps, operations(graded, profile)
+    combine = max if times.combine == "largest" else _sum_of_two
     layers = _with_synapses(counts)
 
     def core_us(layer: LayerCounts, synops: float, end: int) -> float:
         share = float(spread[layer.name].share)
-        return share * (synops * times.synop.bounds[end] + layer.neurons * times.neuron.bounds[end]) / 1e3
+        return share * combine(synops * times.synop.bounds[end], layer.neurons * times.neuron.bounds[end]) / 1e3
 
     barrier_us = [bound / 1e3 for bound in times.barrier.bounds]
     mean_us = [max((core_us(la, getattr(la, ops) / frames, end) for la in layers), default=0.0) for end in (0, 1)]
@@ -225,6 +227,10 @@ def step_time(
         step_us(counts, dt_us),
         (times.synop.where, times.neuron.where, times.barrier.where),
     )
+
+
+def _sum_of_two(first: float, second: float) -> float:
+    return first + second
 
 
 def _with_synapses(counts: Counts) -> list[LayerCounts]:

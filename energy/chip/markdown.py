@@ -25,6 +25,8 @@ def chip_markdown(name: str, chip: dict[str, Any]) -> Iterator[str]:
     yield _cores(chip)
     if chip["step_time"] is not None:
         yield _step(chip["step_time"])
+    if chip.get("system_track"):
+        yield _system_track(chip["system_track"])
     if chip["beside"] is not None:
         yield f"For comparison, in no number of {chip['chip']}: {cell(chip['beside']['label'])}.\n"
         yield _power(chip["beside"]["power"])
@@ -57,6 +59,7 @@ def _power(power: dict[str, Any]) -> str:
     bands, rate = power["bands_uj"], power["break_even_synops_per_s"]
     rows = [
         *map(_term, power["static"]),
+        *map(_term, power["running"]),
         *map(_term, power["dynamic"]),
         total("sum at rest", power["static_uj"], bands["static"]),
         total("sum of events", power["dynamic_uj"], bands["dynamic"]),
@@ -76,6 +79,8 @@ def _term(term: dict[str, Any]) -> Row:
     unit = {"pJ": "", "mW": " s"}.get(price["unit"], " s MHz")
     amount = f"{term['per_clip']:,.4f}{unit}" if unit else f"{term['per_clip']:,.1f}"
     band = "none published" if price["low"] == price["high"] else _band(term["low_uj"], term["high_uj"])
+    if price["evidence"] == "bounded":
+        band += " (bounded by the measured power of whole networks, not measured by operation)"
     return (term["name"], amount, _constant(price), _estimate(term["energy_uj"]), band, term["where"])
 
 
@@ -124,6 +129,20 @@ def _step(step: dict[str, Any]) -> str:
         f"A step takes at least *{low:,.2f} to {high:,.2f}* us, the busiest *{peak_low:,.2f} to {peak_high:,.2f}* us "
         f"({cell(step['layer'])}), of {step['dt_us']:,.0f} us: {step['light']} ({', '.join(step['where'])}).\n"
     )
+
+
+def _system_track(track: dict[str, Any]) -> str:
+    """NeuroBench's report form, marked where it is an estimate."""
+
+    def between(name: str) -> str:
+        return "*unknown*" if track[name] is None else _band(*track[name])
+
+    header = ("NeuroBench's form", "idle, mW", "active, mW", "dynamic, mW", "execution, ms", "dynamic energy, mJ")
+    names = ("idle_mw", "active_mw", "dynamic_mw")
+    time = f"{track['execution_time_ms']:,.3f}"
+    kind = "estimate" if track["estimated"] else "measured"
+    row = (f"{track['system']} ({kind})", *map(between, names), time, between("dynamic_energy_mj"))
+    return f"{table(header, [row])}\nPre-processing: {cell(track['pre_processing'])}.\n"
 
 
 def _estimate(value: float | None) -> str:

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a chip draws: power at rest for as long as it is on, plus the events that the network makes it handle.
+"""What a chip draws: power at rest, power of running whatever happens, and the events that the network makes.
 
-``P = P_static + sum(events/s x marginal energy)``. A chip that watches in real time is on for the whole window; an
-accelerator for its latency. The affine model needs marginal prices: on an all-in one nothing is added.
+``P = P_static + P_running + sum(events/s x marginal energy)``. A chip that watches in real time is on for the whole
+window; an accelerator for its latency. The affine model needs marginal prices: on an all-in one nothing is added.
+
+The second term is not small: eight networks on a Loihi 1 draw 76.5 mW above rest before the first copy is added, so
+that operations alone come out over 40 times too low (energy/README.md).
 """
 
 from __future__ import annotations
@@ -37,12 +40,20 @@ def static_terms(
             where="clock_mhz",
             hint=f"its power at rest {rest}",
         )
-    terms = [Term("at rest", seconds * chips, powers.static)]
+    whole_board = powers.per == "board"
+    name, boards = ("at rest, the whole board", 1) if whole_board else ("at rest", chips)
+    terms = [Term(name, seconds * boards, powers.static)]
     if powers.clock is not None and clock_mhz is not None:
         terms.append(Term(f"clock, {clock_mhz:g} MHz", seconds * chips * clock_mhz, powers.clock))
     if powers.host is not None:
         terms.append(Term("host processors", seconds * chips, powers.host))
     return tuple(terms)
+
+
+def running_terms(profile: Profile, seconds: float) -> tuple[Term, ...]:
+    """Energy of running above rest that no event changes; empty where nobody told it apart."""
+    running = None if profile.power_mw is None else profile.power_mw.running
+    return () if running is None else (Term("running, whatever happens", seconds, running),)
 
 
 def sensor_terms(profile: Profile, seconds: float) -> tuple[Term, ...]:
@@ -84,13 +95,14 @@ def chip_power(
         raise ConfigError(f"{chips} chips for {on_s:g} s", where="latency_s", hint="give a time above 0, and a chip")
     events = tuple(_events(counts, profile, graded))
     refuse_mixing([term.price for term in events] + [_powers(profile).static])
-    synops = counts.total(operations(graded)) / counts.clips
+    synops = counts.total(operations(graded, profile)) / counts.clips
     return ChipPower(
         profile.name,
         profile.title,
         on_s,
         latency_s is None,
         static_terms(profile, on_s, chips=chips, clock_mhz=clock_mhz),
+        running_terms(profile, on_s),
         events,
         sensor_terms(profile, on_s),
         synops / on_s,
@@ -98,12 +110,14 @@ def chip_power(
     )
 
 
-def operations(graded: bool) -> str:
-    """The count that is a synaptic operation on a chip.
+def operations(graded: bool, profile: Profile | None = None) -> str:
+    """The count that is a synaptic operation on a chip; what the profile's prices are for, where it says so.
 
     Where spikes are graded, as on Loihi 2, all events of a neuron in a step are one message, and one operation a
     synapse: ``pairs``. Else each event is an operation a synapse of its own: ``events``.
     """
+    if profile is not None and profile.operation is not None:
+        return profile.operation
     return "pairs" if graded else "events"
 
 
@@ -132,7 +146,9 @@ def _powers(profile: Profile) -> Powers:
 def _events(counts: Counts, profile: Profile, graded: bool) -> Iterator[Term]:
     energy, clips = profile.energy_pj, counts.clips
     name = "synaptic operations of graded spikes" if graded else "synaptic operations"
-    yield Term(name, counts.total(operations(graded)) / clips, energy.ac)
+    if profile.operation == "weighted":
+        name += ", weights not 0"
+    yield Term(name, counts.total(operations(graded, profile)) / clips, energy.ac)
     updates, active = counts.total("neuron_updates"), counts.total("active_updates")
     if energy.neuron_active is not None:
         yield Term("active neuron updates", active / clips, energy.neuron_active)
@@ -146,6 +162,8 @@ def _not_priced(counts: Counts, profile: Profile) -> Iterator[str]:
     energy = profile.energy_pj
     if counts.total("neuron_updates") and energy.neuron_active is None:
         yield f"neuron updates, unless they are in: {energy.ac.covers}"
+    if profile.power_mw is not None and profile.power_mw.running is None:
+        yield "power of running whatever happens, unless it is in the energies: nobody told it apart"
     if counts.total("bias_adds"):
         yield "bias additions"
     if energy.message is not None or energy.hop_east_west is not None:

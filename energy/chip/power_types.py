@@ -77,6 +77,7 @@ class ChipPower:
         on_s: for how long the chip is on: the window in real time, or the latency.
         real_time: which of the two.
         static: power at rest times `on_s`, for each part that draws it.
+        running: power above rest that running draws whatever happens, times `on_s`; empty where nobody told it apart.
         dynamic: events times their marginal energies.
         sensor: rails of the sensor times `on_s`; in no sum.
         synops_per_s: synaptic operations in a second of `on_s`, mean.
@@ -88,6 +89,7 @@ class ChipPower:
     on_s: float
     real_time: bool
     static: tuple[Term, ...]
+    running: tuple[Term, ...]
     dynamic: tuple[Term, ...]
     sensor: tuple[Term, ...]
     synops_per_s: float
@@ -99,6 +101,11 @@ class ChipPower:
         return _sum(term.energy_uj for term in self.static)
 
     @property
+    def running_uj(self) -> float | None:
+        """Energy of running above rest that no event changes, a clip; 0 where nobody told it apart."""
+        return _sum(term.energy_uj for term in self.running)
+
+    @property
     def dynamic_uj(self) -> float | None:
         """Energy of the events, a clip."""
         return _sum(term.energy_uj for term in self.dynamic)
@@ -106,7 +113,7 @@ class ChipPower:
     @property
     def total_uj(self) -> float | None:
         """Energy of a clip, without the sensor."""
-        return _sum((self.static_uj, self.dynamic_uj))
+        return _sum((self.static_uj, self.running_uj, self.dynamic_uj))
 
     @property
     def sensor_uj(self) -> float | None:
@@ -120,8 +127,13 @@ class ChipPower:
 
     @property
     def bands_uj(self) -> dict[str, Band | None]:
-        """Static, dynamic and total energy with all their constants at the low end, and all at the high end."""
-        parts = {"static": self.static, "dynamic": self.dynamic, "total": (*self.static, *self.dynamic)}
+        """Each energy with all its constants at the low end, and all at the high end."""
+        parts = {
+            "static": self.static,
+            "running": self.running,
+            "dynamic": self.dynamic,
+            "total": (*self.static, *self.running, *self.dynamic),
+        }
         return {name: _band(terms) for name, terms in parts.items()}
 
     @property
@@ -142,13 +154,17 @@ class ChipPower:
     @property
     def unknown(self) -> tuple[Term, ...]:
         """The terms without an energy."""
-        return tuple(term for term in (*self.static, *self.dynamic, *self.sensor) if not term.known)
+        return tuple(term for term in (*self.static, *self.running, *self.dynamic, *self.sensor) if not term.known)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a report."""
-        groups = {name: [term.to_json() for term in getattr(self, name)] for name in ("static", "dynamic", "sensor")}
+        groups = {
+            name: [term.to_json() for term in getattr(self, name)]
+            for name in ("static", "running", "dynamic", "sensor")
+        }
         names = (
             "static_uj",
+            "running_uj",
             "dynamic_uj",
             "total_uj",
             "sensor_uj",

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from spikefold.energy.schema_base import Closed, Interval, Real, Whole
 
 
@@ -28,12 +30,14 @@ class PowerForm(Closed):
     on_s: Real
     real_time: bool
     static: list[TermForm]
+    running: list[TermForm] = Field(default_factory=list)
     dynamic: list[TermForm]
     sensor: list[TermForm]
     synops_per_s: Real
     not_priced: list[str]
-    bands_uj: dict[Literal["static", "dynamic", "total"], Interval | None]
+    bands_uj: dict[Literal["static", "running", "dynamic", "total"], Interval | None]
     static_uj: Real | None
+    running_uj: Real | None = None
     dynamic_uj: Real | None
     total_uj: Real | None
     sensor_uj: Real | None
@@ -69,12 +73,25 @@ class StepTimeForm(Closed):
     light: Literal["green", "amber", "red"]
 
 
-class BesideForm(Closed):
+class ReferenceBudgetForm(Closed):
     """`ReferenceBudget`."""
 
     label: str
     power: PowerForm
     step_time: StepTimeForm | None
+
+
+class SystemTrackForm(Closed):
+    """`SystemTrack`: NeuroBench's report form."""
+
+    system: str
+    idle_mw: Interval
+    active_mw: Interval | None
+    dynamic_mw: Interval | None
+    dynamic_energy_mj: Interval | None
+    execution_time_ms: Real
+    pre_processing: str
+    estimated: bool
 
 
 class ChipForm(Closed):
@@ -85,7 +102,7 @@ class ChipForm(Closed):
     event_driven: bool
     nominal_dt: bool
     power: PowerForm | None
-    beside: BesideForm | None
+    beside: ReferenceBudgetForm | None
     cores: list[CoreForm]
     step_time: StepTimeForm | None
     cores_used: Whole
@@ -93,3 +110,4 @@ class ChipForm(Closed):
     estimate: bool
     numbers: dict[str, Real | None]
     unknown: dict[str, str]
+    system_track: SystemTrackForm | None = None

@@ -23,7 +23,8 @@ from spikefold.errors import MismatchError, UnsupportedError
 from spikefold.export.fanout import dense_padded, fanout
 from spikefold.export.network import INPUT, Layer, Network
 from spikefold.export.neuron import Neuron
-from spikefold.export.ops import AvgPool2d, BatchNorm, Concat, Conv2d, Dense, Gate, MaxPool2d, SumPool2d
+from spikefold.export.nonzero_fanout import nonzero_fanout
+from spikefold.export.ops import AvgPool2d, BatchNorm, Concat, Conv2d, Dense, Gate, MaxPool2d, Shape, SumPool2d
 from spikefold.hardware.simulators.reference import check_frames
 from spikefold.hardware.simulators.trace import Trace
 
@@ -124,7 +125,7 @@ class _Walk:
                 counted.add(neurons or "")
             elif isinstance(layer.op, Neuron) and layer.name not in owned:
                 zeros = np.zeros(self.spikes[INPUT].shape[:2], np.int64)
-                empty = LayerCounts(layer.name, "none", 0, 0, 0, 0, 0, 0, 0, series=Series(*[zeros] * 5))
+                empty = LayerCounts(layer.name, "none", 0, 0, 0, 0, 0, 0, 0, weighted=0, series=Series(*[zeros] * 6))
                 yield self._with_neurons(empty, layer.name)
 
     def _weights(self, layer: Layer, op: Conv2d | Dense) -> None:
@@ -134,13 +135,15 @@ class _Walk:
         positions = x.sum(axis=2, dtype=np.int64).reshape(*x.shape[:2], -1)
         nonzero = np.count_nonzero(x, axis=2).astype(np.int64).reshape(*x.shape[:2], -1)
         nothing = np.zeros(x.shape[:2], np.int64)
-        series = Series(nonzero @ flat, positions @ flat, positions.sum(axis=2), nothing, nothing)
+        pairs = nonzero @ flat
+        weighted = _weighted(x, op, shape, pairs)
+        series = Series(pairs, positions @ flat, positions.sum(axis=2), nothing, nothing, weighted)
         outputs = math.prod(op.output_shape(shape)) if op.bias is not None else 0
         kind, multiplicity = _input_kind(self.network, layer, x)
         self.synapses[layer.name] = LayerCounts(
             layer.name, kind, dense_padded(op, shape) * self.size, int(synapses.sum()) * shape[0] * self.size,
             int(series.pairs.sum()), int(series.events.sum()), int(series.input_events.sum()), 0, 0,
-            outputs * self.size, multiplicity=multiplicity, series=series,
+            outputs * self.size, multiplicity=multiplicity, weighted=int(weighted.sum()), series=series,
         )  # fmt: skip
         self.events_at[layer.name] = reached(op, x != 0)
 
@@ -219,6 +222,19 @@ class _Walk:
         if isinstance(layer.op, Concat):
             return np.concatenate(inputs, axis=2)
         return np.asarray(np.logical_or.reduce(inputs)) if len(inputs) > 1 else inputs[0]
+
+
+def _weighted(x: np.ndarray, op: Conv2d | Dense, shape: Shape, pairs: np.ndarray) -> np.ndarray:
+    """Synapses with a weight and an input other than 0, by step and clip, ``(T, N)`` int64.
+
+    In float64 the products are exact: sums of whole numbers below 2^53.
+    """
+    if op.weight.all():
+        return pairs
+    synapses = nonzero_fanout(op, shape).reshape(-1).astype(np.float64)
+    flat = x.reshape(*x.shape[:2], -1)
+    by_clip = [(flat[:, clip] != 0).astype(np.float64) @ synapses for clip in range(x.shape[1])]
+    return np.stack(by_clip, axis=1).astype(np.int64)
 
 
 def _input_kind(network: Network, layer: Layer, x: np.ndarray) -> tuple[str, int]:

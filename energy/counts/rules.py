@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from inspect import cleandoc
 
-from spikefold.energy.counts.count import Counts, LayerCounts
 from spikefold.energy.counts.input_rates import Rates
+from spikefold.energy.counts.types import Counts, LayerCounts
 from spikefold.errors import ConfigError, nearest
 
 DEFAULT = "mixed"
@@ -56,7 +56,7 @@ def mixed(counts: Counts, rates: Rates) -> tuple[LayerOperations, ...]:
     """Graded input as MAC, spikes as AC, both exact.
 
     Input counts above 1: nonzero synapses as MAC; binary input and spikes: events x synapses as AC; synapses on the
-    padding do not exist; BN folded; no memory, no bias, no neuron update.
+    padding do not exist; BN folded; no memory, no bias, no neuron update. Checked on no chip.
     """
     return tuple(
         LayerOperations(layer.name, mac=Fraction(layer.pairs))
@@ -71,8 +71,20 @@ def chip(counts: Counts, rates: Rates) -> tuple[LayerOperations, ...]:
 
     That of the input too, and every spike of a summed window; exact; synapses on the padding do not exist; BN folded;
     no memory, no bias, no neuron update. Source: SynOp as in the Speck documentation (sinabs, overview.md).
+    Checked on no chip: nobody publishes a counter of Speck's operations.
     """
     return tuple(LayerOperations(layer.name, ac=Fraction(layer.events)) for layer in counts.layers)
+
+
+def nonzero(counts: Counts, rates: Rates) -> tuple[LayerOperations, ...]:
+    """Every spike is one AC at each of its synapses whose weight is not 0, as Loihi 2's counters count.
+
+    A graded spike is one AC a synapse however many events it carries; synapses on the padding do not exist, nor do
+    the taps that a core does beyond the border of its map (`spikefold.hardware.loihi.core_work` adds those by core);
+    BN folded; no memory, no bias, no neuron update. Checked on Loihi 2: the per-core counters of PilotNet in
+    lava-dl's tutorial pilotnet_snn/benchmark.ipynb.
+    """
+    return tuple(LayerOperations(layer.name, ac=Fraction(_weighted(layer))) for layer in counts.layers)
 
 
 def paper(counts: Counts, rates: Rates) -> tuple[LayerOperations, ...]:
@@ -80,7 +92,7 @@ def paper(counts: Counts, rates: Rates) -> tuple[LayerOperations, ...]:
 
     Dense operations with those on the padding; the rate of the first layer is its share of nonzero input, of any
     other the mean firing rate of what it reads. Source: Attention-SNN, supplement, Table S1, by the group of the ASA
-    paper.
+    paper. Checked on no chip.
     """
     first = next((layer.name for layer in counts.layers if layer.dense_padded), None)
     return tuple(
@@ -95,7 +107,7 @@ def rate_flops(counts: Counts, rates: Rates) -> tuple[LayerOperations, ...]:
     """Dense operations x rate of the layer's input, all as AC.
 
     Dense operations with those on the padding. Source: most published scripts, which multiply FLOPs with firing
-    rates.
+    rates. Checked on no chip.
     """
     return tuple(LayerOperations(layer.name, ac=_dense_at_rate(layer, rates)) for layer in counts.layers)
 
@@ -103,7 +115,7 @@ def rate_flops(counts: Counts, rates: Rates) -> tuple[LayerOperations, ...]:
 def ann(counts: Counts, rates: Rates) -> tuple[LayerOperations, ...]:
     """One dense pass a clip through a network of the same connections without spikes, all as MAC.
 
-    Synapses on the padding do not exist; no attention.
+    Synapses on the padding do not exist; no attention. Checked on no chip.
     """
     return tuple(LayerOperations(layer.name, mac=Fraction(layer.dense, counts.steps)) for layer in counts.layers)
 
@@ -113,7 +125,7 @@ def qnn(counts: Counts, rates: Rates) -> tuple[LayerOperations, ...]:
 
     The quantised network of the same connections that can say as much as T steps of spikes; synapses on the padding
     do not exist; no attention; the price is the profile's, so take one of few bits. Source: Yan et al., arXiv
-    2409.08290.
+    2409.08290. Checked on no chip.
     """
     return ann(counts, rates)
 
@@ -127,6 +139,7 @@ RULES: Mapping[str, Rule] = {
         Rule("rate-flops", rate_flops, needs_rates=True),
         Rule("ann", ann, dynamic_attention=False),
         Rule("qnn", qnn, dynamic_attention=False),
+        Rule("nonzero", nonzero),
     )
 }
 
@@ -145,6 +158,13 @@ def rule_named(name: str) -> Rule:
 def activation_bits(steps: int) -> int:
     """``ceil(log2(T + 1))``: bits of an activation that says as much as the spike count of T steps (Yan et al.)."""
     return steps.bit_length()
+
+
+def _weighted(layer: LayerCounts) -> int:
+    if layer.weighted is None:
+        hint = "count the run again: `spikefold energy RUN`"
+        raise ConfigError("it was counted without looking at the weights", where=layer.name, hint=hint)
+    return layer.weighted
 
 
 def _dense_at_rate(layer: LayerCounts, rates: Rates) -> Fraction:

@@ -15,28 +15,37 @@ IN_SERIES = ("pairs", "events", "input_events", "spikes", "active_updates")
 """Fields that differ from step to step and clip to clip."""
 CONSTANT = ("dense_padded", "dense", "bias_adds", "neuron_updates")
 """Fields that are equal in every step of every clip."""
+WEIGHTED = "weighted"
+"""In a series too, where the weights were looked at."""
 DERIVED = ("weight_reads", "state_accesses", "idle_updates")
 """Sums of the fields above, by definition."""
 
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """One layer by step and clip, each ``(T, N)`` int64; the fields are those of `LayerCounts`."""
+    """One layer by step and clip, each ``(T, N)`` int64; the fields are those of `LayerCounts`.
+
+    ``weighted`` is None where a series was made without looking at the weights.
+    """
 
     pairs: np.ndarray
     events: np.ndarray
     input_events: np.ndarray
     spikes: np.ndarray
     active_updates: np.ndarray
+    weighted: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        found = {(getattr(self, name).shape, str(getattr(self, name).dtype)) for name in IN_SERIES}
+        known = [getattr(self, name) for name in IN_SERIES]
+        known += [] if self.weighted is None else [self.weighted]
+        found = {(one.shape, str(one.dtype)) for one in known}
         if len(found) != 1 or len(self.pairs.shape) != 2 or self.pairs.dtype != np.int64:
             raise MismatchError(f"series of one layer must all be (T, N) int64, not {sorted(found)}")
 
     def of_clip(self, clip: int) -> Series:
         """One clip alone, ``(T, 1)``."""
-        return Series(**{name: getattr(self, name)[:, clip : clip + 1] for name in IN_SERIES})
+        weighted = None if self.weighted is None else self.weighted[:, clip : clip + 1]
+        return Series(**{name: getattr(self, name)[:, clip : clip + 1] for name in IN_SERIES}, weighted=weighted)
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,7 @@ class LayerCounts:
         active_updates: of them, those at which a synaptic event arrived; a weight of zero is a synapse, a bias is no
             event. The others are `idle_updates`: a chip driven by events skips them, if its neurons do not leak.
         multiplicity: positions of the largest pool of spikes in front, each spike of which is an event here; else 1.
+        weighted: of ``pairs``, those with a weight other than 0; None where the weights were not looked at.
         series: the same by step and clip; None where only totals are known.
     """
 
@@ -78,6 +88,7 @@ class LayerCounts:
     neuron_updates: int = 0
     active_updates: int = 0
     multiplicity: int = 1
+    weighted: int | None = field(default=None, compare=False)
     series: Series | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -115,6 +126,11 @@ class LayerCounts:
             )
         if name in IN_SERIES:
             return np.asarray(getattr(self.series, name))
+        if name == WEIGHTED:
+            if self.series.weighted is None:
+                hint = "count the run again: `spikefold energy RUN`"
+                raise MismatchError("counted without looking at the weights", where=self.name, hint=hint)
+            return self.series.weighted
         if name in CONSTANT:
             shape = self.series.pairs.shape
             return np.full(shape, int(getattr(self, name)) // max(1, shape[0] * shape[1]), np.int64)
@@ -132,6 +148,8 @@ class LayerCounts:
         """The counts of one clip; the input kind stays that of the run, so that clips add up to it."""
         totals: dict[str, Any] = {name: int(self.by_step(name)[:, clip].sum()) for name in (*IN_SERIES, *CONSTANT)}
         series = None if self.series is None else self.series.of_clip(clip)
+        if series is not None and series.weighted is not None:
+            totals[WEIGHTED] = int(series.weighted.sum())
         return replace(self, series=series, **totals)
 
     def to_json(self) -> dict[str, object]:
@@ -189,8 +207,16 @@ class Counts:
     uncounted: tuple[Uncounted, ...] = ()
 
     def total(self, field: str) -> int:
-        """Sum of one field over the layers."""
-        return sum(int(getattr(layer, field)) for layer in self.layers)
+        """Sum of one field over the layers.
+
+        Raises:
+            MismatchError: it was not counted in a layer, as ``weighted`` where the weights were not looked at.
+        """
+        found = [getattr(layer, field) for layer in self.layers]
+        if None in found:
+            where = self.layers[found.index(None)].name
+            raise MismatchError(f"{field!r} was not counted", where=where, hint="count the run again")
+        return sum(map(int, found))
 
     def by_step(self, field: str) -> np.ndarray:
         """One field, summed over the layers, by step and clip: ``(T, N)`` int64."""

@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fit the affine power model of a chip to measurements: ``P = P0 + k * SynOps/s``.
+"""Fit the affine power model of a chip to measurements: ``P = rest + running + k * SynOps/s``.
 
-Nobody publishes what a synaptic operation of Speck costs, so whoever has a board measures it: replay inputs of
-different activity, read the power of the processor's rails (RAM and LOGIC), and fit a straight line. The result is a
-profile of the user's own, for `load_profile` by its path.
+Nobody publishes what a synaptic operation of Speck costs, so whoever has a board measures it: let it rest, replay
+inputs of different activity, read the power of the processor's rails (RAM and LOGIC), and fit a straight line through
+the running points. What that line draws at no operation, less the measured rest, is the power of running whatever
+happens. The result is a profile of the user's own, for `load_profile` by its path.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 
 from scipy import stats
 
@@ -26,6 +28,8 @@ FEWEST = 3
 """Two points lie on some line whatever they are; with three different rates a wrong model shows."""
 _PJ_PER_MW_S = 1e9
 _CONFIDENCE = 0.95
+_ROUNDING = 1e-9
+"""Share of the power at rest by which a line may miss it on exact points."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Fit:
         points: how many.
         t: quantile of Student's t for a 95 % interval.
         rails_mw: mean, lowest and highest of each rail that was measured.
+        running_mw: power above rest of running whatever happens; None where it was not told apart from rest.
+        running_se_mw: its standard error.
     """
 
     static_mw: float
@@ -51,6 +57,13 @@ class Fit:
     points: int
     t: float
     rails_mw: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    running_mw: float | None = None
+    running_se_mw: float = 0.0
+
+    @property
+    def running_interval_mw(self) -> tuple[float, float]:
+        """95 % interval of the power of running, from 0 up."""
+        return _interval(self.running_mw or 0.0, self.running_se_mw * self.t)
 
     @property
     def static_interval_mw(self) -> tuple[float, float]:
@@ -65,8 +78,10 @@ class Fit:
     def describe(self) -> str:
         """One line for people."""
         low, high = self.energy_interval_pj
+        running = "" if self.running_mw is None else f"{self.running_mw:.4g} mW running whatever happens, "
         return (
-            f"{self.static_mw:.4g} mW at rest (standard error {self.static_se_mw:.2g}), {self.energy_pj:.4g} pJ for "
+            f"{self.static_mw:.4g} mW at rest (standard error {self.static_se_mw:.2g}), {running}"
+            f"{self.energy_pj:.4g} pJ for "
             f"a synaptic operation (95 % interval {low:.4g} to {high:.4g}), R2 {self.r2:.4f}, {self.points} points"
         )
 
@@ -94,8 +109,6 @@ def fit(points: Sequence[Point]) -> Fit:
             f"the line meets rest at {line.intercept:.4g} mW: no chip delivers power",
             hint="measure nearer to rest; a line through busy points alone says little about rest",
         )
-    names = sorted({name for point in points for name in point.rails_mw})
-    measured = {name: [p.rails_mw[name] for p in points if name in p.rails_mw] for name in names}
     return Fit(
         float(line.intercept),
         float(line.intercept_stderr),
@@ -104,8 +117,51 @@ def fit(points: Sequence[Point]) -> Fit:
         float(line.rvalue) ** 2,
         len(points),
         float(stats.t.ppf((1 + _CONFIDENCE) / 2, len(points) - 2)),
-        {name: (fmean(values), min(values), max(values)) for name, values in measured.items()},
+        fit_rails(points),
     )
+
+
+def fit_terms(points: Sequence[Point]) -> Fit:
+    """All three terms: rest from the points without an operation, running and price by a line through the others.
+
+    Raises:
+        DataError: no point at rest, or too few running rates, so that the terms cannot be told apart; a power that
+            does not grow with the rate; or running that would draw less than rest.
+    """
+    resting = [point for point in points if point.synops_per_s == 0]
+    running = [point for point in points if point.synops_per_s > 0]
+    rates = len({point.synops_per_s for point in running})
+    if not resting or rates < FEWEST:
+        raise DataError(
+            f"{len(resting)} measurements at rest and {rates} different rates while running do not tell apart what "
+            "rest, running and an operation draw",
+            hint=f"measure at rest, and run at {FEWEST} rates or more",
+        )
+    line, rest = fit(running), [point.power_mw for point in resting]
+    rest_se = stdev(rest) / math.sqrt(len(rest)) if len(rest) > 1 else 0.0
+    above, error = line.static_mw - fmean(rest), math.hypot(line.static_se_mw, rest_se)
+    if above + error * line.t < -_ROUNDING * fmean(rest):
+        raise DataError(
+            f"running without an operation would draw {-above:.4g} mW less than rest",
+            hint="check that rest was measured on the same rails, with the network configured",
+        )
+    whole = fit_rails(points)
+    return replace(
+        line,
+        static_mw=fmean(rest),
+        static_se_mw=rest_se,
+        points=len(points),
+        rails_mw=whole,
+        running_mw=max(0.0, above),
+        running_se_mw=error,
+    )
+
+
+def fit_rails(points: Sequence[Point]) -> dict[str, tuple[float, float, float]]:
+    """Mean, lowest and highest power of each rail that was measured."""
+    names = sorted({name for point in points for name in point.rails_mw})
+    measured = {name: [p.rails_mw[name] for p in points if name in p.rails_mw] for name in names}
+    return {name: (fmean(values), min(values), max(values)) for name, values in measured.items()}
 
 
 def write_profile(found: Fit, path: Path, *, device: str, when: date, chip: str, offset_mw: float = 0.0) -> Profile:
@@ -161,10 +217,19 @@ def _profile_text(found: Fit, chip: Profile, name: str, device: str, when: date,
         ),
         "[power_mw.static]\n" + _lines(
             value=found.static_mw, low=max(0.0, low - offset_mw), high=high + offset_mw, unit="mW", kind="static",
-            covers="the processor at rest, where the line meets no synaptic operation", evidence="measured",
+            covers="the processor at rest" + (
+                ", where the line meets no synaptic operation" if found.running_mw is None else ", measured"
+            ), evidence="measured",
             source=origin, band=rest_band,
         ),
     ]  # fmt: skip
+    if found.running_mw is not None:
+        run_low, run_high = found.running_interval_mw
+        blocks.append("[power_mw.running]\n" + _lines(
+            value=found.running_mw, low=run_low, high=run_high, unit="mW", kind="static",
+            covers="power above rest of running whatever happens, where the line through the running points meets no "
+            "synaptic operation", evidence="measured", source=origin, band=interval,
+        ))  # fmt: skip
     for rail, (mean, least, most) in found.rails_mw.items():
         group = "sensor" if rail in SENSOR else "rails"
         part = "; part of the static power" if rail in PROCESSOR else ""

@@ -22,8 +22,8 @@ _STRICT = ConfigDict(
 
 Number = float | Literal["unknown"]
 Kind = Literal["marginal", "all-in", "static"]
-Evidence = Literal["measured", "simulated", "derived", "second-hand", "none"]
-Unit = Literal["pJ", "uJ", "mJ", "mW", "mW/MHz", "W", "ns", "us", "ms", "SynOps/s", "1/s"]
+Evidence = Literal["measured", "bounded", "simulated", "derived", "second-hand", "none"]
+Unit = Literal["pJ", "uJ", "mJ", "mW", "mW/MHz", "W", "ns", "us", "ms", "SynOps/s", "1/s", "1"]
 
 
 class Price(BaseModel):
@@ -37,7 +37,8 @@ class Price(BaseModel):
         kind: ``marginal`` (what one operation more costs), ``all-in`` (everything, shared over the operations at one
             operating point) or ``static`` (paid for time, or once a step, whatever happens).
         covers: what is in it, and what is not.
-        evidence: how it was found; ``none`` only for an unknown one.
+        evidence: how it was found; ``none`` only for an unknown one. ``bounded``: the measured power of whole
+            networks allows low to high and says no more; the value only stands for that interval.
         source: document, with its page or table.
         band: where low and high come from; needed as soon as they differ from the value.
         where: file and line of the value, found when the profile is read: ``horowitz45-fp32.toml:12``.
@@ -70,6 +71,8 @@ class Price(BaseModel):
             raise ValueError("value, low and high are known together or unknown together")
         if not 0 <= float(self.low) <= float(self.value) <= float(self.high):
             raise ValueError(f"not 0 <= low <= value <= high: {self.low}, {self.value}, {self.high}")
+        if self.evidence == "bounded" and self.low == self.high:
+            raise ValueError("what is bounded has two ends: low and high")
         if self.low != self.high and self.band == "none published":
             raise ValueError("a band needs its origin: say in `band` where low and high come from")
         return self
@@ -139,7 +142,9 @@ class Powers(BaseModel):
     """Power that is drawn without any event, in milliwatts.
 
     Attributes:
-        static: of one chip's processor, or of a whole device; its ``covers`` says which.
+        static: at rest, of one chip's processor, or of a whole device; its ``covers`` says which.
+        per: whether `static` is of one chip, and so drawn by each, or of a board with all that is on it.
+        running: drawn above rest as long as a network runs, whatever happens in it; once, however many chips.
         clock: added for each megahertz of the clock, in mW/MHz.
         host: of processors beside the cores.
         rails: supply rails whose power `static` may already hold; shown, not added.
@@ -148,6 +153,8 @@ class Powers(BaseModel):
 
     model_config = _STRICT
     static: Price
+    per: Literal["chip", "board"] = "chip"
+    running: Price | None = None
     clock: Price | None = None
     host: Price | None = None
     rails: dict[str, Price] = Field(default_factory=dict)
@@ -155,9 +162,17 @@ class Powers(BaseModel):
 
 
 class Times(BaseModel):
-    """Time of one operation on one core, and of the barrier that ends a step, in nanoseconds."""
+    """Time of one operation on one core, and of the barrier that ends a step, in nanoseconds.
+
+    Attributes:
+        synop: one synaptic operation.
+        neuron: one neuron's update.
+        barrier: what ends a step.
+        combine: how the parts of a core make its time: their ``sum``, or the ``largest``, where they overlap.
+    """
 
     model_config = _STRICT
+    combine: Literal["sum", "largest"] = "sum"
     synop: Price
     neuron: Price
     barrier: Price
@@ -167,12 +182,15 @@ class Profile(BaseModel):
     """A technology: a number without source, kind and coverage cannot be written down.
 
     Attributes:
+        operation: which count the price of ``energy_pj.ac`` and the time of an operation are for; ``weighted`` for
+            operations of weights other than 0, None where the chip decides (`chip.power.operations`).
         published: numbers of the same source that nothing is computed with, for the reader to compare.
     """
 
     model_config = _STRICT
     name: str
     title: str
+    operation: Literal["weighted"] | None = None
     node_nm: Number
     voltage_v: Number
     source: str

@@ -4,8 +4,10 @@
 Fitted to the compile logs that Intel left in lava-dl's notebooks (``tutorials/lava/lib/dl/netx``): it gives the 74
 cores of PilotNet LIF layer by layer, and every ``SynMem`` violation that the logs print on the way.
 
-Convolution: all channels of a pixel stay together, and the map is cut along W only; a tile is the largest power of
-two of columns with fewer than 4096 neurons. Where one column has more, its rows are halved until they fit.
+Convolution: channels are halved until the kernels of a block fit 192 KB; a block is then the largest power of two of
+columns with fewer than 4096 neurons. Where one column has more, its rows are halved until they fit. This gives the
+574 cores of YOLO-KP's log layer by layer too, though that log cuts the same maps into blocks of other sides (fewer
+rows and more columns), for a reason that is not public.
 
 Dense layer: every core reads all inputs, and each input takes ``ceil((n * (bits + 12) + 2) / 64)`` words of 64 bits
 for the core's n neurons. As long as that is more than 12000 words, the neurons are cut again into
@@ -13,7 +15,7 @@ for the core's n neurons. As long as that is more than 12000 words, the neurons 
 
 An input without neurons takes no core. Where the recording goes through neurons of its own first, as in slayer's
 PilotNet, those neurons are a layer of the network (see `from_netx`), and are counted as a convolution.
-Memory of axons, and of kernels (shared, hence small), decided no layer in the logs and is not counted.
+Memory of axons decided no layer in the logs and is not counted.
 """
 
 from __future__ import annotations
@@ -25,12 +27,15 @@ import numpy as np
 from spikefold.export.network import Layer, Network
 from spikefold.export.ops import Conv2d, Dense, Shape
 from spikefold.hardware.chip import Resources, Use
+from spikefold.hardware.loihi.tiles import TileSize
 
 CORES = 120
 """Of 128; published counts of usable ones are 120 to 128."""
 NEURONS = 4095
 SYNAPTIC_WORDS = 12_000
 """lava's ``cost_db.registers['SynMem']``."""
+KERNEL_BYTES = 192 * 1024
+"""Of kernels on one core, 8 bits a weight: Intel's brief of Loihi 2, and what the channels in YOLO-KP's log allow."""
 _WIDTHS = (1, 2, 3, 4, 6, 8)
 _WORD_BITS, _ADDRESS_BITS, _HEADER_BITS = 64, 12, 2
 
@@ -61,13 +66,13 @@ def resources(network: Network) -> Resources:
 
 def _use(network: Network, layer: Layer) -> Use:
     if not isinstance(layer.op, Dense):
-        columns, rows = conv_tile(network.shapes[layer.name])
-        channels, height, width = network.shapes[layer.name]
-        cores = -(-width // columns) * -(-height // rows)
-        return Use(layer.name, cores, {"neurons": (columns * rows * channels, NEURONS)}, "neurons")
+        shape = network.shapes[layer.name]
+        kernel = layer.op.weight[0].size if isinstance(layer.op, Conv2d) else 0
+        size = tile_size(shape, kernel)
+        limited_by = "kernel memory" if kernel * shape[0] > KERNEL_BYTES else "neurons"
+        return Use(layer.name, size.cores(shape), {"neurons": (size.neurons, NEURONS)}, limited_by)
     weight = layer.op.weight
-    bits = weight_bits(weight) if np.issubdtype(weight.dtype, np.integer) else _WIDTHS[-1]
-    tries = dense_splits(weight.shape[1], weight.shape[0], bits)
+    tries = dense_splits(weight.shape[1], weight.shape[0], _bits(layer.op))
     first, last = tries[0], tries[-1]
     memory = {"neurons": (last.neurons, NEURONS), "synaptic words": (last.words, SYNAPTIC_WORDS)}
     by_neurons = first.neurons / NEURONS > first.words / SYNAPTIC_WORDS
@@ -85,6 +90,31 @@ def conv_tile(shape: Shape) -> tuple[int, int]:
     return min(columns, width), rows
 
 
+def tile_size(shape: Shape, kernel: int = 0) -> TileSize:
+    """The block of a map ``(C, H, W)`` that one core holds.
+
+    Channels are halved until their kernels fit the memory of a core, and until one pixel of them does.
+
+    Args:
+        shape: of the map.
+        kernel: weights of one output channel.
+    """
+    channels = shape[0]
+    while channels > 1 and channels * kernel > KERNEL_BYTES:
+        channels = -(-channels // 2)
+    columns, rows = conv_tile((channels, *shape[1:]))
+    while channels > 1 and channels * rows * columns > NEURONS:
+        channels = -(-channels // 2)
+    return TileSize(channels, rows, columns)
+
+
+def dense_parts(op: Dense) -> list[tuple[int, int]]:
+    """The neurons of a dense layer on each core, from and to."""
+    outputs = op.weight.shape[0]
+    each = dense_splits(op.weight.shape[1], outputs, _bits(op))[-1].neurons
+    return [(start, min(start + each, outputs)) for start in range(0, outputs, each)]
+
+
 def dense_splits(inputs: int, outputs: int, bits: int) -> list[DenseSplit]:
     """The parts that are tried for a dense layer, the last of which fits, or is of one neuron."""
     tries: list[DenseSplit] = []
@@ -96,6 +126,11 @@ def dense_splits(inputs: int, outputs: int, bits: int) -> list[DenseSplit]:
         if tries[-1].fits or neurons == 1:
             return tries
         parts *= -(-words // SYNAPTIC_WORDS)
+
+
+def _bits(op: Dense) -> int:
+    """Width of the synapses; the widest for a real network."""
+    return weight_bits(op.weight) if np.issubdtype(op.weight.dtype, np.integer) else _WIDTHS[-1]
 
 
 def weight_bits(weight: np.ndarray) -> int:

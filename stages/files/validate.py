@@ -50,7 +50,7 @@ class SimulatedForm(Form):
 
 
 class ParityForm(Form):
-    """One chip: sizes of its largest comparison, mismatches of all; ``simulated`` is null where it has no simulator."""
+    """One chip: sizes of its largest comparison, mismatches of all; ``simulated`` is null without a simulator."""
 
     runners: list[str]
     layers: Positive

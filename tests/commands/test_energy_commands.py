@@ -77,14 +77,18 @@ def test_a_gate_on_what_nobody_knows_fails_and_says_what_would_make_it_known(run
         "--gate",
         "peak_core_synops_per_s>0",
         "--gate",
+        "speck2f.chip_energy_uj<1e9",
+        "--gate",
+        "break_even>0",
+        "--gate",
+        "loihi2.step_time_us<1e9",
+        "--gate",
         "speck2f.events.sensor_uj>0",
     )
     assert code == 0, err
     unknown = (
-        "speck2f.chip_energy_uj<1e9",
-        "break_even>0",
         "speck2f.smallest_dt_us<1e9",
-        "loihi2.step_time_us<1e9",
+        "loihi2.sensor_uj>0",
         "float.static_uj<1e9",
     )
     code, _, err = _call(
@@ -95,13 +99,10 @@ def test_a_gate_on_what_nobody_knows_fails_and_says_what_would_make_it_known(run
         f"speck2f.static_uj<{rest * 0.999}",
     )
     assert code == 1
-    assert "7 gates do not hold" in err  # break_even on both chips
+    assert "4 gates do not hold" in err
     for told in (
-        "calibrate",
-        "chips.power.speck2f=FILE.toml",
         "chips.core_limit",
-        "Loihi 2",
-        "chips.power.loihi2=loihi1-presilicon",
+        "no sensor in loihi2",
         "only a chip's network has it",
     ):
         assert told in err, told
@@ -112,7 +113,7 @@ def test_a_gate_on_what_nobody_knows_fails_and_says_what_would_make_it_known(run
     assert _call("energy", "calibrate", str(csv), "--out", str(out), "--device", "speck2f no. 7")[0] == 0
     sets = (f"chips.power.speck2f={out}", "chips.power.loihi2=loihi1-presilicon", "chips.core_limit=500000")
     keep_config(open_session(run, Silent(), sets, ("chips",)))
-    code, _, err = _call("energy", str(run), *(part for gate in unknown[:4] for part in ("--gate", gate)))
+    code, _, err = _call("energy", str(run), *(part for gate in unknown[:1] for part in ("--gate", gate)))
     assert code == 0, err
     chip = read_energy(run / "7_energy" / "energy.json")["networks"]["speck2f"]["chip"]
     counts = found["speck2f"]["counts"]

@@ -83,7 +83,9 @@ def test_names_of_the_group_are_completed(typed: str) -> None:
         },
     )
     offered = done.stdout.split()
-    assert offered == [name for name in ("count", "calibrate", "table3", "profiles") if name.startswith(typed)]
+    assert offered == [
+        name for name in ("count", "calibrate", "table3", "profiles", "silicon") if name.startswith(typed)
+    ]
 
 
 def test_help_and_tables_load_no_torch() -> None:

@@ -14,20 +14,24 @@ from spikefold.energy.budget import (
     Budget,
     attention_cost,
     budget,
-    equation_11,
     load_profile,
     side_by_side,
 )
 from spikefold.energy.counts.count import Counts, LayerCounts
 from spikefold.energy.counts.rules import RULES
+from spikefold.energy.equation_11 import equation_11
 from spikefold.errors import ConfigError
 
 PROFILE = load_profile("horowitz45-fp32")
 
 
 def _counts(first_pairs: int, second_events: int, clips: int = 4) -> Counts:
-    first = LayerCounts("conv1", "counts", 9999, 8888, first_pairs, first_pairs + 77, 50, 20, 64)
-    second = LayerCounts("conv2", "binary", 9999, 8888, second_events, second_events, 20, 8, 16)
+    first = LayerCounts(
+        "conv1", "counts", 9999, 8888, first_pairs, first_pairs + 77, 50, 20, 64, weighted=first_pairs
+    )
+    second = LayerCounts(
+        "conv2", "binary", 9999, 8888, second_events, second_events, 20, 8, 16, weighted=second_events
+    )
     return Counts(clips, 8, (first, second))
 
 
@@ -146,6 +150,7 @@ def test_every_rule_is_priced_beside_the_others_and_says_what_it_is() -> None:
         "rate-flops": 100,
         "ann": 0,
         "qnn": 0,
+        "nonzero": 100,
     }
     for made in found.values():
         assert made.mac == sum(la.mac for la in made.layers) + made.attention.macs

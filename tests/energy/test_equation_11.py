@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from spikefold.energy.budget import AttentionCost, Budget, budget, load_profile
 from spikefold.energy.counts.count import Counts, LayerCounts
-from spikefold.energy.equation_11 import ATTENTION, break_evens, equation_11
+from spikefold.energy.equation_11 import ATTENTION, YAN, break_evens, equation_11
 from spikefold.errors import ConfigError, MismatchError
 
 PROFILE = load_profile("horowitz45-fp32")
@@ -119,3 +119,10 @@ def test_a_report_gets_plain_values() -> None:
     assert values["layers"][1] == {"name": "conv2", "added_macs": "0", "removed_acs": "0", "energy_pj_per_clip": 0.0}
     assert len(values["break_evens"]) == 5
     assert values["verdict"].startswith("changes nothing")
+
+
+def test_the_firing_break_even_is_told_for_its_own_t_only() -> None:
+    assert (YAN.steps, YAN.most) == (5, 0.057)
+    assert "at most" in YAN.verdict(5, 0.057)
+    assert "above" in YAN.verdict(5, 0.0571)
+    assert "T = 5 only" in YAN.verdict(60, 0.01)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Knows the networks of the paper by name, and two of our own that fit a Speck.
+"""Knows the networks of the paper by name, two of our own that fit a Speck, and one that was measured on it.
 
 ``a`` to ``d`` are the networks of "Inherent Redundancy in Spiking Neural Networks" (ICCV 2023) as its published code
 (BICLab/ASA-SNN, c68b2d0) builds them. ``sew18`` is the residual network that the paper names and whose code is not
@@ -84,6 +84,13 @@ def _for_speck(channels: tuple[int, ...], strides: tuple[int, ...], voters: int)
     )
 
 
+def _yao() -> ModelConfig:
+    return ModelConfig(
+        channels=(32, 32, 32), strides=(1, 2, 4), reduction="spike_mean", hidden=(32,), attention="none",
+        static_share=0.0, neuron="if", voters=1,
+    )  # fmt: skip
+
+
 def _residual() -> ModelConfig:
     return ModelConfig(
         family="sew",
@@ -158,6 +165,17 @@ _ALL = (
             "conv6 64 Ki, conv2 and conv7 16 Ki; 85 % of the kernel words of all nine cores are in use",
             _FREE_KERNEL, _CORE_NEURONS,
             "up to 32 classes: the dense layer of 16 channels, 4x4 pixels and 64 voters takes 16 Ki words",
+        ),
+    ),
+    Architecture(
+        "speck-yao", "five cores of a Speck: the network whose power Yao et al. measured on it", _yao(),
+        (2, 32, 32), 36, 15_000, 11,
+        (
+            "Input-32C3S1-32C3S2-32C3S1-AP4-32FC-Output, 36 steps of 15 ms: the windows of 540 ms of Yao et al., "
+            "Nat. Commun. 15:4464, 2024, Table 1",
+            "not published, so chosen: 32x32 pixels, as the frames of a; the stride of 2 stands as a mean pool of 2 "
+            "on the spikes of that layer, as its AP4 does on the next; one output neuron a class",
+            _CORE_NEURONS,
         ),
     ),
 )  # fmt: skip

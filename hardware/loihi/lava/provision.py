@@ -33,6 +33,12 @@ asteval==1.0.10 --hash=sha256:8d805fa8084aa12204715f799430f0012a0db38b42e997f9f1
 """
 """The last releases; the hashes are those of their wheels, the only files they have that run everywhere."""
 VERSIONS = "lava-nc 0.10.0, lava-dl 0.6.0, asteval 1.0.10"
+NETWORKS = "networks"
+"""Folder, within lava's, of networks that lava-dl's wheel carries and that were measured on silicon."""
+_CARRIED = {
+    "pilotnet_lif.net": "tests/lava/lib/dl/netx/gts/pilotnet_lif/network.net",
+    "pilotnet_sdnn.net": "tests/lava/lib/dl/netx/gts/pilotnet_sdnn/network.net",
+}
 _UNUSED = ("tests", "lava/lib/dl/slayer", "lava/lib/dl/bootstrap")
 _MARK = "spikefold.json"
 _STALE_S = 3600
@@ -72,6 +78,7 @@ def provision(
         work = Path(tempfile.mkdtemp(prefix=f"{_temporary(target)}{platform.node()}-{os.getpid()}-", dir=base))
         say(f"installing {VERSIONS} (76 MB, once)")
         (install or pip_install)(interpreter, work)
+        _keep_networks(work, work)
         for part in _UNUSED:
             shutil.rmtree(work / part, ignore_errors=True)
         say("checking lava with a network whose spikes are known")
@@ -88,6 +95,44 @@ def provision(
         if work is not None:
             shutil.rmtree(work, ignore_errors=True)
     return target
+
+
+def carried_network(name: str, *, install: Installer | None = None, cache: Path | None = None) -> Path:
+    """A network that lava-dl's wheel carries, as ``pilotnet_lif.net``; lava is provisioned where it is not there yet.
+
+    A folder that was provisioned before the networks were kept gets them by one more download.
+
+    Raises:
+        EnvironmentLacksError: the download failed, or the wheel does not carry this network.
+    """
+    library = provision(install=install, cache=cache)
+    path = library / NETWORKS / name
+    if not path.is_file() and name in _CARRIED:
+        work = Path(
+            tempfile.mkdtemp(prefix=f"{_temporary(library)}{platform.node()}-{os.getpid()}-", dir=library.parent)
+        )
+        try:
+            (install or pip_install)(sys.executable, work)
+            _keep_networks(work, library)
+        except OSError as error:
+            hint = "free disk space, or set SPIKEFOLD_CACHE to a folder that can be written"
+            raise EnvironmentLacksError(f"cannot keep the network: {error}", where=str(library), hint=hint) from error
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    if not path.is_file():
+        hint = f"it carries {', '.join(sorted(_CARRIED))}"
+        raise EnvironmentLacksError(f"lava-dl carries no network {name!r}", where=str(library), hint=hint)
+    return path
+
+
+def _keep_networks(installed: Path, library: Path) -> None:
+    """Copy the networks out of what is thrown away, each by rename."""
+    for name, inside in _CARRIED.items():
+        if (installed / inside).is_file():
+            (library / NETWORKS).mkdir(exist_ok=True)
+            scratch = library / NETWORKS / f".{name}.{os.getpid()}"
+            shutil.copyfile(installed / inside, scratch)
+            os.replace(scratch, library / NETWORKS / name)
 
 
 def pip_install(interpreter: str, into: Path) -> None:

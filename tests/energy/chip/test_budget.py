@@ -55,28 +55,27 @@ def _budget(name: str, chosen: dict[str, str] | None = None, **options: Any) -> 
     return chip_budget(chip_named(name), network, counts, numbers, **options), counts
 
 
-def test_speck_at_rest_is_known_and_its_events_are_not() -> None:
+def test_specks_events_have_the_interval_that_published_power_leaves() -> None:
     found, counts = _budget("speck2f", placement={"sn": 7, "out": 3})
+    assert found.power is not None
     window_us, numbers = T * DT_US, found.numbers
     assert numbers["static_uj"] == pytest.approx(0.42 * window_us * 1e-3)
     assert numbers["sensor_uj"] == pytest.approx((0.0789 + 0.6109) * window_us * 1e-3)
-    assert set(found.unknown) == {
-        "event_energy_uj",
-        "chip_energy_uj",
-        "power_mw",
-        "break_even",
-        "step_time_us",
-        "smallest_dt_us",
-    }
-    for name in ("event_energy_uj", "chip_energy_uj", "power_mw", "break_even"):
-        assert "calibrate" in found.unknown[name]
-        assert "chips.power.speck2f=FILE.toml" in found.unknown[name]
+    assert set(found.unknown) == {"step_time_us", "smallest_dt_us"}
+    per_clip = counts.total("events") / N
+    assert per_clip > 0
+    assert numbers["event_energy_uj"] == pytest.approx(per_clip * 60e-6)
+    assert found.power.bands_uj["dynamic"] == pytest.approx((per_clip * 24.5e-6, per_clip * 146.8e-6))
+    assert found.power.bands_uj["running"] == pytest.approx((0, 3.27 * window_us * 1e-3))
+    (operations,) = found.power.dynamic
+    assert operations.price.evidence == "bounded"
+    assert "not measured by operation" in operations.price.band
     assert "chips.core_limit" in found.unknown["smallest_dt_us"]
     conv = counts.layers[0]
     assert numbers["core_synops_per_s"] == pytest.approx(conv.events / (N * T) / (DT_US * 1e-6))
     assert numbers["peak_core_synops_per_s"] == pytest.approx(int(conv.by_step("events").max()) / (DT_US * 1e-6))
     assert [rate.spread.numbers for rate in found.rates] == [(7,), (3,)]
-    assert "events unknown" in found.describe()
+    assert " to " in found.describe()
     assert "limit unknown" in found.describe()
 
 
@@ -105,10 +104,15 @@ def test_loihi_1s_numbers_stand_beside_loihi_2_and_in_none_of_its_own() -> None:
     assert found.beside is not None
     assert found.beside.step_time is not None
     assert found.numbers["static_uj"] == pytest.approx(232e3 * T * DT_US * 1e-6)
-    for name in ("event_energy_uj", "chip_energy_uj", "power_mw", "step_time_us", "smallest_dt_us", "sensor_uj"):
-        assert found.numbers[name] is None
-    assert "Loihi 2" in found.unknown["event_energy_uj"]
-    assert "chips.power.loihi2=loihi1-presilicon" in found.unknown["step_time_us"]
+    assert set(found.unknown) == {"sensor_uj"}
+    assert found.power is not None
+    assert found.step_time is not None
+    # its own price is of weights that are not 0, and an upper bound
+    (stored,) = found.power.dynamic
+    assert stored.per_clip == counts.total("weighted") / N < counts.total("pairs") / N
+    assert (stored.low_uj, stored.high_uj) == (0, pytest.approx(stored.per_clip * 30.12e-6))
+    assert found.step_time.profile == "loihi2"
+    assert found.step_time.peak_us[1] > found.step_time.peak_us[0] > 0
     # graded: several events of a pixel in a step are one operation
     synops = next(term for term in found.beside.power.dynamic if term.name == "synaptic operations of graded spikes")
     assert synops.per_clip == counts.total("pairs") / N < counts.total("events") / N

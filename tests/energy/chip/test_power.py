@@ -10,7 +10,7 @@ import pytest
 from spikefold.energy.chip.power import chip_power, sensor_terms, static_terms
 from spikefold.energy.counts.count import Counts, LayerCounts, Uncounted
 from spikefold.energy.prices.load import Profile, load_profile
-from spikefold.errors import ConfigError
+from spikefold.errors import ConfigError, MismatchError
 
 
 def _counts(dt_us: int | None = 10_000) -> Counts:
@@ -25,6 +25,44 @@ def _speck_at(pj: float) -> Profile:
     speck = load_profile("speck")
     price = speck.energy_pj.ac.model_copy(update={"value": pj, "low": pj / 2, "high": pj * 2, "evidence": "measured"})
     return speck.model_copy(update={"energy_pj": speck.energy_pj.model_copy(update={"ac": price})})
+
+
+def _without_a_price() -> Profile:
+    speck = load_profile("speck")
+    nothing = {"value": "unknown", "low": "unknown", "high": "unknown", "evidence": "none"}
+    price = speck.energy_pj.ac.model_copy(update=nothing)
+    return speck.model_copy(update={"energy_pj": speck.energy_pj.model_copy(update={"ac": price})})
+
+
+def test_running_costs_whatever_happens_and_a_board_rests_once() -> None:
+    board = load_profile("keyword-loihi1")
+    found = chip_power(_counts(), board, chips=2)
+    assert [(term.name, term.energy_uj) for term in found.static] == [
+        ("at rest, the whole board", pytest.approx(29.6e3 * 0.54))
+    ]
+    (running,) = found.running
+    assert running.energy_uj == pytest.approx(76.5e3 * 0.54)
+    assert found.total_uj == found.static_uj + found.running_uj + found.dynamic_uj
+    # a network of a few thousand operations: without the middle term it would come out a thousand times too low
+    assert found.running_uj > 1000 * found.dynamic_uj > 0
+    low, high = found.bands_uj["running"] or (0.0, 0.0)
+    assert (low, high) == (pytest.approx(76.5e3 * 0.54), pytest.approx(78e3 * 0.54))
+    # nobody told it apart on the chip of the pre-silicon figures
+    apart = chip_power(_counts(), load_profile("loihi1-presilicon"))
+    assert (apart.running, apart.running_uj) == ((), 0)
+    assert any("running whatever happens" in text for text in apart.not_priced)
+
+
+def test_the_profile_says_which_operations_its_price_is_for() -> None:
+    loihi2 = load_profile("loihi2")
+    layers = tuple(replace(layer, weighted=layer.pairs - 500) for layer in _counts().layers)
+    found = chip_power(replace(_counts(), layers=layers), loihi2, graded=True)
+    (stored,) = found.dynamic
+    assert stored.per_clip == (500 + 5500) / 2
+    assert "weights not 0" in stored.name
+    assert (stored.low_uj, stored.high_uj) == (0, pytest.approx(3000 * 30.12e-6))
+    with pytest.raises(MismatchError, match="'weighted' was not counted"):
+        chip_power(_counts(), loihi2, graded=True)
 
 
 def test_speck_at_rest_for_a_window_of_540_ms() -> None:
@@ -112,12 +150,13 @@ def test_what_has_no_price_is_named() -> None:
 
 
 def test_an_unknown_energy_of_an_operation_is_not_made_up_and_rest_is_told_all_the_same() -> None:
-    found = chip_power(_counts(), load_profile("speck"))
+    found = chip_power(_counts(), _without_a_price())
     assert found.static_uj == pytest.approx(226.8)
     assert found.sensor_uj == pytest.approx(689.8 * 0.54)
     unknown = (found.dynamic_uj, found.total_uj, found.power_mw, found.break_even, found.break_even_synops_per_s)
     assert unknown == (None,) * 5
-    assert (found.bands_uj["static"], found.bands_uj["total"]) == ((pytest.approx(226.8),) * 2, None)
+    assert found.bands_uj["static"] == pytest.approx((0.339 * 540, 226.8))
+    assert found.bands_uj["total"] is None
     (missing,) = found.unknown
     assert "one synaptic operation of Speck" in missing.price.covers
     assert (missing.energy_uj, missing.low_uj, missing.high_uj) == (None, None, None)

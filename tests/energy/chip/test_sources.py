@@ -26,8 +26,9 @@ def test_no_profile_of_another_is_a_chips_own() -> None:
     assert loihi2.other.name == "loihi1-presilicon"
     assert "Loihi 1, pre-silicon" in loihi2.label
     assert loihi2.own is not None
-    assert not loihi2.own.energy_pj.ac.known
-    assert loihi2.own.time_ns is None
+    assert loihi2.own.energy_pj.ac.evidence == "bounded"
+    assert loihi2.own.time_ns is not None
+    assert loihi2.own.time_ns.synop.bounds == (0.66, 1.02)
 
 
 def test_a_choice_takes_the_place_of_what_is_published() -> None:

@@ -59,8 +59,8 @@ def test_the_published_figures_of_one_network(rule: str, mac: int, ac: int, uj: 
 
 def test_only_graded_input_is_multiplied() -> None:
     layers = (
-        LayerCounts("a", "counts", 100, 90, 40, 55, 9, 3, 4),
-        LayerCounts("b", "spikes", 80, 70, 30, 66, 9, 3, 4),
+        LayerCounts("a", "counts", 100, 90, 40, 55, 9, 3, 4, weighted=37),
+        LayerCounts("b", "spikes", 80, 70, 30, 66, 9, 3, 4, weighted=21),
     )
     counts = Counts(1, 5, layers)
     found = {
@@ -74,12 +74,13 @@ def test_only_graded_input_is_multiplied() -> None:
         "rate-flops": [(0, 50), (0, 20)],
         "ann": [(18, 0), (14, 0)],
         "qnn": [(18, 0), (14, 0)],
+        "nonzero": [(0, 37), (0, 21)],
     }
 
 
 def test_neurons_without_synapses_cost_no_operation_under_any_rule() -> None:
-    bare = LayerCounts("again", "none", 0, 0, 0, 0, 0, 7, 4)
-    counts = Counts(1, 5, (bare, LayerCounts("b", "binary", 80, 70, 30, 30, 9, 3, 4)))
+    bare = LayerCounts("again", "none", 0, 0, 0, 0, 0, 7, 4, weighted=0)
+    counts = Counts(1, 5, (bare, LayerCounts("b", "binary", 80, 70, 30, 30, 9, 3, 4, weighted=30)))
     for rule in RULES.values():
         first, second = rule.operations(counts, {"b": Fraction(1, 4)})
         assert (first.mac, first.ac) == (0, 0)
@@ -93,6 +94,18 @@ def test_a_rule_that_needs_rates_says_so() -> None:
     for name in ("paper", "rate-flops"):
         with pytest.raises(ConfigError, match="no input rate is known for conv1"):
             RULES[name].operations(GROUND_TRUTH, {})
+
+
+def test_the_rule_of_stored_weights_needs_a_count_that_looked_at_them() -> None:
+    with pytest.raises(ConfigError, match="without looking at the weights") as caught:
+        RULES["nonzero"].operations(GROUND_TRUTH, {})
+    assert caught.value.where == "conv1"
+
+
+def test_every_rule_says_on_which_chip_it_was_checked() -> None:
+    checked = {name for name, rule in RULES.items() if "Checked on no chip" not in rule.text}
+    assert checked == {"nonzero"}
+    assert all("Checked on" in rule.text for rule in RULES.values())
 
 
 def test_the_text_of_a_rule_is_its_docstring() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from spikefold.energy.budget import budget
 from spikefold.energy.chip.power import chip_power
 from spikefold.energy.counts.count import Counts, LayerCounts
-from spikefold.energy.prices.calibrate import Fit, fit, write_profile
+from spikefold.energy.prices.calibrate import Fit, fit, fit_terms, write_profile
 from spikefold.energy.prices.calibration_data import (
     Point,
     devkit_points,
@@ -274,3 +274,47 @@ def test_a_run_without_a_board_says_how_to_get_one(tmp_path: Path) -> None:
     assert caught.value.hint == f"spikefold validate {tmp_path} --on speck2fdevkit:0"
     with pytest.raises(DataError, match=r"cannot read none\.json"):
         read_measurements([tmp_path / "none.json"])
+
+
+@given(st.floats(0.1, 50), st.floats(0.0, 100), st.floats(1.0, 500), st.integers(3, 8))
+def test_the_three_terms_of_a_board_are_found_again(rest_mw: float, running_mw: float, pj: float, rates: int) -> None:
+    busy = [Point(rate * 1e7, rest_mw + running_mw + rate * 1e7 * pj * 1e-9) for rate in range(1, rates + 1)]
+    found = fit_terms([Point(0.0, rest_mw), Point(0.0, rest_mw), *busy])
+    scale = 1e-9 * (rest_mw + running_mw + rates * pj)
+    assert found.static_mw == pytest.approx(rest_mw, rel=1e-12)
+    assert found.running_mw == pytest.approx(running_mw, abs=max(scale, 1e-9))
+    assert found.energy_pj == pytest.approx(pj, rel=1e-6)
+    assert found.points == rates + 2
+
+
+def test_points_that_cannot_tell_the_terms_apart_are_refused() -> None:
+    busy = tuple(Point(rate, 30 + 76.5 + rate * 1e-7) for rate in (1e6, 2e6, 3e6))
+    for points in (busy, (Point(0.0, 30.0), *busy[:2]), (Point(0.0, 30.0), busy[0], busy[0], busy[0])):
+        with pytest.raises(DataError, match="do not tell apart"):
+            fit_terms(points)
+    with pytest.raises(DataError, match="less than rest"):
+        fit_terms([Point(0.0, 200.0), *busy])
+    found = fit_terms([Point(0.0, 30.0), *busy])
+    assert (found.static_mw, found.running_mw, found.energy_pj) == pytest.approx((30.0, 76.5, 100.0))
+
+
+def test_the_eight_networks_of_loihi_1_give_the_published_line() -> None:
+    # copies stand for rates: a copy a second is one operation a second here
+    idle = [Point(0.0, mw) for mw in (29.7, 29.5, 29.8, 29.5, 29.6, 29.5, 29.5, 29.5)]
+    running = {1: 107.9, 2: 110.0, 4: 113.5, 6: 117.3, 8: 120.9, 10: 124.8}
+    found = fit_terms([*idle, *(Point(float(copies), mw) for copies, mw in running.items())])
+    assert found.static_mw == pytest.approx(29.575)
+    assert found.running_mw == pytest.approx(76.5, abs=0.2)
+    assert found.energy_pj * 1e-9 == pytest.approx(1.876, abs=0.02)
+    assert found.r2 > 0.999
+
+
+def test_the_third_term_goes_into_the_profile(tmp_path: Path) -> None:
+    points = [Point(0.0, 30.0), *(Point(rate, 106.5 + rate * 1e-7) for rate in (1e6, 2e6, 3e6))]
+    made = write_profile(fit_terms(points), tmp_path / "b.toml", device="a board", when=DAY)
+    assert made.power_mw is not None
+    assert made.power_mw.running is not None
+    assert made.power_mw.running.amount == pytest.approx(76.5)
+    found = chip_power(_counts(), made)
+    assert found.running_uj == pytest.approx(76.5 * 540, rel=1e-6)
+    assert found.total_uj == pytest.approx(found.static_uj + found.running_uj + found.dynamic_uj)

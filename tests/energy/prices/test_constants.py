@@ -23,8 +23,8 @@ def test_each_place_once_wherever_it_stands() -> None:
         int(one["where"].split(":")[1]) for one in found
     )
     assert found[1]["name"] == "energy_pj.ac"
-    assert (found[1]["value"], found[1]["unit"], found[1]["profile"]) == ("unknown", "pJ", "speck")
-    assert "none published" in found[1]["source"]
+    assert (found[1]["value"], found[1]["unit"], found[1]["profile"]) == (60.0, "pJ", "speck")
+    assert "all six rows" in found[1]["source"]
 
 
 def test_lines_are_ordered_as_numbers() -> None:

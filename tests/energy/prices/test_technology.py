@@ -51,13 +51,12 @@ def test_the_numbers_of_the_house() -> None:
     assert pairs["horowitz45-int32"] == (3.2, 0.1)
     assert pairs["jouppi7-fp32"] == (1.69, 0.38)
     assert pairs["jouppi7-int8"] == (0.077, 0.007)
-    accumulates = {"loihi1-presilicon": 23.6, "loihi1-fitted": 24.0, "truenorth": 2.3, "odin": 8.43, "darwin3": 5.47,
+    accumulates = {"speck": 60.0, "loihi2": 30.12, "keyword-loihi1": 23.6,
+                   "loihi1-presilicon": 23.6, "loihi1-fitted": 24.0, "truenorth": 2.3, "odin": 8.43, "darwin3": 5.47,
                    "spinnaker1": 13_300.0, "spinnaker2": 450.0, "gpu": 300.0, "cpu": 8600.0,
                    "mcu": 900.0}  # fmt: skip
     assert {name: pairs[name][1] for name in accumulates} == accumulates
     assert {name for name, (_, ac) in pairs.items() if ac == "unknown"} == {
-        "speck",
-        "loihi2",
         "xylo-audio2",
         "jetson-tx1",
         "movidius",
@@ -77,10 +76,10 @@ def test_the_rails_of_speck_sum_to_its_published_rest() -> None:
 
 
 def test_an_unknown_number_says_what_it_is_and_where_it_would_stand() -> None:
-    price = load_profile("speck").energy_pj.ac
+    price = load_profile("speck").energy_pj.mac
     assert not price.known
     for read in (lambda: price.amount, lambda: price.bounds):
-        with pytest.raises(ConfigError, match="one synaptic operation of Speck") as caught:
+        with pytest.raises(ConfigError, match="a multiply-accumulate") as caught:
             read()
         assert price.where in str(caught.value)
 

@@ -28,7 +28,7 @@ from spikefold.train.models.spiking_net import SpikingNet
 
 PAPER = ("a", "b", "c", "d")
 SEW = "sew18"
-SPECKS = ("speck-s", "speck-m")
+SPECKS = ("speck-s", "speck-m", "speck-yao")
 
 
 def _parameters(model: nn.Module) -> int:
@@ -81,6 +81,7 @@ SHAPES = {
         (16, 4, 4),
         (22, 1, 1),
     ],
+    "speck-yao": [(32, 32, 32), (32, 32, 32), (32, 16, 16), (32, 1, 1), (11, 1, 1)],
 }
 
 
@@ -100,9 +101,9 @@ def test_the_papers_neurons() -> None:
         (leaks[name],) = {op.leak for op in ops}
         assert {(op.max_spikes, op.reset.value, op.fire.value) for op in ops} == {(1, "zero", ">=")}
     # b and c: u = h/2 + I/2 >= 1 is 2u = h + I >= 2
-    assert thresholds == {"a": 0.3, "b": 2.0, "c": 2.0, "d": 0.3, "speck-s": 1.0, "speck-m": 1.0}
+    assert thresholds == {"a": 0.3, "b": 2.0, "c": 2.0, "d": 0.3, "speck-s": 1.0, "speck-m": 1.0, "speck-yao": 1.0}
     keep = {name: None if leak is None else pytest.approx(leak.keep) for name, leak in leaks.items()}
-    assert keep == {"a": 0.3, "b": 0.5, "c": 0.5, "d": 0.3, "speck-s": None, "speck-m": None}
+    assert keep == {"a": 0.3, "b": 0.5, "c": 0.5, "d": 0.3, "speck-s": None, "speck-m": None, "speck-yao": None}
     assert isinstance(leaks["a"], Leak)
 
 
@@ -121,7 +122,7 @@ def test_the_papers_neurons_learn_as_in_its_code() -> None:
 @pytest.mark.parametrize("name", CHAINS)
 def test_a_folded_network_is_made_of_weights_neurons_and_pools_on_spikes(name: str, attention: str) -> None:
     made = network(architecture(name, attention=attention))
-    pools = {"b": MaxPool2d, "c": SumPool2d}.get(name)
+    pools = {"b": MaxPool2d, "c": SumPool2d, "speck-yao": SumPool2d}.get(name)
     assert {type(la.op) for la in made} - {Conv2d, Dense, Neuron} == ({pools} if pools else set())
     weights = [la.op for la in made if isinstance(la.op, Conv2d)]
     assert all(op.bias is not None for op in weights), "batch norm leaves one"
@@ -249,7 +250,7 @@ def test_gradients_reach_every_parameter_that_has_one(name: str) -> None:
 
 
 @pytest.mark.parametrize("attention", ["none", "asa1"])
-@pytest.mark.parametrize(("name", "cores"), [("speck-s", 4), ("speck-m", 8)])
+@pytest.mark.parametrize(("name", "cores"), [("speck-s", 4), ("speck-m", 8), ("speck-yao", 5)])
 def test_ours_fit_a_speck(name: str, cores: int, attention: str) -> None:
     made = network(architecture(name, attention=attention))
     assert violations(made) == []
