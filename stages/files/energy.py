@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spikefold.energy.outputs import read_energy
 from spikefold.energy.statistics.clips import FILE, NetworkClips, RunClips, load_clips
-from spikefold.errors import Issue
+from spikefold.errors import DataError, Issue
 from spikefold.files import read_json
 from spikefold.session import RESULTS, Session
 from spikefold.stage_table import ENERGY
@@ -119,7 +119,10 @@ def read_results(path: Path, hint: str) -> dict[str, Any]:
         DataError: it is missing or damaged, or breaks the published form.
     """
     read_json(path, hint)  # refuses NaN in the parts that the form leaves open
-    return read_energy(path)
+    try:
+        return read_energy(path)
+    except DataError as error:  # it knows neither the file nor the run
+        raise DataError(error.what, where=str(path), issues=error.issues, hint=hint) from error
 
 
 def clips_of_run(session: Session, networks: Iterable[str]) -> RunClips:
