@@ -121,7 +121,7 @@ def test_a_window_in_which_nothing_happens_is_a_clip_of_zeros() -> None:
 def test_what_cannot_be_cut_is_refused() -> None:
     by_count = Binning((4, 50), 1, 10, 3, bins=Bins.COUNT)
     with pytest.raises(ConfigError, match="span the whole recording"):
-        Slices([_ramp(100)], by_count, 0, True, False)
+        Slices([_ramp(100)], by_count, 0, True, "none")
     with pytest.raises(ConfigError, match="span the whole recording"):
         Windows([_ramp(100)], by_count, 2)
     with pytest.raises(DataError, match="1 recordings have no event"):
@@ -159,7 +159,7 @@ def test_other_recordings_have_another_fingerprint() -> None:
         _slices(_ramp(100), _ramp(100)),
         _slices(_ramp(100), anywhere=False),
         _slices(_ramp(100), augment="eventdrop"),
-        Slices([_ramp(100)], replace(BINNING, dt_us=11), 0, True, False),
+        Slices([_ramp(100)], replace(BINNING, dt_us=11), 0, True, "none"),
     ]
     assert len({slices.fingerprint() for slices in kinds}) == 7
     assert _slices(_ramp(100)).fingerprint() == kinds[0].fingerprint()
