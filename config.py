@@ -153,6 +153,15 @@ class TrainConfig(_Section):
     batch: int = Field(20, ge=1)
     lr: float = Field(2e-3, gt=0, description="Adam's learning rate: the schedule's highest")
     weight_decay: float = Field(0.0, ge=0, description="Adam's: this times the weights is added to their gradient")
+    decoupled_decay: bool = Field(
+        False, description="AdamW: weights shrink by lr * weight_decay a step, past Adam's moments"
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="share of each label that goes evenly to all classes, in losses of cross-entropy"
+    )
+    synops_penalty: float = Field(
+        0.0, ge=0, description="added to the loss for each million synaptic operations a clip of hidden spikes"
+    )
     schedule: Literal["one_cycle", "cosine"] = Field(
         "one_cycle", description="one_cycle: up and down batch by batch; cosine: down epoch by epoch, to 1e-6"
     )
@@ -163,8 +172,10 @@ class TrainConfig(_Section):
     )
     gain: float = Field(20.0, gt=0, description="factor from a firing rate to a logit")
     shift: int = Field(1, ge=0, description="augmentation: shift each batch by up to this many input pixels")
-    augment: Literal["none", "eventdrop"] = Field(
-        "none", description="eventdrop: of the events of a clip leave out a stretch of time, an area, some, or none"
+    augment: Literal["none", "eventdrop", "geometric"] = Field(
+        "none",
+        description="eventdrop: of the events of a clip leave out a stretch of time, an area, some, or none; "
+        "geometric: each clip turned, scaled, sheared and moved",
     )
     protocol: Literal["last", "validation", "paper"] = Field(
         "last",

@@ -24,6 +24,7 @@ from spikefold.train.processes.device import device_for, mixed, scaler_for
 from spikefold.train.processes.parallel import ALONE, Ranks
 from spikefold.train.schedule import adam, schedule
 from spikefold.train.state import Epoch, EpochReport, TrainingProgress, restore, save_state, training_identity
+from spikefold.train.synops import SynopsMeter
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +116,7 @@ def _one_epoch(
     device = next(progress.model.parameters()).device
     labels = torch.from_numpy(clips.labels)
     losses, right = 0.0, 0.0
+    meter = SynopsMeter(progress.model) if config.synops_penalty else None
     for chosen in ranks.agreed(torch.randperm(len(clips))).split(config.batch):
         functional.reset_net(progress.model)
         mine = ranks.share(chosen)
@@ -124,6 +126,8 @@ def _one_epoch(
             current, spikes = forward(batch)
             logits = read_out(current, spikes, config)
             loss = _loss(logits, wanted, config)
+            if meter is not None:
+                loss = loss + config.synops_penalty * meter.taken() / (1e6 * max(1, len(mine)))
         # gradients are averaged over ranks, whose shares of a batch may differ in size
         share = loss if ranks.count == 1 else loss * (len(mine) * ranks.count / len(chosen))
         progress.optimiser.zero_grad()
@@ -133,6 +137,8 @@ def _one_epoch(
         progress.schedule.step()
         losses += loss.item() * len(mine)
         right += int((logits.argmax(1) == wanted).sum())
+    if meter is not None:
+        meter.close()
     losses, right = ranks.total(losses, right)
     return losses / len(clips), right / len(clips)
 
@@ -142,7 +148,7 @@ def _loss(logits: torch.Tensor, labels: torch.Tensor, config: TrainConfig) -> to
     if not len(labels):
         return logits.sum()
     if config.loss != "rate_mse":
-        return nn.functional.cross_entropy(logits, labels)
+        return nn.functional.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
     rates = logits / config.gain
     return nn.functional.mse_loss(rates, nn.functional.one_hot(labels, logits.shape[1]).to(rates.dtype))
 

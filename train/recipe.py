@@ -71,16 +71,18 @@ def plan(config: Config, dataset: Samples, binning: Binning, first_clips: Callab
         train = np.setdiff1d(train, held)
     if images:
         return Plan(ImageClips([dataset.train[i] for i in train], binning), selector, len(held))
-    anywhere, drop = config.data.window == "random", config.train.augment == "eventdrop"
-    if anywhere or drop:
+    anywhere, augment = config.data.window == "random", config.train.augment
+    if anywhere or augment != "none":
         recordings = [dataset.train[i] for i in train]
-        return Plan(Slices(recordings, binning, config.seed, anywhere, drop), selector, len(held))
+        return Plan(Slices(recordings, binning, config.seed, anywhere, augment), selector, len(held))
     return Plan(first_clips().only(train) if len(held) else first_clips(), selector, len(held))
 
 
 def _check_images(config: Config, dataset: Samples, binning: Binning) -> None:
     if config.train.augment != "none":
-        raise ConfigError("images have no events to drop", where="train.augment", hint='train.augment = "none"')
+        raise ConfigError(
+            "images have no events to drop or to move", where="train.augment", hint='train.augment = "none"'
+        )
     for split in (dataset.train, dataset.test):  # refused now and not after hours of training
         ImageClips(split, binning).drawn(config.data.held, config.seed)
 

@@ -23,7 +23,8 @@ def adam(parameters: Iterable[torch.nn.Parameter], config: TrainConfig) -> torch
     leaves weights, moments and its number of steps as they are where a gradient overflowed (PyTorch 2.13,
     ``optim/adam.py``).
     """
-    return torch.optim.Adam(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=FUSED)
+    kind = torch.optim.AdamW if config.decoupled_decay else torch.optim.Adam
+    return kind(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=FUSED)
 
 
 def schedule(optimiser: torch.optim.Adam, config: TrainConfig, batches: int) -> LRScheduler:

@@ -184,3 +184,15 @@ def _weights_after(number: int, config: Config, folder: Path) -> bytes:
         train(config, halves(), 2, stop, state=folder / "state")
     tensors = load_file(folder / "state")
     return b"".join(tensors[f"model.{key}"].numpy().tobytes() for key in _trained(config).state_dict())
+
+
+def test_label_smoothing_gives_a_share_of_the_label_to_all_classes() -> None:
+    logits, labels = torch.tensor([[2.0, -1.0, 0.5], [0.0, 1.0, 0.0]]), torch.tensor([0, 1])
+    config = TrainConfig(label_smoothing=0.3)
+    share = torch.full((2, 3), 0.1)
+    share[[0, 1], labels] += 0.7
+    wanted = -(share * logits.log_softmax(1)).sum(1).mean()
+    assert loop._loss(logits, labels, config).item() == pytest.approx(wanted.item())
+    plain = loop._loss(logits, labels, TrainConfig()).item()
+    assert plain == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item())
+    assert plain != pytest.approx(wanted.item())

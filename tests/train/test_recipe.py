@@ -52,17 +52,18 @@ def test_by_default_the_first_clips_are_learned_and_nothing_chooses() -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "anywhere", "drop"),
+    ("overrides", "anywhere", "augment"),
     [
-        (["data.window=random"], True, False),
-        (["train.augment=eventdrop"], False, True),
-        (["data.window=random", "train.augment=eventdrop", "seed=4"], True, True),
+        (["data.window=random"], True, "none"),
+        (["train.augment=eventdrop"], False, "eventdrop"),
+        (["train.augment=geometric"], False, "geometric"),
+        (["data.window=random", "train.augment=eventdrop", "seed=4"], True, "eventdrop"),
     ],
 )
-def test_random_windows_and_dropped_events_are_cut_anew(overrides: list[str], anywhere: bool, drop: bool) -> None:
+def test_random_windows_and_augmented_events_are_cut_anew(overrides: list[str], anywhere: bool, augment: str) -> None:
     made, config = _plan(*overrides)
     assert isinstance(made.clips, Slices)
-    assert (made.clips.anywhere, made.clips.drop, made.clips.seed) == (anywhere, drop, config.seed)
+    assert (made.clips.anywhere, made.clips.augment, made.clips.seed) == (anywhere, augment, config.seed)
     assert list(made.clips.recordings) == list(DATASET.train)
 
 

@@ -115,3 +115,16 @@ def test_a_step_whose_gradient_overflows_is_left_out() -> None:
     assert taken == [1, 2, 2, 3, 4, 5]
     assert scaler.get_scale() == 2**15
     assert bool(torch.isfinite(weight).all())
+
+
+def test_decoupled_decay_shrinks_weights_by_rate_times_decay_and_leaves_moments_alone() -> None:
+    weight = torch.nn.Parameter(torch.full((3,), 2.0))
+    optimiser = adam([weight], TrainConfig(lr=0.1, weight_decay=0.5, decoupled_decay=True))
+    weight.grad = torch.zeros(3)
+    optimiser.step()
+    assert weight.tolist() == pytest.approx([2.0 * (1 - 0.1 * 0.5)] * 3)
+    other = torch.nn.Parameter(torch.full((3,), 2.0))
+    mixed_in = adam([other], TrainConfig(lr=0.1, weight_decay=0.5))
+    other.grad = torch.zeros(3)
+    mixed_in.step()
+    assert other.tolist() == pytest.approx([1.9] * 3), "Adam's step has the length lr whatever the decay"

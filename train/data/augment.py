@@ -1,5 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is done to training clips so that no two epochs see the same: shifts of a batch, and EventDrop on raw events.
+"""What is done to training clips so that no two epochs see the same: shifts of a batch, and two ways with raw events.
+
+The geometric way turns, scales, shears and moves each recording about the middle of its sensor. With ``(x, y)`` from
+there, all events of a clip go through one matrix::
+
+    R(a) [[1 + sx, h], [0, 1 + sy]]      a within 10 degrees; sx, sy and h within 0.12; moved within 1/16 of each side
+
+each drawn evenly. An event is first put at a random place within its pixel, so that no pattern of empty and doubled
+rows comes of the rounding. What leaves the sensor is left out; a clip of which nothing would be left stays whole.
 
 EventDrop takes one of four ways, each as likely as the others: nothing; leave out the events of a stretch of time
 (0.1 to 0.9 of the clip, in tenths, from anywhere in it and cut at its end); those of an area (0.05 to 0.25 of each
@@ -20,6 +28,11 @@ import torch
 
 from spikefold.train.processes.parallel import ALONE, Ranks
 
+_TURN = np.pi / 18
+_SCALE, _SHEAR = 0.12, 0.12
+_MOVE = 1 / 16
+"""Largest of each change of `geometric`: radians, shares of a length, and a share of the sensor's side."""
+
 
 def shifted(frames: torch.Tensor, most: int, ranks: Ranks = ALONE) -> torch.Tensor:
     """The batch ``(T, N, C, H, W)`` moved by a random number of pixels, the same on all ranks; zeros moved in."""
@@ -30,6 +43,31 @@ def shifted(frames: torch.Tensor, most: int, ranks: Ranks = ALONE) -> torch.Tens
     padded = torch.nn.functional.pad(frames.flatten(0, 1), (most, most, most, most))
     moved = padded[:, :, most - down : most - down + height, most - right : most - right + width]
     return moved.reshape(frames.shape)
+
+
+def geometric(events: np.ndarray, sensor: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """The events of a clip, turned, scaled, sheared and moved as one, in their order.
+
+    Args:
+        events: structured array of `EVENT_DTYPE`.
+        sensor: ``(H, W)`` in pixels.
+        rng: draws everything.
+    """
+    turn = rng.uniform(-_TURN, _TURN)
+    wider, higher = 1 + rng.uniform(-_SCALE, _SCALE, 2)
+    shear = rng.uniform(-_SHEAR, _SHEAR)
+    sides = np.array([sensor[1], sensor[0]])
+    turned = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    matrix = turned @ np.array([[wider, shear], [0.0, higher]])
+    moved = rng.uniform(-_MOVE, _MOVE, 2) * sides + sides / 2
+    places = np.stack([events["x"], events["y"]]) + rng.uniform(0, 1, (2, len(events))) - sides[:, None] / 2
+    x, y = np.floor(matrix @ places + moved[:, None]).astype(np.int64)
+    kept = (x >= 0) & (x < sensor[1]) & (y >= 0) & (y < sensor[0])
+    if not kept.any():
+        return events
+    changed = events[kept]
+    changed["x"], changed["y"] = x[kept], y[kept]
+    return changed
 
 
 def event_drop(events: np.ndarray, sensor: tuple[int, int], clip_us: int, rng: np.random.Generator) -> np.ndarray:

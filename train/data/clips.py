@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from spikefold.errors import ConfigError, DataError, SpikefoldError
-from spikefold.train.data.augment import event_drop
+from spikefold.train.data.augment import event_drop, geometric
 from spikefold.train.data.events import Recording
 from spikefold.train.data.frames import Binning, Bins, check_sensors, cut, window
 from spikefold.train.data.sources.har_dvs import FrameClip
@@ -98,7 +98,7 @@ class Slices:
         binning: of a clip.
         seed: of everything drawn.
         anywhere: a clip starts at a random moment; else with the recording.
-        drop: apply EventDrop.
+        augment: ``"eventdrop"``, ``"geometric"`` or ``"none"``, see `spikefold.train.data.augment`.
 
     Raises:
         DataError: a recording has no event, or a larger sensor than the network.
@@ -109,7 +109,7 @@ class Slices:
     binning: Binning
     seed: int
     anywhere: bool
-    drop: bool
+    augment: str
 
     def __post_init__(self) -> None:
         check_sensors(self.recordings, self.binning)
@@ -146,7 +146,9 @@ class Slices:
         recording, rng = self.recordings[index], np.random.default_rng([self.seed, epoch, index])
         start_us = int(rng.integers(latest_start_us(recording, self.binning) + 1)) if self.anywhere else 0
         events = window(recording.events, self.binning, start_us)
-        if self.drop:
+        if self.augment == "geometric":
+            events = geometric(events, recording.sensor, rng)
+        if self.augment == "eventdrop":
             by_count = self.binning.bins is Bins.COUNT
             clip_us = recording.duration_us + 1 if by_count else self.binning.clip_us
             events = event_drop(events, recording.sensor, clip_us, rng)
@@ -154,7 +156,7 @@ class Slices:
 
     def fingerprint(self) -> str:
         """SHA-256 over how clips are cut and each recording's label, number of events, duration and sensor."""
-        digest = hashlib.sha256(f"{self.binning} {self.anywhere} {self.drop}\n".encode())
+        digest = hashlib.sha256(f"{self.binning} {self.anywhere} {self.augment}\n".encode())
         for r in self.recordings:
             digest.update(f"{r.label} {len(r.events)} {r.duration_us} {r.sensor}\n".encode())
         return digest.hexdigest()

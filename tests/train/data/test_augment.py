@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shifts against a loop over pixels; EventDrop against its description, and each fault of the published one."""
+"""Shifts against a loop over pixels; a geometric change by what it does to a cross of events; EventDrop.
+
+EventDrop is held against its description, and against each fault of the published code.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from spikefold.train.data.augment import event_drop, shifted
+from spikefold.train.data.augment import event_drop, geometric, shifted
 from spikefold.train.data.events import EVENT_DTYPE
 
 SENSOR, CLIP_US = (40, 100), 1000
@@ -137,3 +140,52 @@ def test_every_shift_up_to_the_most_comes_and_none_beyond() -> None:
     seen = {known[shifted(frames, 1).numpy().tobytes()] for _ in range(200)}
     assert len(seen) == 9
     assert shifted(frames, 0) is frames
+
+
+def _cross() -> np.ndarray:
+    """A thousand events at each of five places: the middle of a sensor of 100x100, and four around it."""
+    events = np.zeros(5000, EVENT_DTYPE)
+    events["t"] = np.arange(5000)
+    events["p"] = np.arange(5000) % 2
+    for arm, (x, y) in enumerate([(50, 50), (70, 50), (30, 50), (50, 70), (50, 30)]):
+        events["x"][arm::5], events["y"][arm::5] = x, y
+    return events
+
+
+def test_a_clip_is_changed_by_one_matrix_within_the_bounds_and_times_and_polarities_stay() -> None:
+    turns, lengths, moves = [], [], []
+    for seed in range(200):
+        events = _cross()
+        changed = geometric(events, (100, 100), np.random.default_rng(seed))
+        assert len(changed) == len(events), "the cross is far from the borders"
+        assert np.array_equal(changed["t"], events["t"])
+        assert np.array_equal(changed["p"], events["p"])
+        middle, right, left, low, high = (
+            np.array([changed["x"][arm::5].mean() + 0.5, changed["y"][arm::5].mean() + 0.5]) for arm in range(5)
+        )
+        # the arms stay opposite each other: the map is affine
+        assert np.allclose(right + left, 2 * middle, atol=0.3)
+        assert np.allclose(low + high, 2 * middle, atol=0.3)
+        across = (right - left) / 2
+        turns.append(np.degrees(np.arctan2(across[1], across[0])))
+        lengths.append(np.hypot(*across) / 20)
+        moves.append(middle - 50.5)
+    assert 8 < np.max(np.abs(turns)) < 10.5
+    assert 0.86 < np.min(lengths) < 0.92 < 1.08 < np.max(lengths) < 1.14
+    assert 5 < np.max(np.abs(moves)) < 7, "a sixteenth of 100, and the half pixel"
+    assert abs(np.mean(turns)) < 1.2
+
+
+def test_events_that_leave_the_sensor_are_left_out_and_none_is_outside() -> None:
+    events, sensor = _events(4000), (40, 100)
+    seen = set()
+    for seed in range(40):
+        changed = geometric(events, sensor, np.random.default_rng(seed))
+        assert changed["x"].max() < sensor[1]
+        assert changed["y"].max() < sensor[0]
+        assert 0.6 * len(events) < len(changed) <= len(events)
+        seen.add(len(changed))
+    assert min(seen) < len(events)
+    assert len(seen) > 10, "each draw is another"
+    none = events[:0]
+    assert len(geometric(none, sensor, np.random.default_rng(0))) == 0

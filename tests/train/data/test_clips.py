@@ -33,8 +33,8 @@ def _times(frames: np.ndarray) -> list[list[int]]:
     return [sorted(int(y) * 50 + int(x) for _, y, x in np.argwhere(step)) for step in frames]
 
 
-def _slices(*recordings: Recording, anywhere: bool = True, drop: bool = False, seed: int = 0) -> Slices:
-    return Slices(recordings, BINNING, seed, anywhere, drop)
+def _slices(*recordings: Recording, anywhere: bool = True, augment: str = "none", seed: int = 0) -> Slices:
+    return Slices(recordings, BINNING, seed, anywhere, augment)
 
 
 def test_a_random_window_is_consecutive_and_anywhere_in_the_recording() -> None:
@@ -50,12 +50,12 @@ def test_a_random_window_is_consecutive_and_anywhere_in_the_recording() -> None:
 
 def test_windows_follow_from_seed_epoch_and_recording_alone() -> None:
     recordings = [_ramp(150, label) for label in range(6)]
-    slices = _slices(*recordings, drop=True)
+    slices = _slices(*recordings, augment="eventdrop")
     whole = slices.batch(np.arange(6), 3)
     assert np.array_equal(slices.batch(np.array([5, 2]), 3), whole[:, [5, 2]]), "whatever the batch"
-    assert np.array_equal(_slices(*recordings, drop=True).batch(np.arange(6), 3), whole)
+    assert np.array_equal(_slices(*recordings, augment="eventdrop").batch(np.arange(6), 3), whole)
     assert not np.array_equal(slices.batch(np.arange(6), 4), whole), "another epoch"
-    assert not np.array_equal(_slices(*recordings, drop=True, seed=1).batch(np.arange(6), 3), whole)
+    assert not np.array_equal(_slices(*recordings, augment="eventdrop", seed=1).batch(np.arange(6), 3), whole)
     assert len({whole[:, n].tobytes() for n in range(6)}) == 6, "each recording by itself"
 
 
@@ -72,7 +72,7 @@ def test_a_recording_shorter_than_a_clip_is_whole_with_empty_bins_at_its_end() -
 
 
 def test_dropped_events_are_those_of_the_window() -> None:
-    slices, plain = _slices(_ramp(100), drop=True, anywhere=False), _slices(_ramp(100), anywhere=False)
+    slices, plain = _slices(_ramp(100), augment="eventdrop", anywhere=False), _slices(_ramp(100), anywhere=False)
     whole = plain.batch(np.array([0]), 1)
     sums = []
     for epoch in range(1, 60):
@@ -85,7 +85,7 @@ def test_dropped_events_are_those_of_the_window() -> None:
 
 def test_the_window_is_cut_before_the_drop() -> None:
     # a stretch of time dropped is of the clip: with a whole recording of 30 clips few windows would lose anything
-    slices = _slices(_ramp(900), drop=True)
+    slices = _slices(_ramp(900), augment="eventdrop")
     lost = sum(int(slices.batch(np.array([0]), epoch).sum()) < 30 for epoch in range(1, 101))
     assert lost > 40
 
@@ -121,7 +121,7 @@ def test_a_window_in_which_nothing_happens_is_a_clip_of_zeros() -> None:
 def test_what_cannot_be_cut_is_refused() -> None:
     by_count = Binning((4, 50), 1, 10, 3, bins=Bins.COUNT)
     with pytest.raises(ConfigError, match="span the whole recording"):
-        Slices([_ramp(100)], by_count, 0, True, False)
+        Slices([_ramp(100)], by_count, 0, True, "none")
     with pytest.raises(ConfigError, match="span the whole recording"):
         Windows([_ramp(100)], by_count, 2)
     with pytest.raises(DataError, match="1 recordings have no event"):
@@ -133,7 +133,7 @@ def test_what_cannot_be_cut_is_refused() -> None:
 
 def test_a_drop_from_bins_by_count_spans_the_recording() -> None:
     by_count = Binning((4, 50), 1, 10, 3, bins=Bins.COUNT)
-    slices = Slices([_ramp(190)], by_count, 0, False, True)
+    slices = Slices([_ramp(190)], by_count, 0, False, "eventdrop")
     sums = [int(slices.batch(np.array([0]), epoch).sum()) for epoch in range(1, 60)]
     assert max(sums) == 190
     assert min(sums) < 100
@@ -158,8 +158,8 @@ def test_other_recordings_have_another_fingerprint() -> None:
         _slices(_ramp(100, 1)),
         _slices(_ramp(100), _ramp(100)),
         _slices(_ramp(100), anywhere=False),
-        _slices(_ramp(100), drop=True),
-        Slices([_ramp(100)], replace(BINNING, dt_us=11), 0, True, False),
+        _slices(_ramp(100), augment="eventdrop"),
+        Slices([_ramp(100)], replace(BINNING, dt_us=11), 0, True, "none"),
     ]
     assert len({slices.fingerprint() for slices in kinds}) == 7
     assert _slices(_ramp(100)).fingerprint() == kinds[0].fingerprint()
