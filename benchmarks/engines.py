@@ -20,8 +20,8 @@ from spikefold.export.passes.quantise import quantise
 from spikefold.hardware.loihi.lava import client as lava_client
 from spikefold.hardware.registry import chips
 from spikefold.hardware.simulators import clocked, reference
-from spikefold.hardware.speck import sinabs as to_speck
-from spikefold.hardware.speck import sinabs_runner as speck_runner
+from spikefold.hardware.speck.lowering import sinabs as to_speck
+from spikefold.hardware.speck.lowering import sinabs_runner as speck_runner
 
 STEPS, RUNS = 20, 5
 

@@ -19,7 +19,7 @@ from spikefold.errors import ConfigError, EnvironmentLacksError
 from spikefold.export.ops import Shape
 from spikefold.hardware.loihi.cores import tile_size
 from spikefold.hardware.loihi.lava.provision import carried_network
-from spikefold.hardware.loihi.pilotnet import PilotNet, pilotnet
+from spikefold.hardware.loihi.pilotnet import OLDER_PROFILES, PROFILE, PilotNet, pilotnet
 
 STEPS_MEASURED = 10_000
 PILOTNET_FILE = "pilotnet_lif.net"
@@ -71,7 +71,7 @@ def silicon(network: Path | None = None) -> Silicon:
         missing["pilotnet-lif"] = f"its file could not be had: {error.what}"
     else:
         found |= dict(pilotnet_predictions(run))
-        balance = proposal(run.work, _times(load_profile("loihi2")))
+        balance = proposal(run.work, _times(load_profile(PROFILE)))
     return Silicon(held_against(publications(), found, missing), balance)
 
 
@@ -102,7 +102,7 @@ def _pilotnet_work(run: PilotNet) -> Iterator[tuple[str, Prediction]]:
 
 
 def _pilotnet_times(run: PilotNet) -> Iterator[tuple[str, Prediction]]:
-    times = _times(load_profile("loihi2"))
+    times = _times(load_profile(PROFILE))
     busiest = run.work["conv3"].operations[:, 0].max(axis=1)[-4:]
     # the plot begins with the busiest of the four steps that repeat
     first = int(busiest.argmax())
@@ -121,13 +121,13 @@ def _pilotnet_times(run: PilotNet) -> Iterator[tuple[str, Prediction]]:
 
 def _pilotnet_energy(run: PilotNet) -> Iterator[tuple[str, Prediction]]:
     counts = count(run.network, run.frames, run.trace)
-    power = chip_power(counts, load_profile("loihi2"), dt_us=STEP_US, graded=True)
+    power = chip_power(counts, load_profile(PROFILE), dt_us=STEP_US, graded=True)
     band = power.bands_uj["dynamic"]
     if band is None:
-        raise ConfigError("the profile loihi2 lost its bound", where="loihi2.toml")
+        raise ConfigError(f"the profile {PROFILE} lost its bound", where=f"{PROFILE}.toml")
     how = "operations of weights not 0 at 0 to 30.12 pJ (that bound came from this very point)"
     yield "pilotnet-lif/dynamic-energy", Prediction(band[0] / counts.steps, band[1] / counts.steps, how)
-    for name in ("loihi1-presilicon", "loihi1-fitted"):
+    for name in OLDER_PROFILES:
         profile = load_profile(name).model_copy(update={"operation": "weighted"})
         value = (chip_power(counts, profile, dt_us=STEP_US, graded=True).dynamic_uj or 0.0) / counts.steps
         how = f"operations of weights not 0, neuron updates and spikes at the prices of {name}"

@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
+
+from spikefold.hardware.registry import chips
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(
@@ -20,30 +24,44 @@ SOURCES = sorted(
         for part in path.relative_to(ROOT).parts
     )
 )
-# a module may import from its own floor and below
-FLOORS = [
+# A module may import from its own floor and from those below it. The floor of a room is that of its longest prefix.
+FLOORS = (
     ("errors", "files", "npz"),
-    ("config", "stage_table", "session"),
-    ("export.network", "export.neuron", "export.ops", "export.numbers", "export.io", "export.fanout"),
-    ("export.passes", "export.from_torch", "hardware.simulators.trace", "hardware.chip"),
-    ("report_style", "train", "export", "hardware"),
+    ("config", "report_style", "stage_table"),
+    ("export",),
+    ("hardware.simulators", "hardware.chip", "hardware.board", "hardware.event_engine", "hardware.core_work"),
+    ("hardware.speck", "hardware.loihi"),
+    ("hardware",),
+    ("train",),
+    ("session",),
     ("energy",),
     ("stages",),
     ("commands",),
     ("pipeline",),
-]
+)
+ENTERS = (
+    "hardware.registry",
+    "stages.silicon",  # the stage file of chips that were measured: published points name the chip
+)
+"""Who may import from a chip's room, besides the room itself."""
+CHIP_ROOMS = ("hardware.speck", "hardware.loihi")
+MODULES_IN_A_FOLDER = 15
+CROWDED = {"export/passes": "a pass is one file with one function, and there are as many as there are exact rewrites"}
+"""Folders that may hold more modules flat, each with its reason."""
+MOST_CROWDED = 2
 ONLY_IN = {
     "torch": (
         "train/",
         "stages/verbs/layer_table.py",
         "energy/live/",
         "export/from_torch.py",
+        "export/pytorch/",
         "hardware/simulators/clocked.py",
-        "hardware/speck/sinabs.py",
-        "hardware/speck/sinabs_runner.py",
+        "hardware/speck/lowering/sinabs.py",
+        "hardware/speck/lowering/sinabs_runner.py",
     ),
     "spikingjelly": ("train/", "stages/verbs/layer_table.py", "export/from_torch.py"),
-    "sinabs": ("hardware/speck/sinabs.py",),
+    "sinabs": ("hardware/speck/lowering/sinabs.py",),
     "samna": ("hardware/speck/board/device.py",),
     "lava": ("hardware/loihi/lava/worker.py",),
     # from_nir needs no `nir`: it reads the file itself, see export/nir/hdf5.py
@@ -57,37 +75,29 @@ def _name(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
+def _within(module: str, room: str) -> bool:
+    return module == room or module.startswith(room + ".")
+
+
 def _floor(module: str) -> int:
-    matching = [
-        (len(prefix), floor)
-        for floor, prefixes in enumerate(FLOORS)
-        for prefix in prefixes
-        if module == prefix or module.startswith(prefix + ".")
-    ]
+    matching = [(len(room), floor) for floor, rooms in enumerate(FLOORS) for room in rooms if _within(module, room)]
     assert matching, f"{module} stands on no floor"
     return max(matching)[1]
 
 
-def _imports(path: Path) -> list[tuple[str, bool]]:
-    """Every imported module, and whether only for type checking."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    typing_only = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
+def _imported(path: Path) -> list[str]:
+    """Every imported name, wherever the import stands: in a function and under TYPE_CHECKING too."""
     found = []
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found += [(alias.name, id(node) in typing_only) for alias in node.names]
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found += [(f"{node.module}.{alias.name}", id(node) in typing_only) for alias in node.names]
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
     return found
 
 
 def _ours(name: str) -> str | None:
-    """``export.network`` for ``spikefold.export.network.Network``; None for other packages."""
+    """``export.network`` for ``spikefold.export.network.Network``; None for other packages and the package itself."""
     parts = name.split(".")
     if parts[0] != "spikefold":
         return None
@@ -97,23 +107,74 @@ def _ours(name: str) -> str | None:
     return ".".join(parts) or None
 
 
-def test_imports_go_down_only() -> None:
-    checked, wrong = 0, []
+def _arrows() -> list[tuple[str, str]]:
+    """Importing and imported module, for every import of the package in itself."""
+    arrows = []
     for path in SOURCES:
-        if path.name == "__init__.py":
+        if path.parent == ROOT and path.name == "__init__.py":
             continue
-        for name, typing_only in _imports(path):
-            ours = _ours(name)
-            if ours is None or typing_only:
-                continue
-            checked += 1
-            # `session` loads the data of a run on demand, inside a method
-            if _name(path) == "session" and ours.startswith("train."):
-                continue
-            if _floor(ours) > _floor(_name(path)):
-                wrong.append(f"{_name(path)} -> {ours}")
-    assert checked > 150
+        arrows += [(_name(path), ours) for name in _imported(path) if (ours := _ours(name)) is not None]
+    return arrows
+
+
+def test_imports_go_down_only() -> None:
+    arrows = _arrows()
+    assert len(arrows) > 1000
+    assert not {f"{module} -> {ours}" for module, ours in arrows if _floor(ours) > _floor(module)}
+
+
+def test_no_chip_knows_another_chip() -> None:
+    inside = [(module, ours, room) for module, ours in _arrows() for room in CHIP_ROOMS if _within(module, room)]
+    assert len(inside) > 100
+    wrong = {
+        f"{module} -> {ours}" for module, ours, room in inside
+        for other in CHIP_ROOMS if other != room and _within(ours, other)
+    }  # fmt: skip
     assert not wrong
+
+
+def test_only_the_registry_and_a_chips_own_stage_files_enter_its_room() -> None:
+    entered = {
+        (module, ours) for module, ours in _arrows()
+        for room in CHIP_ROOMS if _within(ours, room) and not _within(module, room)
+    }  # fmt: skip
+    assert {module for module, _ in entered} >= {"hardware.registry"}
+    assert {f"{module} -> {ours}" for module, ours in entered if module not in ENTERS} == set()
+
+
+def test_names_of_chips_stand_in_their_rooms_and_in_the_default_alone() -> None:
+    named = re.compile(rf"^({'|'.join(map(re.escape, chips()))})")
+    found, rooms = set(), 0
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and named.match(node.value):
+                if any(_within(_name(path), room) for room in CHIP_ROOMS):
+                    rooms += 1
+                elif " " not in node.value:  # prose may speak of a chip
+                    found.add(_name(path))
+    assert rooms > 10
+    assert found <= {"config"}, found
+
+
+def test_folders_are_rooms_and_no_card_index() -> None:
+    modules = Counter(path.parent.relative_to(ROOT).as_posix() for path in SOURCES if path.name != "__init__.py")
+    assert len(modules) > 20
+    full = {folder for folder, count in modules.items() if count > MODULES_IN_A_FOLDER}
+    assert full == set(CROWDED)
+    assert len(CROWDED) <= MOST_CROWDED
+
+
+def test_no_file_repeats_the_name_of_its_folder() -> None:
+    assert not [
+        _name(path) for path in SOURCES
+        if path.parent != ROOT and path.stem.split("_")[0] == path.parent.name
+    ]  # fmt: skip
+
+
+def test_every_room_says_why_it_is_as_it_is() -> None:
+    rooms = {path.parent for path in SOURCES if path.parent != ROOT}
+    assert len(rooms) > 20
+    assert not sorted(room.relative_to(ROOT).as_posix() for room in rooms if not (room / "README.md").is_file())
 
 
 @pytest.mark.parametrize("package", ONLY_IN)
@@ -121,7 +182,7 @@ def test_a_package_is_imported_only_in_the_files_named_for_it(package: str) -> N
     users = {
         path.relative_to(ROOT).as_posix()
         for path in SOURCES
-        for name, _ in _imports(path)
+        for name in _imported(path)
         if name.split(".")[0] == package
     }
     allowed = ONLY_IN[package]
@@ -196,3 +257,6 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
     ):
         assert f"spikefold/{needed}" in inside
     assert not any("test" in name.split("/")[1] for name in inside)
+    assert {f"spikefold/{path.relative_to(ROOT).as_posix()}" for path in SOURCES} <= inside, (
+        "pyproject lists packages"
+    )

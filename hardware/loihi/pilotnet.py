@@ -25,6 +25,10 @@ from spikefold.hardware.simulators.trace import Trace
 
 STEPS = 16
 INPUT_SHAPE = (3, 66, 200)
+PROFILE = "loihi2"
+"""Technology profile of the chip that was measured."""
+OLDER_PROFILES = ("loihi1-presilicon", "loihi1-fitted")
+"""Those of the chip before it, whose prices stand in where this one has none."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,13 +37,13 @@ MEMORY = Table(
 
 
 def _lower(device: str, real: Network, integer: Network, folder: Path) -> Lowered:
-    from spikefold.hardware.speck.lowering import lower
+    from spikefold.hardware.speck.lowering.lower import lower
 
     return lower(device, real, integer, folder)
 
 
 def _simulator(real: Network, integer: Network) -> Runner:
-    from spikefold.hardware.speck.lowering import simulator
+    from spikefold.hardware.speck.lowering.lower import simulator
 
     return simulator(real)
 

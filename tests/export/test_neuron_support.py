@@ -38,9 +38,10 @@ from spikefold.hardware.loihi import chip as loihi
 from spikefold.hardware.loihi import to_netx
 from spikefold.hardware.loihi.lava import client
 from spikefold.hardware.simulators import clocked, flips, reference, sparse
-from spikefold.hardware.speck import configuration, limits, rules, sinabs
+from spikefold.hardware.speck import limits, rules
 from spikefold.hardware.speck.events import core
 from spikefold.hardware.speck.events import simulate as events
+from spikefold.hardware.speck.lowering import configuration, sinabs
 from spikefold.hardware.speck.placement import place
 from spikefold.train.deploy import integer_net
 

@@ -11,7 +11,7 @@ from typing import Any
 from spikefold.errors import ConfigError, Issue
 from spikefold.export.network import Network
 from spikefold.hardware.speck.board.samna_standin import as_values
-from spikefold.hardware.speck.configuration import filled
+from spikefold.hardware.speck.lowering.configuration import filled
 
 MONITOR = "monitor_enable"
 """The one field of a core that is set for the run, not taken from the file."""

@@ -14,7 +14,7 @@ from spikefold.hardware.speck.board.compare import Agreement
 from spikefold.hardware.speck.board.options import DeviceOptions
 from spikefold.hardware.speck.board.run import run_on_device
 from spikefold.hardware.speck.board.samna_probe import why_not
-from spikefold.hardware.speck.lowering import CONFIGURATION
+from spikefold.hardware.speck.lowering.lower import CONFIGURATION
 
 _GOOD = (Agreement.IDENTICAL, Agreement.CHIP_NOISE, Agreement.SIMULATOR_GAP)
 """What two chips, or the simulator and a chip, are known to differ by; worse than that is no evidence."""

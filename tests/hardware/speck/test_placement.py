@@ -17,8 +17,8 @@ from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import Conv2d, Dense, SumPool2d
 from spikefold.hardware.speck.cores import CORES, Memory, core_layers
+from spikefold.hardware.speck.lowering.sinabs import convert
 from spikefold.hardware.speck.placement import RULE, check_placement, place
-from spikefold.hardware.speck.sinabs import convert
 
 FIRE = Neuron(np.array(1.0))
 Ops = list[Any]

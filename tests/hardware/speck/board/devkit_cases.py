@@ -20,7 +20,7 @@ from spikefold.hardware.speck.board.clips import events_of
 from spikefold.hardware.speck.board.options import Clock, DeviceOptions
 from spikefold.hardware.speck.board.result import DeviceRun
 from spikefold.hardware.speck.board.run import run_on_device
-from spikefold.hardware.speck.configuration import configuration
+from spikefold.hardware.speck.lowering.configuration import configuration
 from tests.hardware.speck.board.samna_chip import Board, Faults, Time
 from tests.hardware.speck.board.samna_strict import samna
 

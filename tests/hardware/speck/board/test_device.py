@@ -24,7 +24,7 @@ from spikefold.hardware.speck.board.open_board import BOARDS
 from spikefold.hardware.speck.board.options import Clock
 from spikefold.hardware.speck.board.run import run_on_device
 from spikefold.hardware.speck.board.samna_standin import fill
-from spikefold.hardware.speck.configuration import configuration
+from spikefold.hardware.speck.lowering.configuration import configuration
 from tests.hardware.speck.board.devkit_cases import PLACES, QUICK, TARGET, clips, network, refusal
 from tests.hardware.speck.board.samna_chip import Board, Faults, Time
 from tests.hardware.speck.board.samna_strict import samna
@@ -139,7 +139,7 @@ from spikefold.errors import EnvironmentLacksError
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Neuron, Reset
 from spikefold.export.ops import Conv2d
-from spikefold.hardware.speck.configuration import configuration
+from spikefold.hardware.speck.lowering.configuration import configuration
 from spikefold.hardware.speck.board.run import run_on_device
 from spikefold.hardware.speck.board.clips import events_of
 from spikefold.hardware.speck.board.device import device_status

@@ -25,7 +25,7 @@ from spikefold.hardware.speck.board.compare import (
 )
 from spikefold.hardware.speck.board.config import essential, fingerprint
 from spikefold.hardware.speck.board.power import rail_powers
-from spikefold.hardware.speck.configuration import configuration
+from spikefold.hardware.speck.lowering.configuration import configuration
 from tests.hardware.speck.board.devkit_cases import (
     DT_US,
     ONCE,
@@ -110,7 +110,7 @@ def test_a_split_first_layer_is_fed_on_both_cores() -> None:
 def test_what_sinabs_configures_runs_too() -> None:
     from spikefold.export.passes.quantise import quantise
     from spikefold.hardware.speck.chip import NUMBERS
-    from spikefold.hardware.speck.sinabs import convert
+    from spikefold.hardware.speck.lowering.sinabs import convert
 
     rng = np.random.default_rng(0)
     layers = [

@@ -28,7 +28,7 @@ from spikefold.hardware.speck.board.compare import (
 )
 from spikefold.hardware.speck.board.open_board import SPIKE_DTYPE
 from spikefold.hardware.speck.board.options import DeviceOptions
-from spikefold.hardware.speck.configuration import configuration
+from spikefold.hardware.speck.lowering.configuration import configuration
 from tests.hardware.speck.board.devkit_cases import DT_US, ONCE, PLACES, QUICK, clips, network, refusal, run
 from tests.hardware.speck.board.samna_chip import Board, Faults, Time
 

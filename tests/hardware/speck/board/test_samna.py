@@ -21,7 +21,7 @@ from spikefold.hardware.speck.board import samna_standin
 from spikefold.hardware.speck.board.samna_probe import samna_status, why_not
 from spikefold.hardware.speck.board.samna_rules import validate_configuration
 from spikefold.hardware.speck.board.samna_standin import Destination, SpeckConfiguration, as_values, standin
-from spikefold.hardware.speck.sinabs import convert
+from spikefold.hardware.speck.lowering.sinabs import convert
 
 STUB = """
 PYPI_SAMNA = True
@@ -84,8 +84,8 @@ import numpy as np
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import Conv2d
-from spikefold.hardware.speck.sinabs_runner import run
-from spikefold.hardware.speck.sinabs import convert
+from spikefold.hardware.speck.lowering.sinabs_runner import run
+from spikefold.hardware.speck.lowering.sinabs import convert
 from spikefold.hardware.speck.board.samna_probe import samna_status
 layers = (Layer("a", Conv2d(np.ones((1, 1, 1, 1)))), Layer("n", Neuron(np.array(1.0))))
 model = convert(Network(InputSpec((1, 4, 4), 1000, 2), layers, 1))

@@ -4,7 +4,7 @@
 The only file that imports sinabs. samna is not needed (`board.samna_standin`), and its PyPI stub is
 never run. sinabs computes in float32 by default and adds a lower bound of its own; here every module is float64 and
 the lower bound is the chip's, so that its common scale and its rounding are those of `passes.quantise`, bit for bit.
-`spikefold.hardware.speck.sinabs_check.differences` holds the two against each other.
+`spikefold.hardware.speck.lowering.sinabs_check.differences` holds the two against each other.
 
 `discretised` stops before the cores: sinabs' forward gives the spikes of a network that no core holds as a whole.
 """
@@ -33,8 +33,9 @@ from spikefold.export.ops import Conv2d, Dense, Shape, SumPool2d
 from spikefold.export.passes.quantise import LayerScale, quantise, raised
 from spikefold.files import replacing
 from spikefold.hardware.speck.board.samna_standin import SpeckConfiguration, as_values, standin
-from spikefold.hardware.speck.configuration import write
 from spikefold.hardware.speck.limits import NUMBERS, violations
+from spikefold.hardware.speck.lowering.configuration import write
+from spikefold.hardware.speck.lowering.notes import forward_limits, notes, wiring
 from spikefold.hardware.speck.neuron_support import (
     KNOWN_RESET,
     NO_CURRENT,
@@ -42,7 +43,6 @@ from spikefold.hardware.speck.neuron_support import (
     ONE_THRESHOLD,
     WHOLE_UNIT,
 )
-from spikefold.hardware.speck.notes import forward_limits, notes, wiring
 from spikefold.hardware.speck.placement import check_placement, place
 
 DEVICE = "speck2fdevkit"

@@ -11,9 +11,9 @@ import numpy as np
 from spikefold.errors import Issue
 from spikefold.export.network import Network
 from spikefold.hardware.speck.board.samna_standin import as_values
-from spikefold.hardware.speck.configuration import filled
 from spikefold.hardware.speck.cores import layout
-from spikefold.hardware.speck.sinabs import SpeckModel
+from spikefold.hardware.speck.lowering.configuration import filled
+from spikefold.hardware.speck.lowering.sinabs import SpeckModel
 
 RULE = "sinabs' configuration equals our quantised network"
 _WORDS = {

@@ -12,7 +12,7 @@ import torch
 
 from spikefold.errors import NetworkError
 from spikefold.hardware.simulators.trace import LayerTrace, Trace
-from spikefold.hardware.speck.sinabs import Discretised, name_of
+from spikefold.hardware.speck.lowering.sinabs import Discretised, name_of
 
 RUNNER = "sinabs discretised"
 

@@ -21,11 +21,11 @@ from spikefold.hardware.simulators import reference
 from spikefold.hardware.speck.board.samna_rules import validate_configuration
 from spikefold.hardware.speck.board.samna_standin import SpeckConfiguration, as_values, fill
 from spikefold.hardware.speck.chip import NUMBERS, violations
-from spikefold.hardware.speck.configuration import DEVICES, configuration, filled
 from spikefold.hardware.speck.cores import CORES, core_layers, destinations_of
+from spikefold.hardware.speck.lowering.configuration import DEVICES, configuration, filled
+from spikefold.hardware.speck.lowering.sinabs import SpeckModel, convert
+from spikefold.hardware.speck.lowering.sinabs_check import differences
 from spikefold.hardware.speck.placement import place
-from spikefold.hardware.speck.sinabs import SpeckModel, convert
-from spikefold.hardware.speck.sinabs_check import differences
 from spikefold.hardware.speck.split import split_to_fit, splits
 
 DEVICE = "speck2fdevkit"

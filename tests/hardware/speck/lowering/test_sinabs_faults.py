@@ -31,11 +31,11 @@ from spikefold.export.ops import BatchNorm, Conv2d, SumPool2d
 from spikefold.export.passes.fold import fold
 from spikefold.export.passes.quantise import quantise
 from spikefold.hardware.simulators import reference
-from spikefold.hardware.speck import sinabs as to_speck
 from spikefold.hardware.speck.chip import NUMBERS
-from spikefold.hardware.speck.sinabs import SpeckModel, convert
-from spikefold.hardware.speck.sinabs_check import differences
-from spikefold.hardware.speck.sinabs_runner import run
+from spikefold.hardware.speck.lowering import sinabs as to_speck
+from spikefold.hardware.speck.lowering.sinabs import SpeckModel, convert
+from spikefold.hardware.speck.lowering.sinabs_check import differences
+from spikefold.hardware.speck.lowering.sinabs_runner import run
 
 SINABS = version("sinabs")
 ONE = Neuron(np.array(1.0))

@@ -21,10 +21,10 @@ from spikefold.export.passes.quantise import quantise
 from spikefold.hardware.simulators import clocked, reference
 from spikefold.hardware.simulators.trace import Trace
 from spikefold.hardware.speck.chip import NUMBERS
+from spikefold.hardware.speck.lowering.sinabs import Discretised, convert, discretised
+from spikefold.hardware.speck.lowering.sinabs_check import differences
+from spikefold.hardware.speck.lowering.sinabs_runner import run
 from spikefold.hardware.speck.placement import place
-from spikefold.hardware.speck.sinabs import Discretised, convert, discretised
-from spikefold.hardware.speck.sinabs_check import differences
-from spikefold.hardware.speck.sinabs_runner import run
 from spikefold.hardware.speck.split import split_to_fit
 
 ONE = Neuron(np.array(1.0))

@@ -23,13 +23,13 @@ from spikefold.export.neuron import Leak, Neuron, Reset
 from spikefold.export.ops import Concat, Conv2d, SumPool2d
 from spikefold.export.passes.quantise import quantise
 from spikefold.hardware.simulators import reference
-from spikefold.hardware.speck import sinabs as to_speck
 from spikefold.hardware.speck.board.samna_standin import SpeckConfiguration, as_values, fill
 from spikefold.hardware.speck.chip import NUMBERS
+from spikefold.hardware.speck.lowering import sinabs as to_speck
+from spikefold.hardware.speck.lowering.sinabs import SpeckModel, convert, discretised, name_of, samna_json
+from spikefold.hardware.speck.lowering.sinabs_check import differences
+from spikefold.hardware.speck.lowering.sinabs_runner import run
 from spikefold.hardware.speck.placement import check_placement, place
-from spikefold.hardware.speck.sinabs import SpeckModel, convert, discretised, name_of, samna_json
-from spikefold.hardware.speck.sinabs_check import differences
-from spikefold.hardware.speck.sinabs_runner import run
 
 ONE = Neuron(np.array(1.0))
 INPUT = InputSpec((2, 8, 8), 1000, 2)

@@ -16,10 +16,10 @@ from spikefold.export.network import Network
 from spikefold.hardware.chip import Lowered
 from spikefold.hardware.simulators.parity import Runner
 from spikefold.hardware.simulators.trace import Trace
-from spikefold.hardware.speck import configuration, sinabs, sinabs_runner
-from spikefold.hardware.speck.notes import notes
+from spikefold.hardware.speck.lowering import configuration, sinabs, sinabs_runner
+from spikefold.hardware.speck.lowering.notes import notes
+from spikefold.hardware.speck.lowering.sinabs_check import differences
 from spikefold.hardware.speck.placement import place
-from spikefold.hardware.speck.sinabs_check import differences
 from spikefold.hardware.speck.split import split_to_fit, splits
 
 CONFIGURATION = "config.json"
