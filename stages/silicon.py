@@ -115,7 +115,7 @@ def _pilotnet_times(run: PilotNet) -> Iterator[tuple[str, Prediction]]:
     ends = [sum(step.time_us[end] for step in found) / len(found) for end in (0, 2)]
     yield (
         "pilotnet-lif/step-interval",
-        Prediction(*ends, how="busiest core of all layers at both ends of profile loihi2"),
+        Prediction(ends[0], ends[1], f"busiest core of all layers at both ends of profile {PROFILE}"),
     )
 
 
