@@ -182,7 +182,7 @@ def _range(v: np.ndarray, start: np.uint64, width: int, firing: Firing) -> tuple
         value = v[start + _U64(i)]
         lowest, highest = min(lowest, value), max(highest, value)
         lost += word((value < word(firing.least)) | (value > word(firing.most)))
-    return np.int64(lowest), np.int64(highest), np.int64(lost)
+    return int(lowest), int(highest), int(lost)
 
 
 @njit(cache=False)
