@@ -68,7 +68,7 @@ class PlainCore:
 
     def _leaving(self, fired: list[Spot]) -> list[Spot]:
         passed = []
-        for spot in sorted(fired, key=lambda spot: int(self.place[spot])):
+        for spot in sorted(fired, key=self.place.__getitem__):
             self.emitted += 1
             if self.emitted % self.interval == 0:
                 passed.append(spot)
