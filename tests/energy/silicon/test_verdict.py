@@ -40,7 +40,7 @@ def _publication(*points: Point) -> Publication:
 def test_a_prediction_agrees_within_what_the_point_allows(
     measured: Any, within: list[float] | None, predicted: tuple[float, float], verdict: str
 ) -> None:
-    more = {} if within is None else {"within": within}
+    more: dict[str, Any] = {} if within is None else {"within": within}
     (row,) = held_against(
         (_publication(_point(measured=measured, **more)),),
         {"net/power": Prediction(predicted[0], predicted[1], "h")},
