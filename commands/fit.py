@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``spikefold fit``: does a network fit a chip, what does it take, and what is the smallest change that fits?"""
+"""``spikefold fit``: does a network fit a chip, what does it take, what would make it fit, and what faster?"""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from spikefold.session import open_session
 if TYPE_CHECKING:
     from spikefold.hardware.chip import Chip
     from spikefold.hardware.fit import FitReport
+    from spikefold.stages.verbs.pace_of import Pace
 
 _CHIP = ChipsConfig().names[0]
 _APPLY = "Make it fit: a configuration to train (--arch), or fewer channels in the run's folded network."
@@ -40,34 +41,41 @@ def fit(
 
         if (model is None) == (arch is None):
             raise ConfigError("name one network", where="fit", hint="a run folder, FILE.nir, net:FILE or --arch NAME")
-        target = chip_named(chip)
+        target, pace = chip_named(chip), None
         if apply:
             content, report = _applied(model, arch, attention, classes, target, out, screen)
         else:
-            report = _asked(model, arch, attention, classes, target, screen)
-            content = report.to_json()
+            report, pace = _asked(model, arch, attention, classes, target, screen)
+            content = report.to_json() | {"pace": None if pace is None else pace.to_json()}
         if as_json:
             say_json(content)
         else:
             _tell(report, content)
+            if pace is not None:
+                typer.echo(pace.describe())
         if not report.fits:
             raise typer.Exit(UnsupportedError.exit_code)
 
 
 def _asked(
     model: str | None, arch: str | None, attention: str | None, classes: int | None, chip: Chip, screen: Screen
-) -> FitReport:
-    from spikefold.stages.verbs import check_fit
+) -> tuple[FitReport, Pace | None]:
+    """Whether it fits, and what sets its pace where its spikes are known."""
+    from spikefold.stages.verbs import check_fit, pace_of
     from spikefold.train.models.architectures import architecture
 
     if arch is not None:
-        return check_fit.fit_architecture(architecture(arch, classes, attention), chip)
+        return check_fit.fit_architecture(architecture(arch, classes, attention), chip), None
     name = str(model)
-    if name.startswith("net:"):
-        return check_fit.fit_net(Path(name.removeprefix("net:")), chip)
     if name.lower().endswith(".nir"):
-        return check_fit.fit_file(Path(name), chip)
-    return check_fit.fit_run(open_session(Path(name), screen), chip)
+        return check_fit.fit_file(Path(name), chip), None
+    if name.startswith("net:"):
+        file = Path(name.removeprefix("net:"))
+        report = check_fit.fit_net(file, chip)
+        return report, pace_of.pace_of_net(file, chip) if report.fits else None
+    session = open_session(Path(name), screen)
+    report = check_fit.fit_run(session, chip)
+    return report, pace_of.pace_of_run(session, chip) if report.fits else None
 
 
 def _applied(

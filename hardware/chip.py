@@ -25,8 +25,10 @@ from spikefold.export.numbers import NumberFormat
 
 if TYPE_CHECKING:  # only the types: whoever asks for a chip's name need not load the simulators
     from spikefold.hardware.board import Board
+    from spikefold.hardware.core_work import CoreWork
     from spikefold.hardware.event_engine import EventEngine
     from spikefold.hardware.simulators.parity import Runner
+    from spikefold.hardware.simulators.trace import Trace
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 """Names become folders and, before a dot, names of variants."""
@@ -215,6 +217,9 @@ class Chip:
         event_engine: runs an integer network event by event, as the chip does; None where nothing here does.
         rounding_report: what each cause of rounding changes between a real network and its integers on frames
             ``(T, N, C, H, W)``, as plain values for the report; None where nothing here takes that apart.
+        core_work: what each of its cores does in each step of a run, by weight layer, of a network, its frames
+            ``(T, N, C, H, W)`` and its trace; raises UnsupportedError for a network that it cannot say it of. None
+            where nothing here counts by core.
         published: its technology profiles.
         boards: the boards that carry it and can be asked to run a network (``spikefold validate --on``).
         readers: the kinds of files of its vendor's tools that can be read.
@@ -241,6 +246,7 @@ class Chip:
     vendor_simulator: Callable[[Network, Network], Runner] | None = None
     event_engine: EventEngine | None = None
     rounding_report: Callable[[Network, Network, np.ndarray], dict[str, Any]] | None = None
+    core_work: Callable[[Network, np.ndarray, Trace], Mapping[str, CoreWork]] | None = None
     published: PublishedProfiles = PublishedProfiles()
     boards: tuple[Board, ...] = ()
     readers: tuple[NetworkReader, ...] = ()

@@ -63,7 +63,7 @@ class Proposal:
         before, after = self.slowest_us
         return (
             f"{more} more core{'s' * (more != 1)} for {self.layer} ({self.cores[1]} in place of {self.cores[0]}) "
-            f"bring the slowest step from {before:,.1f} to {after:,.1f} us; then {self.then} binds"
+            f"bring{'s' * (more == 1)} the slowest step from {before:,.1f} to {after:,.1f} us; then {self.then} binds"
         )
 
 

@@ -9,7 +9,7 @@ each layer reset at their beginning.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from spikefold.export.ops import Conv2d
 from spikefold.hardware.core_work import CoreWork
 from spikefold.hardware.loihi.core_work import core_work
 from spikefold.hardware.loihi.from_netx import from_net
-from spikefold.hardware.simulators import clocked
+from spikefold.hardware.simulators.silent_input import run_silent
 from spikefold.hardware.simulators.trace import Trace
 
 STEPS = 16
@@ -52,8 +52,5 @@ def pilotnet(path: Path) -> PilotNet:
     if network.input.shape != INPUT_SHAPE or not isinstance(first.op, Conv2d) or first.op.bias is None:
         hint = "give pilotnet_lif's network.net of lava-dl 0.6.0"
         raise DataError(f"this is not PilotNet: its input is {network.input.shape}", where=str(path), hint=hint)
-    silent = replace(first, op=replace(first.op, bias=np.zeros_like(first.op.bias)))
-    network = replace(network, layers=(silent, *network.layers[1:]))
-    frames = np.zeros((STEPS, 1, *INPUT_SHAPE), np.uint16)
-    trace = clocked.run(network, frames)
-    return PilotNet(network, frames, trace, core_work(network, frames, trace))
+    ran = run_silent(network)
+    return PilotNet(ran.network, ran.frames, ran.trace, core_work(ran.network, ran.frames, ran.trace))
