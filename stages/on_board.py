@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from spikefold.energy.chip.board_track import measured_tracks
 from spikefold.energy.counts.count import count
 from spikefold.errors import ConfigError, EnvironmentLacksError, MismatchError
 from spikefold.export.network import Network
@@ -55,9 +56,17 @@ def validate_on(session: Session, target: str, clips: int, repeats: int) -> dict
     frames = session.clips("test").first(clips).frames
     found = board.run(BoardTask(target, exported, network, frames, repeats, session.reporter.line))
     evidence = {"target": target, "notes": [], **found.content}
-    content = {**evidence, "describe": found.summary, **_activity(network, frames, found)}
+    tracks = measured_tracks(target, evidence.get("power") or (), board.meter, found.replayed_us)
+    content = {
+        **evidence,
+        "describe": found.summary,
+        **_activity(network, frames, found),
+        "system_track": [track.to_json() for track in tracks],
+    }
     _keep(folder, content)
     session.reporter.line(found.summary)
+    for track in tracks:
+        session.reporter.line(track.describe())
     if not found.agrees:
         raise MismatchError(found.summary, where=str(folder / BOARD), hint="each layer, repeat and problem is there")
     return content

@@ -59,10 +59,32 @@ class SystemTrack:
             return None
         return self.dynamic_mw[0] * self.execution_time_ms * 1e-3, self.dynamic_mw[1] * self.execution_time_ms * 1e-3
 
+    def describe(self) -> str:
+        """One line for people."""
+        kind = "estimates" if self.estimated else "measured"
+        parts = (
+            f"{name} {_told(band)} {unit}"
+            for name, band, unit in (
+                ("idle", self.idle_mw, "mW"),
+                ("active", self.active_mw, "mW"),
+                ("dynamic", self.dynamic_mw, "mW"),
+                ("dynamic energy", self.dynamic_energy_mj, "mJ"),
+            )
+        )
+        time = f"execution {self.execution_time_ms:,.3f} ms"
+        return f"NeuroBench's form, {self.system} ({kind}): {', '.join(parts)}, {time}; {self.pre_processing}"
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for a report."""
         bands = {name: getattr(self, name) for name in ("idle_mw", "active_mw", "dynamic_mw", "dynamic_energy_mj")}
         return asdict(self) | {name: None if one is None else list(one) for name, one in bands.items()}
+
+
+def _told(band: Band | None) -> str:
+    if band is None:
+        return "unknown"
+    low, high = band
+    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
 
 
 def system_track(power: ChipPower) -> SystemTrack | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from spikefold.config import Config
+from spikefold.energy.chip.schema import SystemTrackForm
 from spikefold.errors import Issue
 from spikefold.session import BOARD
 from spikefold.stage_table import VALIDATE, Stage
@@ -70,6 +71,7 @@ class BoardFile(StageFile):
     describe: str | None = None
     synops: list[Count] | None = None
     replayed_us: list[Count] | None = None
+    system_track: list[SystemTrackForm] | None = None
 
     def missing(self, config: Config) -> Iterator[Issue]:
         """Either why nothing ran, or the whole result."""

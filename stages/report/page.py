@@ -20,6 +20,7 @@ from spikefold.stages.files.energy import clips_of_run
 from spikefold.stages.files.simulate import FLOAT, FOLDED, SimulateFile
 from spikefold.stages.files.traces import trace_of_run
 from spikefold.stages.files.train import TrainFile
+from spikefold.stages.silicon import at_hand
 
 _TEMPLATE = Path(__file__).with_name("report.html.jinja")
 
@@ -52,7 +53,8 @@ def render(session: Session, report: dict[str, Any]) -> str:
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     shown_values = {"r": report, "pictures": pictures, "chips": list(session.config.chips.names)}
     try:
-        return template.render(shown_values, by_reason=by_reason, nominal=NOMINAL)
+        silicon = [row.to_json() for row in at_hand()]
+        return template.render(shown_values, by_reason=by_reason, nominal=NOMINAL, silicon=silicon)
     except UndefinedError as error:  # all other files are read in a closed form, so it is this one
         raise DataError(
             f"{RESULTS} lacks a part that the page shows: {error}",

@@ -16,6 +16,7 @@ from spikefold.session import BOARD, Session, open_session
 from spikefold.stage_table import VALIDATE
 from spikefold.stages.on_board import validate_on
 from spikefold.stages.report.assemble import assemble
+from spikefold.stages.report.page import render
 from tests.hardware.speck.board.samna_chip import Board, Faults, Time
 from tests.hardware.speck.board.samna_strict import samna
 from tests.silent import Silent
@@ -46,6 +47,24 @@ def test_a_board_that_works_as_simulated_is_evidence(session: Session) -> None:
     report = assemble(session)
     assert report["board"]["agreement"] == "identical"
     assert not any("peck" in item["what"] for item in report["not_run"])
+
+
+def test_what_the_board_drew_is_told_in_neurobenchs_form(session: Session) -> None:
+    found = _on(session, Board(Time(), Faults()))
+    processor, whole = found["system_track"]
+    assert not processor["estimated"]
+    assert processor["system"].endswith("ram + logic")
+    rails = {one["rail"]: one for one in found["power"]}
+    ram, logic = rails["VDD_RAM 1.2V"], rails["VDD_LOGIC 1.2V"]
+    assert processor["idle_mw"] == [pytest.approx(1e3 * (ram["idle_w"] + logic["idle_w"]))] * 2
+    assert processor["dynamic_mw"][0] == pytest.approx(
+        max(0, 1e3 * (ram["active_w"] - ram["idle_w"] + logic["active_w"] - logic["idle_w"]))
+    )
+    assert processor["execution_time_ms"] == pytest.approx(sum(found["replayed_us"]) / 2 / 1e3)
+    assert whole["idle_mw"][0] >= processor["idle_mw"][0] > 0
+    page = render(session, assemble(session))
+    assert "ram + logic (measured)" in page
+    assert "(estimate)" in page
 
 
 def test_a_board_that_loses_spikes_is_found_out_after_the_evidence_is_written(session: Session) -> None:
