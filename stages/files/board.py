@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+from pydantic import ConfigDict
+
 from spikefold.config import Config
 from spikefold.energy.chip.schema import SystemTrackForm
 from spikefold.errors import Issue
@@ -44,8 +46,12 @@ class RailForm(Form):
 
 
 class BoardFile(StageFile):
-    """The whole file: ``target`` and ``not_run``, or ``target`` and all the rest."""
+    """The whole file: ``target`` and ``not_run``, or ``target`` and all the rest.
 
+    What is named here is what the page shows and other commands read. A board may add evidence of its own.
+    """
+
+    model_config = ConfigDict(extra="allow")
     stage: ClassVar[Stage] = VALIDATE
     file: ClassVar[str] = BOARD
     target: str

@@ -12,6 +12,7 @@ import numpy as np
 
 from spikefold.errors import ConfigError, DataError, Issue, nearest
 from spikefold.export.network import INPUT, Network
+from spikefold.export.ops import Concat
 from spikefold.hardware.simulators.trace import LayerTrace, Trace, concatenate
 from spikefold.hardware.speck.board.clips import CLIP_DTYPE, EDGE, clip_issues
 from spikefold.hardware.speck.board.config import foreign
@@ -95,7 +96,7 @@ def planned(
         network=network,
         clips=tuple(_later(clip, lead * spec.dt_us) for clip in clips),
         cores={name: placement[name] for name in names},
-        first=tuple(placement[neurons[to.layer]] for to in destinations_of(network, INPUT)),
+        first=_fed(network, [neurons[to.layer] for to in destinations_of(network, INPUT)], placement),
         slow_clock_hz=max(1, round(1e6 / spec.dt_us)) if biased else None,
         lead=lead,
         options=options,
@@ -109,6 +110,20 @@ def _later(clip: np.ndarray, by_us: int) -> np.ndarray:
         events[name] = clip[name]
     events["t"] += by_us
     return events
+
+
+def _fed(network: Network, readers: list[str], placement: Mapping[str, int]) -> tuple[int, ...]:
+    """The cores that read the input, in the order in which each event is sent to them.
+
+    Of the parts of a split layer the last is sent it first: features leave by falling number, as in the whole layer.
+    """
+    ordered = list(readers)
+    for layer in network:
+        if isinstance(layer.op, Concat) and set(layer.inputs) <= set(readers):
+            places = sorted(ordered.index(name) for name in layer.inputs)
+            for place, name in zip(places, reversed(layer.inputs), strict=True):
+                ordered[place] = name
+    return tuple(placement[name] for name in ordered)
 
 
 def simulated(plan: Plan, *, lose_first: bool) -> Trace:

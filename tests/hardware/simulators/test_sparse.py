@@ -21,13 +21,13 @@ IF = Neuron(np.array(5))
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The weight layers' operations that ran by their events, in order."""
     found: list[Any] = []
-    run = clocked_sparse.run
+    run = clocked_sparse.run_layer
 
     def noted(op: Any, *given: Any, **options: Any) -> object:
         found.append(op)
         return run(op, *given, **options)
 
-    monkeypatch.setattr(clocked_sparse, "run", noted)
+    monkeypatch.setattr(clocked_sparse, "run_layer", noted)
     return found
 
 

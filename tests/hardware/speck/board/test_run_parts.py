@@ -196,7 +196,7 @@ def test_no_clips_three_polarities_and_a_leak_are_refused() -> None:
     wide = Network(InputSpec((3, 2, 2), DT_US, 2), layers, 1)
     assert "3 channels" in str(refusal(DataError, net=wide, placement={"n": 8}, clips=[np.zeros(1, CLIP_DTYPE)]))
     leaky = replace(wide, layers=(layers[0], Layer("n", replace(fire, leak=Leak(1, 1)))))
-    assert "no leak" in str(refusal(UnsupportedError, network=leaky, configuration={}, placement={"n": 8}))
+    assert "leak: got leak" in str(refusal(UnsupportedError, network=leaky, configuration={}, placement={"n": 8}))
 
 
 @pytest.mark.parametrize(
