@@ -26,8 +26,8 @@ class EventClips:
         downsample: pixels a side that were summed into one.
         seed: of every random order.
         limit_per_s: synaptic operations a second beyond which a core is warned at; None for no limit.
-        spikes_only: whether the spikes are all that is wanted, as in a training: the engine may then leave out the gap,
-            the loads and the warnings.
+        spikes_only: whether the spikes are all that is wanted, as in a training: the engine may then leave out the
+            gap, the loads and the warnings.
     """
 
     frames: np.ndarray
