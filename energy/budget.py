@@ -16,11 +16,11 @@ from spikefold.energy.counts import rules
 from spikefold.energy.counts.attention import AttentionCost, attention_cost
 from spikefold.energy.counts.count import Counts
 from spikefold.energy.counts.input_rates import Rates
-from spikefold.energy.prices.load import Price, Profile, load_profile, refuse_mixing
+from spikefold.energy.prices.load import Price, TechnologyProfile, load_profile, refuse_mixing
 
 __all__ = [
-    "AttentionCost", "Budget", "LayerEnergy", "Price", "Profile", "attention_cost", "budget", "load_profile",
-    "side_by_side",
+    "AttentionCost", "Budget", "LayerEnergy", "Price", "TechnologyProfile", "attention_cost", "budget",
+    "load_profile", "side_by_side",
 ]  # fmt: skip
 _LARGEST_JSON_INTEGER = 2**53
 
@@ -101,7 +101,7 @@ class Budget:
 
 def budget(
     counts: Counts,
-    profile: Profile,
+    profile: TechnologyProfile,
     attention: AttentionCost | None = None,
     *,
     rule: str = rules.DEFAULT,
@@ -147,7 +147,7 @@ def budget(
 
 
 def side_by_side(
-    counts: Counts, profile: Profile, rates: Rates, attention: AttentionCost | None = None
+    counts: Counts, profile: TechnologyProfile, rates: Rates, attention: AttentionCost | None = None
 ) -> dict[str, Budget]:
     """The same run under every rule, by the rule's name.
 

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 from spikefold.energy.budget import Budget
-from spikefold.energy.prices.load import Profile, load_profile
+from spikefold.energy.prices.load import TechnologyProfile, load_profile
 from spikefold.errors import MismatchError
 
 ATTENTION = "attention"
@@ -52,7 +52,7 @@ class BreakEven:
 
 
 @dataclass(frozen=True)
-class Difference:
+class EnergyDifference:
     """Eq. 11: ``dE = E_MAC * dMAC - E_AC * dAC``; negative means that attention saves energy.
 
     Attributes:
@@ -125,7 +125,7 @@ YAN = FiringBreakEven(
 """A break-even of the network against a network without spikes, beside Eq. 11, which is one of attention."""
 
 
-def equation_11(attended: Budget, baseline: Budget, profile: Profile) -> Difference:
+def equation_11(attended: Budget, baseline: Budget, profile: TechnologyProfile) -> EnergyDifference:
     """Eq. 11 of the paper between a network and its vanilla baseline, in pJ per clip.
 
     Rows are matched by name; a layer that only one network has is compared with nothing.
@@ -161,7 +161,7 @@ def equation_11(attended: Budget, baseline: Budget, profile: Profile) -> Differe
         for name in dict.fromkeys([*theirs, *ours])
     ]
     rows.append(row(ATTENTION, Fraction(attended.attention.macs - baseline.attention.macs), Fraction(0)))
-    return Difference(
+    return EnergyDifference(
         added,
         removed,
         energy_pj,

@@ -46,7 +46,7 @@ _SPREAD = {"synops": 1.0, "spikes": 1.0, "energy_pj": 1.0, "energy_uj": 1e-6}
 
 
 @dataclass(frozen=True)
-class Gate:
+class ReportGate:
     """A limit: ``network`` None for every network, ``op`` one of ``< <= == >= >``."""
 
     text: str
@@ -66,7 +66,7 @@ class Gate:
 class Failure:
     """A gate that one network did not pass; ``got`` None where the number is unknown, for the reason ``why``."""
 
-    gate: Gate
+    gate: ReportGate
     network: str
     got: float | None
     why: str = ""
@@ -93,7 +93,7 @@ class Failure:
         }
 
 
-def parse(texts: Iterable[str]) -> tuple[Gate, ...]:
+def parse(texts: Iterable[str]) -> tuple[ReportGate, ...]:
     """Read gates; names are checked at once, before anything runs.
 
     Raises:
@@ -107,10 +107,10 @@ def parse(texts: Iterable[str]) -> tuple[Gate, ...]:
             issues=issues,
             hint='for example --gate "energy_uj<50" --gate "speck2f.accuracy>=0.9"',
         )
-    return tuple(one for one in found if isinstance(one, Gate))
+    return tuple(one for one in found if isinstance(one, ReportGate))
 
 
-def _parsed(text: str) -> Gate | Issue:
+def _parsed(text: str) -> ReportGate | Issue:
     match = _FORM.fullmatch(text)
     if match is None:
         return Issue(
@@ -136,10 +136,12 @@ def _parsed(text: str) -> Gate | Issue:
             "a number without a unit",
             "the unit is in the name: energy_uj is microjoules a clip, accuracy is from 0 to 1",
         )
-    return Gate(text.strip(), match["network"], match["name"], match["op"], limit)
+    return ReportGate(text.strip(), match["network"], match["name"], match["op"], limit)
 
 
-def evaluate(gates: Sequence[Gate], networks: Mapping[str, Scalars], deployed: Sequence[str] = ()) -> list[Failure]:
+def evaluate(
+    gates: Sequence[ReportGate], networks: Mapping[str, Scalars], deployed: Sequence[str] = ()
+) -> list[Failure]:
     """Judge networks.
 
     Args:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from spikefold.energy.budget import Budget, Profile, budget, load_profile, side_by_side
+from spikefold.energy.budget import Budget, TechnologyProfile, budget, load_profile, side_by_side
 from spikefold.energy.chip.budget import ChipBudget, chip_budget
 from spikefold.energy.chip.sources import Numbers, numbers_of
 from spikefold.energy.counts.attention import AttentionCost, cost_of, labelled_macs
@@ -108,27 +108,27 @@ def _on_chip(session: Session, name: str, network: Network, counts: Counts, numb
     )
 
 
-def _profiles(sources: dict[str, Numbers]) -> Iterator[Profile]:
+def _profiles(sources: dict[str, Numbers]) -> Iterator[TechnologyProfile]:
     for numbers in sources.values():
         yield from (one for one in (numbers.own, numbers.other) if one is not None)
 
 
-def _other_profiles(session: Session) -> Iterator[Profile]:
+def _other_profiles(session: Session) -> Iterator[TechnologyProfile]:
     yield from (load_profile(name) for name in profile_names() if name != session.config.energy_profile)
 
 
-def _known(profile: Profile) -> tuple[Constant, ...]:
+def _known(profile: TechnologyProfile) -> tuple[Constant, ...]:
     return constants({"mac": profile.energy_pj.mac, "ac": profile.energy_pj.ac})
 
 
-def _price_of_a_clip(profile: Profile, attention: AttentionCost, rule: str) -> Any:
+def _price_of_a_clip(profile: TechnologyProfile, attention: AttentionCost, rule: str) -> Any:
     """What prices one clip; None where the rule multiplies with rates, which a clip alone has not."""
     if rule in ("paper", "rate-flops"):
         return None
     return lambda one: budget(one, profile, attention, rule=rule).energy_pj_per_clip
 
 
-def _elsewhere(counts: Counts, profiles: list[Profile], cost: AttentionCost) -> Iterator[tuple[str, float]]:
+def _elsewhere(counts: Counts, profiles: list[TechnologyProfile], cost: AttentionCost) -> Iterator[tuple[str, float]]:
     """The same operations under other profiles; those that lack a number or mix kinds are left out."""
     for profile in profiles:
         try:
@@ -137,7 +137,7 @@ def _elsewhere(counts: Counts, profiles: list[Profile], cost: AttentionCost) -> 
             continue
 
 
-def _same_geometry(unfolded: Network, session: Session, folded: VariantForm, profile: Profile) -> Budget:
+def _same_geometry(unfolded: Network, session: Session, folded: VariantForm, profile: TechnologyProfile) -> Budget:
     """The static network's spikes on the unfolded connections: Eq. 11 is to see attention alone, not folding."""
     trace, frames = trace_of_run(session, FOLDED, folded, unfolded), session.clips("test").frames
     rates = input_rates(unfolded, frames, trace)

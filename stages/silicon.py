@@ -11,7 +11,7 @@ from typing import Any
 from spikefold.energy.chip.pace import Proposal, proposal, steps
 from spikefold.energy.chip.power import chip_power
 from spikefold.energy.counts.count import count
-from spikefold.energy.prices.load import Profile, load_profile
+from spikefold.energy.prices.load import TechnologyProfile, load_profile
 from spikefold.energy.silicon import loihi1, speck
 from spikefold.energy.silicon.point import publications
 from spikefold.energy.silicon.verdict import Prediction, Row, held_against
@@ -115,7 +115,7 @@ def _pilotnet_times(run: PilotNet) -> Iterator[tuple[str, Prediction]]:
     ends = [sum(step.time_us[end] for step in found) / len(found) for end in (0, 2)]
     yield (
         "pilotnet-lif/step-interval",
-        Prediction(*ends, how="busiest core of all layers at both ends of profile loihi2"),
+        Prediction(ends[0], ends[1], f"busiest core of all layers at both ends of profile {PROFILE}"),
     )
 
 
@@ -154,7 +154,7 @@ def _exactly(value: float, how: str) -> Prediction:
     return Prediction(float(value), float(value), how)
 
 
-def _times(profile: Profile) -> Any:
+def _times(profile: TechnologyProfile) -> Any:
     if profile.time_ns is None:
         raise ConfigError(f"{profile.name} has no times", where="energy_profile")
     return profile.time_ns

@@ -223,6 +223,7 @@ def _facts(variant: Variant, test: ClipSet, classes: int) -> dict[str, Any]:
         "before": variant.before,
         "accuracy": found.share,
         "interval": list(found.interval),
+        "ties": found.ties,
         "clips": len(test),
         "spikes": trace.spikes,
         "layers": {key: _layer_facts(trace, key) for key in trace.layers},

@@ -91,7 +91,8 @@ def from_published(state: Tensors, arch: str, where: str = "") -> tuple[Architec
 def _names(state: Tensors, arch: str) -> dict[str, str]:
     """Their name of each of our tensors, as far as the checkpoint's attention goes."""
     deep = arch in ("b", "c")
-    body, names = ("ConvAttLIFs.{}.0" if deep else "ConvAttLIFs.{}"), {}
+    body = "ConvAttLIFs.{}.0" if deep else "ConvAttLIFs.{}"
+    names: dict[str, str] = {}
     convolutions, hidden = (5, 1) if deep else (3, 1)
     for number in range(1, convolutions + 1):
         their = body.format(number - 1)

@@ -14,7 +14,7 @@ from spikefold.commands.tables import show
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from spikefold.energy.prices.technology import Number, Price, Profile
+    from spikefold.energy.prices.technology import Number, Price, TechnologyProfile
     from spikefold.hardware.chip import Table
 
 
@@ -31,7 +31,7 @@ def profiles(name: Annotated[str | None, typer.Argument(help="A profile, or FILE
         typer.echo(f"source of the profile: {profile.source}")
 
 
-def _overview(found: Iterable[Profile]) -> Table:
+def _overview(found: Iterable[TechnologyProfile]) -> Table:
     from spikefold.hardware.chip import Table
 
     rows = tuple(
@@ -41,7 +41,7 @@ def _overview(found: Iterable[Profile]) -> Table:
     return Table("Technology profiles", ("profile", "kind", "nm", "E_MAC, pJ", "E_AC, pJ", "what"), rows)
 
 
-def _details(profile: Profile) -> Table:
+def _details(profile: TechnologyProfile) -> Table:
     from spikefold.hardware.chip import Table
 
     columns = ("number", "value", "band", "unit", "kind", "evidence", "nm, V", "covers", "line", "source")
@@ -63,7 +63,7 @@ def _details(profile: Profile) -> Table:
     return Table(f"{profile.name}: {profile.title}", columns, rows)
 
 
-def _kinds(profile: Profile) -> str:
+def _kinds(profile: TechnologyProfile) -> str:
     """Kinds of the two operations that every profile prices."""
     return " and ".join(dict.fromkeys((profile.energy_pj.mac.kind, profile.energy_pj.ac.kind)))
 

@@ -20,7 +20,7 @@ from spikefold.energy.chip.power_types import ChipPower, Term
 from spikefold.energy.chip.sources import KEY, Numbers
 from spikefold.energy.chip.system_track import system_track
 from spikefold.energy.counts.count import Counts
-from spikefold.energy.prices.load import Profile
+from spikefold.energy.prices.load import TechnologyProfile
 from spikefold.errors import MismatchError
 from spikefold.export.network import Network
 from spikefold.export.ops import Conv2d, Dense
@@ -230,7 +230,9 @@ def _told_rate(rate: CoreRate) -> str:
     return "unknown" if rate.limit_per_s is None else f"{rate.limit_per_s:,.0f} ({rate.light})"
 
 
-def _step(counts: Counts, profile: Profile | None, cores: Mapping[str, Spread], chip: Chip) -> StepTime | None:
+def _step(
+    counts: Counts, profile: TechnologyProfile | None, cores: Mapping[str, Spread], chip: Chip
+) -> StepTime | None:
     """Time of a step; None on a chip without steps, and where the profile lacks a time."""
     times = None if profile is None or chip.event_driven else profile.time_ns
     if profile is None or times is None or not all(one.known for one in (times.synop, times.neuron, times.barrier)):

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from spikefold.energy.chip.power import operations, step_us
 from spikefold.energy.counts.count import Counts, LayerCounts
-from spikefold.energy.prices.load import Profile
+from spikefold.energy.prices.load import TechnologyProfile
 from spikefold.errors import ConfigError, MismatchError
 
 Light = Literal["unknown", "green", "amber", "red"]
@@ -181,7 +181,7 @@ class StepTime:
 
 def step_time(
     counts: Counts,
-    profile: Profile,
+    profile: TechnologyProfile,
     *,
     cores: Mapping[str, Spread] | None = None,
     dt_us: float | None = None,

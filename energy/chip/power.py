@@ -14,12 +14,12 @@ from collections.abc import Iterator
 
 from spikefold.energy.chip.power_types import ChipPower, Term
 from spikefold.energy.counts.count import Counts
-from spikefold.energy.prices.technology import Powers, Profile, refuse_mixing
+from spikefold.energy.prices.technology import Powers, TechnologyProfile, refuse_mixing
 from spikefold.errors import ConfigError
 
 
 def static_terms(
-    profile: Profile, seconds: float, *, chips: int = 1, clock_mhz: float | None = None
+    profile: TechnologyProfile, seconds: float, *, chips: int = 1, clock_mhz: float | None = None
 ) -> tuple[Term, ...]:
     """Energy at rest over a time: known also for a chip whose energy per operation nobody published.
 
@@ -50,13 +50,13 @@ def static_terms(
     return tuple(terms)
 
 
-def running_terms(profile: Profile, seconds: float) -> tuple[Term, ...]:
+def running_terms(profile: TechnologyProfile, seconds: float) -> tuple[Term, ...]:
     """Energy of running above rest that no event changes; empty where nobody told it apart."""
     running = None if profile.power_mw is None else profile.power_mw.running
     return () if running is None else (Term("running, whatever happens", seconds, running),)
 
 
-def sensor_terms(profile: Profile, seconds: float) -> tuple[Term, ...]:
+def sensor_terms(profile: TechnologyProfile, seconds: float) -> tuple[Term, ...]:
     """Energy of the sensor's rails over a time; empty where the chip has none."""
     rails = {} if profile.power_mw is None else profile.power_mw.sensor
     return tuple(Term(name, seconds, price) for name, price in rails.items())
@@ -64,7 +64,7 @@ def sensor_terms(profile: Profile, seconds: float) -> tuple[Term, ...]:
 
 def chip_power(
     counts: Counts,
-    profile: Profile,
+    profile: TechnologyProfile,
     *,
     dt_us: float | None = None,
     latency_s: float | None = None,
@@ -110,7 +110,7 @@ def chip_power(
     )
 
 
-def operations(graded: bool, profile: Profile | None = None) -> str:
+def operations(graded: bool, profile: TechnologyProfile | None = None) -> str:
     """The count that is a synaptic operation on a chip; what the profile's prices are for, where it says so.
 
     Where spikes are graded, as on Loihi 2, all events of a neuron in a step are one message, and one operation a
@@ -133,7 +133,7 @@ def step_us(counts: Counts, dt_us: float | None = None) -> float:
     return found
 
 
-def _powers(profile: Profile) -> Powers:
+def _powers(profile: TechnologyProfile) -> Powers:
     if profile.power_mw is None:
         raise ConfigError(
             f"{profile.name} says nothing about power at rest",
@@ -143,7 +143,7 @@ def _powers(profile: Profile) -> Powers:
     return profile.power_mw
 
 
-def _events(counts: Counts, profile: Profile, graded: bool) -> Iterator[Term]:
+def _events(counts: Counts, profile: TechnologyProfile, graded: bool) -> Iterator[Term]:
     energy, clips = profile.energy_pj, counts.clips
     name = "synaptic operations of graded spikes" if graded else "synaptic operations"
     if profile.operation == "weighted":
@@ -158,7 +158,7 @@ def _events(counts: Counts, profile: Profile, graded: bool) -> Iterator[Term]:
         yield Term("spikes", counts.total("spikes") / clips, energy.spike)
 
 
-def _not_priced(counts: Counts, profile: Profile) -> Iterator[str]:
+def _not_priced(counts: Counts, profile: TechnologyProfile) -> Iterator[str]:
     energy = profile.energy_pj
     if counts.total("neuron_updates") and energy.neuron_active is None:
         yield f"neuron updates, unless they are in: {energy.ac.covers}"

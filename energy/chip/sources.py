@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from spikefold.energy.prices.load import Profile, load_profile
+from spikefold.energy.prices.load import TechnologyProfile, load_profile
 from spikefold.errors import ConfigError, Issue, nearest
 from spikefold.hardware.registry import chip_named
 
@@ -25,8 +25,8 @@ class Numbers:
         chosen: whether the user chose `own`.
     """
 
-    own: Profile | None
-    other: Profile | None = None
+    own: TechnologyProfile | None
+    other: TechnologyProfile | None = None
     label: str = ""
     chosen: bool = False
 
@@ -65,7 +65,7 @@ def _published(name: str) -> Numbers:
     return Numbers(own, other, published.label)
 
 
-def _unusable(name: str, profile: Profile | None) -> list[Issue]:
+def _unusable(name: str, profile: TechnologyProfile | None) -> list[Issue]:
     if profile is None:
         return []
     if profile.power_mw is None:

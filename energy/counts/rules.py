@@ -30,7 +30,7 @@ class LayerOperations:
 
 
 @dataclass(frozen=True)
-class Rule:
+class CountingRule:
     """A counting rule.
 
     Attributes:
@@ -130,21 +130,21 @@ def qnn(counts: Counts, rates: Rates) -> tuple[LayerOperations, ...]:
     return ann(counts, rates)
 
 
-RULES: Mapping[str, Rule] = {
+RULES: Mapping[str, CountingRule] = {
     rule.name: rule
     for rule in (
-        Rule("mixed", mixed),
-        Rule("chip", chip),
-        Rule("paper", paper, needs_rates=True),
-        Rule("rate-flops", rate_flops, needs_rates=True),
-        Rule("ann", ann, dynamic_attention=False),
-        Rule("qnn", qnn, dynamic_attention=False),
-        Rule("nonzero", nonzero),
+        CountingRule("mixed", mixed),
+        CountingRule("chip", chip),
+        CountingRule("paper", paper, needs_rates=True),
+        CountingRule("rate-flops", rate_flops, needs_rates=True),
+        CountingRule("ann", ann, dynamic_attention=False),
+        CountingRule("qnn", qnn, dynamic_attention=False),
+        CountingRule("nonzero", nonzero),
     )
 }
 
 
-def rule_named(name: str) -> Rule:
+def rule_named(name: str) -> CountingRule:
     """A rule.
 
     Raises:

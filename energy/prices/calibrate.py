@@ -20,7 +20,7 @@ from statistics import fmean, stdev
 from scipy import stats
 
 from spikefold.energy.prices.calibration_data import PROCESSOR, SENSOR, Point
-from spikefold.energy.prices.load import Profile, load_profile
+from spikefold.energy.prices.load import TechnologyProfile, load_profile
 from spikefold.errors import ConfigError, DataError
 from spikefold.files import replacing
 
@@ -164,7 +164,9 @@ def fit_rails(points: Sequence[Point]) -> dict[str, tuple[float, float, float]]:
     return {name: (fmean(values), min(values), max(values)) for name, values in measured.items()}
 
 
-def write_profile(found: Fit, path: Path, *, device: str, when: date, chip: str, offset_mw: float = 0.0) -> Profile:
+def write_profile(
+    found: Fit, path: Path, *, device: str, when: date, chip: str, offset_mw: float = 0.0
+) -> TechnologyProfile:
     """Write a profile that `load_profile` takes by its path, and load it.
 
     Args:
@@ -194,7 +196,7 @@ def write_profile(found: Fit, path: Path, *, device: str, when: date, chip: str,
     return load_profile(str(path))
 
 
-def _profile_text(found: Fit, chip: Profile, name: str, device: str, when: date, offset_mw: float) -> str:
+def _profile_text(found: Fit, chip: TechnologyProfile, name: str, device: str, when: date, offset_mw: float) -> str:
     origin = f"{device}, {when.isoformat()}, {found.points} points, straight line with R2 {found.r2:.4f}"
     title = f"{chip.name}, calibrated on {device}"
     header = f"# {found.describe()}\n" + _lines(

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from spikefold.energy.prices.load import Profile
+from spikefold.energy.prices.load import TechnologyProfile
 from spikefold.errors import MismatchError
 
 
-def constants_used(results: Any, profiles: Iterable[Profile]) -> list[dict[str, Any]]:
+def constants_used(results: Any, profiles: Iterable[TechnologyProfile]) -> list[dict[str, Any]]:
     """Each number of a profile that results refer to by ``where``, once, by file and line.
 
     Args:

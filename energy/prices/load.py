@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from spikefold.energy.prices.technology import Price as Price
-from spikefold.energy.prices.technology import Profile as Profile
+from spikefold.energy.prices.technology import TechnologyProfile as TechnologyProfile
 from spikefold.energy.prices.technology import refuse_mixing as refuse_mixing
 from spikefold.errors import ConfigError, nearest
 
@@ -26,7 +26,7 @@ def profile_names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.toml"))
 
 
-def load_profile(name: str) -> Profile:
+def load_profile(name: str) -> TechnologyProfile:
     """A profile of ``energy/prices/profiles`` by name, or one of the user by a path that ends in ``.toml``.
 
     Raises:
@@ -48,7 +48,7 @@ def load_profile(name: str) -> Profile:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the technology profile: {error}", where=str(path)) from error
     try:
-        return Profile.model_validate(_with_origins(tomllib.loads(text), text, path.name))
+        return TechnologyProfile.model_validate(_with_origins(tomllib.loads(text), text, path.name))
     except (tomllib.TOMLDecodeError, ValidationError) as error:
         raise ConfigError(f"technology profile {path.stem} is incomplete: {error}", where=path.name) from error
 

@@ -178,7 +178,7 @@ class Times(BaseModel):
     barrier: Price
 
 
-class Profile(BaseModel):
+class TechnologyProfile(BaseModel):
     """A technology: a number without source, kind and coverage cannot be written down.
 
     Attributes:

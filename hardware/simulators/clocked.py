@@ -110,7 +110,7 @@ def _sparse(
         return None
     if not sparse.is_cheaper(op, *shapes, int(np.count_nonzero(counts)), *counts.shape[:2]):
         return None
-    return sparse.run(op, neuron, counts, shapes[1], potentials=potentials)
+    return sparse.run_layer(op, neuron, counts, shapes[1], potentials=potentials)
 
 
 @dataclass(eq=False)

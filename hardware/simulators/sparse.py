@@ -80,7 +80,9 @@ def is_exact(op: Conv2d | Dense, neuron: Neuron, most: int, steps: int) -> bool:
     )
 
 
-def run(op: Conv2d | Dense, neuron: Neuron, counts: np.ndarray, outputs: Shape, *, potentials: bool) -> LayerTrace:
+def run_layer(
+    op: Conv2d | Dense, neuron: Neuron, counts: np.ndarray, outputs: Shape, *, potentials: bool
+) -> LayerTrace:
     """The spikes of ``neuron`` behind ``op``, of which `is_exact` holds.
 
     Args:
@@ -96,7 +98,7 @@ def run(op: Conv2d | Dense, neuron: Neuron, counts: np.ndarray, outputs: Shape, 
     states = np.zeros((steps, clips if potentials else 0, neurons), np.int64)
     synapses = _synapses(op, neuron, (shape[0], shape[1], shape[2]), outputs)
     x = np.ascontiguousarray(counts).reshape(steps, clips, -1)
-    low, high, lost = sparse_kernel.run(x, synapses, _rules(neuron, outputs), raster, states)
+    low, high, lost = sparse_kernel.run_loop(x, synapses, _rules(neuron, outputs), raster, states)
     kept = states.reshape(steps, clips, *outputs) if potentials else None
     return LayerTrace(raster.reshape(steps, clips, *outputs), (float(low), float(high)), int(lost), kept)
 

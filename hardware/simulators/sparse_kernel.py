@@ -92,7 +92,7 @@ def reach(table: np.ndarray, outputs: int, stride: int, padding: int, dilation: 
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
-def run(x: np.ndarray, synapses: Synapses, rules: Rules, raster: np.ndarray, states: np.ndarray) -> tuple:  # type: ignore[type-arg]
+def run_loop(x: np.ndarray, synapses: Synapses, rules: Rules, raster: np.ndarray, states: np.ndarray) -> tuple:  # type: ignore[type-arg]
     """All clips of ``x`` ``(T, N, inputs)`` uint16, each from zero state.
 
     Fills ``raster`` ``(T, N, neurons)``, given as zeros, and ``states`` likewise where it has any clips.

@@ -61,9 +61,9 @@ def _missing(target: str) -> str | None:
 
 
 def _run_on_board(task: BoardTask) -> BoardRun:
-    from spikefold.hardware.speck.board.evidence import run
+    from spikefold.hardware.speck.board.evidence import run_task
 
-    return run(task)
+    return run_task(task)
 
 
 def _not_run(title: str, board: str) -> tuple[NotRun, ...]:

@@ -45,12 +45,13 @@ class ChangeForm(Form):
 
 
 class AccuracyForm(Form):
-    """Right clips of all, their share, and its 95 % interval."""
+    """Right clips of all, their share with its 95 % interval, and clips in which classes tied for the most spikes."""
 
     right: Count
     clips: Positive
     share: Share
     interval: Interval
+    ties: Count
 
 
 class WarningForm(Form):
@@ -147,6 +148,7 @@ class VariantForm(Form):
     before: str | None
     accuracy: Share
     interval: Interval
+    ties: Count
     clips: Positive
     spikes: Count
     layers: Annotated[dict[str, LayerForm], Field(min_length=1)]

@@ -44,6 +44,7 @@ class RepairsForm(Form):
     backwards: Count
     outside: Count
     empty: Count
+    cuts: Count
     what: str
 
 

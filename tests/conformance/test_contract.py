@@ -123,7 +123,7 @@ def test_what_a_chip_lacks_is_refused_layer_by_layer(name: str) -> None:
         quantise(other, chip.numbers)
     assert {issue.where for issue in told.value.issues} == {"n1"}
     if chip.numbers.max_spikes is not None:
-        more = replace(network.layers[1].op, max_spikes=chip.numbers.max_spikes + 1)  # type: ignore[type-var]
+        more = replace(network.neurons[0].neuron, max_spikes=chip.numbers.max_spikes + 1)
         many = replace(network, layers=(network.layers[0], replace(network.layers[1], op=more), *network.layers[2:]))
         with pytest.raises(UnsupportedError) as told:
             quantise(many, chip.numbers)
@@ -160,7 +160,9 @@ def test_files_are_written_or_refused_by_name(name: str, tmp_path: Path) -> None
 
 
 def _with_strange_threshold(layer: Layer) -> Layer:
-    return replace(layer, op=replace(layer.op, threshold=np.array(2**40))) if layer.name == "n1" else layer  # type: ignore[type-var]
+    if layer.name != "n1" or not isinstance(layer.op, Neuron):
+        return layer
+    return replace(layer, op=replace(layer.op, threshold=np.array(2**40)))
 
 
 @pytest.mark.parametrize("name", WITH_SIMULATORS)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikefold.energy.chip.budget import NUMBERS as ON_CHIP
-from spikefold.energy.gate import NUMBERS, Gate, Unknown, evaluate, parse, scalars
+from spikefold.energy.gate import NUMBERS, ReportGate, Unknown, evaluate, parse, scalars
 from spikefold.errors import ConfigError
 
 
@@ -129,7 +129,7 @@ def test_any_text_is_a_gate_or_a_taught_mistake(text: str) -> None:
     ],
 )
 def test_each_operator_on_either_side_of_its_limit(op: str, below: bool, equal: bool, above: bool) -> None:
-    gate = Gate("x", None, "synops", op, 5.0)
+    gate = ReportGate("x", None, "synops", op, 5.0)
     assert [gate.holds(value) for value in (4.999, 5, 5.001)] == [below, equal, above]
     assert not gate.holds(None)
     assert not gate.holds(math.nan)

@@ -41,7 +41,9 @@ def _visited(op: Conv2d, shape: tuple[int, int, int], block: Block) -> np.ndarra
     st.integers(1, 2),
     st.integers(1, 2),
 )
-def test_every_synapse_with_a_weight_is_counted_once(seed, kernel, stride, padding, dilation, groups) -> None:
+def test_every_synapse_with_a_weight_is_counted_once(
+    seed: int, kernel: int, stride: int, padding: int, dilation: int, groups: int
+) -> None:
     random = np.random.default_rng(seed)
     shape = (2 * groups, 7, 8)
     op = Conv2d(

@@ -15,8 +15,8 @@ from spikefold.config import load_config, to_toml
 from spikefold.errors import ConfigError, DataError
 from spikefold.npz import read_arrays
 from spikefold.session import BASELINE, CONFIG, NETWORK, Session, open_session
-from spikefold.stage_table import STAGES, TRAIN
-from spikefold.stages.analyse import ANALYSE, PAGE, VALUES, analyse_stage
+from spikefold.stage_table import ANALYSE, STAGES, TRAIN
+from spikefold.stages.analyse import PAGE, VALUES, analyse_stage
 from spikefold.train.analysis.features import Rules
 from spikefold.train.analysis.measure import analyse
 from spikefold.train.checkpoint import Checkpoint, save

@@ -113,7 +113,7 @@ def test_yolo_kps_cores_layer_by_layer() -> None:
     ]  # fmt: skip
 
 
-def test_without_pilotnets_file_its_points_say_why(monkeypatch) -> None:
+def test_without_pilotnets_file_its_points_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(name: str) -> Path:
         raise EnvironmentLacksError("lava could not be downloaded")
 

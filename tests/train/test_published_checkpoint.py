@@ -15,6 +15,7 @@ from spikefold.train.published_checkpoint import from_published, read_state
 
 State = dict[str, torch.Tensor]
 STEPS, CLASSES, CLIPS = 8, 3, 3
+NORM = ("running_mean", "running_var", "weight", "bias")
 
 
 def _layer(state: State, name: str, *shape: int, scale: float = 1.0) -> None:
@@ -98,8 +99,10 @@ def _published(state: State, frames: torch.Tensor) -> torch.Tensor:
         name = f"ConvAttLIFs.{i}"
         n, t = x.shape[:2]
         y = f.conv2d(x.flatten(0, 1), state[f"{name}.conv.0.weight"], state[f"{name}.conv.0.bias"], padding=1)
-        norm = [state[f"{name}.bn.0.{key}"] for key in ("running_mean", "running_var", "weight", "bias")]
-        y = f.avg_pool2d(f.batch_norm(y, *norm), pool).unflatten(0, (n, t))
+        mean, var, gamma, beta = (
+            state[f"{name}.bn.0.{key}"] for key in ("running_mean", "running_var", "weight", "bias")
+        )
+        y = f.avg_pool2d(f.batch_norm(y, mean, var, gamma, beta), pool).unflatten(0, (n, t))
         x = _spikes(_gate(state, f"{name}.attn", y) if f"{name}.attn.alpha" in state else y)
     x = x.flatten(2)
     for i in range(2):
@@ -169,8 +172,10 @@ def test_a_published_checkpoint_of_five_layers_answers_as_their_code_does() -> N
     for i in range(5):
         name = f"ConvAttLIFs.{i}.0"
         x = x if i == 0 else f.max_pool2d(x.flatten(0, 1), 2).unflatten(0, x.shape[:2])
-        norm = [state[f"{name}.bn.0.{key}"] for key in ("running_mean", "running_var", "weight", "bias")]
-        y = f.batch_norm(f.conv2d(x.flatten(0, 1), state[f"{name}.conv.0.weight"], padding=1), *norm)
+        mean, var, gamma, beta = (
+            state[f"{name}.bn.0.{key}"] for key in ("running_mean", "running_var", "weight", "bias")
+        )
+        y = f.batch_norm(f.conv2d(x.flatten(0, 1), state[f"{name}.conv.0.weight"], padding=1), mean, var, gamma, beta)
         x = _learned_leak(_gate(state, f"{name}.attn", y.unflatten(0, x.shape[:2])), state[f"{name}.spike.0.w"])
     x = f.max_pool2d(x.flatten(0, 1), 2).unflatten(0, x.shape[:2]).flatten(2)
     for i in range(2):

@@ -47,7 +47,9 @@ def test_spikes_are_counted_at_their_fan_out_and_the_input_is_not() -> None:
     assert spikes[0].sum() > 10
     assert taken.item() == spikes[0].sum().item() * 6
     taken.backward()
-    assert net[0].weight.grad.abs().sum() > 0, "a penalty reaches the weights that make the spikes"
+    (weight, *_) = net[0].parameters()
+    assert weight.grad is not None
+    assert weight.grad.abs().sum() > 0, "a penalty reaches the weights that make the spikes"
     assert meter.taken().item() == 0
     meter.close()
     net(torch.rand(3, 2, 2, 6, 6))

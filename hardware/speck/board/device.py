@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from spikefold.errors import ConfigError, EnvironmentLacksError, nearest
-from spikefold.hardware.speck.board.open_board import BOARDS, RESET_HINT, Board, told
+from spikefold.hardware.speck.board.open_board import BOARDS, RESET_HINT, Board, naming_the_step
 from spikefold.hardware.speck.board.samna_probe import why_not
 
 
@@ -82,7 +82,7 @@ def opened(target: str, samna: Any = None) -> Iterator[Board]:
     name, _ = parse_target(target)
     samna = load() if samna is None else samna
     info = _find(samna, target)
-    with told(f"open {target}"):
+    with naming_the_step(f"open {target}"):
         handle = samna.device.open_device(info)
     if handle is None:
         raise EnvironmentLacksError(f"{target} does not open", where=target, hint=RESET_HINT)
@@ -100,7 +100,7 @@ def opened(target: str, samna: Any = None) -> Iterator[Board]:
 def _find(samna: Any, target: str) -> Any:
     """Samna's description of the board: the index counts boards of one type by USB address, as sinabs does."""
     name, index = parse_target(target)
-    with told("list the connected boards"):
+    with naming_the_step("list the connected boards"):
         boards = [
             (str(info.device_type_name), int(info.usb_device_address), info)
             for info in samna.device.get_all_devices()

@@ -20,7 +20,7 @@ _GOOD = (Agreement.IDENTICAL, Agreement.CHIP_NOISE, Agreement.SIMULATOR_GAP)
 """What two chips, or the simulator and a chip, are known to differ by; worse than that is no evidence."""
 
 
-def run(task: BoardTask) -> BoardRun:
+def run_task(task: BoardTask) -> BoardRun:
     """Run the clips of a task on its board, beside the event-driven simulator.
 
     Raises:

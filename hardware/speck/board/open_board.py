@@ -51,7 +51,7 @@ BOARDS: Mapping[str, BoardType] = {
 
 
 @contextmanager
-def told(what: str) -> Iterator[None]:
+def naming_the_step(what: str) -> Iterator[None]:
     """Whatever samna raises becomes one error that names the step.
 
     Raises:
@@ -71,7 +71,7 @@ class Board:
     def __init__(self, samna: Any, board_type: BoardType, handle: Any) -> None:
         self.board_type = board_type
         self._samna, self._handle = samna, handle
-        with told(f"offer {board_type.module}"):
+        with naming_the_step(f"offer {board_type.module}"):
             self._chip = getattr(samna, board_type.module)
         self._graphs: list[Any] = []
         self._source: Any = None
@@ -82,7 +82,7 @@ class Board:
 
     def close(self) -> None:
         """Stop what runs and close the device."""
-        with told("close the board"):
+        with naming_the_step("close the board"):
             try:
                 if self._monitor is not None:
                     self._monitor.stop_auto_power_measurement()
@@ -107,7 +107,7 @@ class Board:
             UnsupportedError: with samna's reasons, an issue each, why the configuration is not valid.
         """
         wanted = essential(configuration)
-        with told("fill in the configuration"):
+        with naming_the_step("fill in the configuration"):
             made = self._chip.configuration.SpeckConfiguration()
             made.dvs_layer.pass_sensor_events = wanted["pass_sensor_events"]
             for number, core in wanted["cores"].items():
@@ -118,7 +118,7 @@ class Board:
         if issues := list(differences(wanted, held, "samna holds what it was given", hint)):
             raise MismatchError("samna does not hold the configuration it was given", where="samna", issues=issues)
         self._validate(made)
-        with told("apply the configuration"):
+        with naming_the_step("apply the configuration"):
             model = self._handle.get_model()
             model.apply_configuration(made)
             self._source = getattr(self._samna, self.board_type.source)()
@@ -128,7 +128,7 @@ class Board:
         return fingerprint(wanted)
 
     def _validate(self, made: Any) -> None:
-        with told("validate the configuration"):
+        with naming_the_step("validate the configuration"):
             valid, said = self._chip.validate_configuration(made)
         if valid:
             return
@@ -151,7 +151,7 @@ class Board:
         of the row instead, and collides on maps wider than high.) A new configuration would not do: states were seen
         to survive it (sinabs issue 148).
         """
-        with told("zero the neurons"):
+        with naming_the_step("zero the neurons"):
             for core, count in words.items():
                 if core not in self._zeros:
                     self._zeros[core] = [self._zero(core, address) for address in range(count)]
@@ -169,7 +169,7 @@ class Board:
             How many spikes were still waiting to be read. They are dropped: their times are of another clip.
         """
         waiting = len(self.received())
-        with told("start the stop watch"):
+        with naming_the_step("start the stop watch"):
             if slow_clock_hz is not None:
                 module = self._handle.get_io_module()
                 module.set_slow_clk_rate(slow_clock_hz)
@@ -181,14 +181,14 @@ class Board:
 
     def stop(self, slow_clock_hz: int | None) -> None:
         """Stop the stop watch, and the slow clock, which would go on adding biases to zeroed neurons."""
-        with told("stop the stop watch"):
+        with naming_the_step("stop the stop watch"):
             self._handle.get_stop_watch().stop()
             if slow_clock_hz is not None:
                 self._handle.get_io_module().set_slow_clk(False)
 
     def send(self, cores: Sequence[int], events: np.ndarray) -> None:
         """Write events, fields ``t`` (of the stop watch), ``x, y, p``, each to every one of the cores in turn."""
-        with told("send events"):
+        with naming_the_step("send events"):
             spikes = []
             for t, x, y, p in zip(*(events[name].tolist() for name in "txyp"), strict=True):
                 for core in cores:
@@ -199,7 +199,7 @@ class Board:
 
     def received(self) -> np.ndarray:
         """Spikes reported since the last call, of `SPIKE_DTYPE`; events of other kinds are left out."""
-        with told("read spikes"):
+        with naming_the_step("read spikes"):
             spikes = [event for event in self._sink.get_events() if isinstance(event, self._chip.event.Spike)]
             rows = [(event.timestamp, event.layer, event.feature, event.y, event.x) for event in spikes]
         return np.array(rows, SPIKE_DTYPE)
@@ -207,7 +207,7 @@ class Board:
     def measure_power(self, rate_hz: float) -> str | None:
         """Begin to measure; why the board cannot, or None."""
         try:
-            with told("start the power monitor"):
+            with naming_the_step("start the power monitor"):
                 monitor = self._handle.get_power_monitor()
                 samples = self._samna.BasicSinkNode_unifirm_modules_events_measurement()
                 self._connect(monitor.get_source_node(), samples)
@@ -224,5 +224,5 @@ class Board:
         """
         if self._samples is None:
             return []
-        with told("read the power monitor"):
+        with naming_the_step("read the power monitor"):
             return [(int(sample.channel), float(sample.value)) for sample in self._samples.get_events()]

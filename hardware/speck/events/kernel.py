@@ -114,48 +114,54 @@ def drain(
     """
     sent, operations, overflow = 0, 0, 0
     word = v.dtype.type
-    floor, span = _quiet(v, low, high, firing)
+    # taken out of the tuples here: inside the loop each access to an array would count references
+    rows, columns, weights, spikes, whence = taps.rows, taps.columns, taps.weights, outbox.spikes, outbox.whence
+    rank, ranked = outbox.rank, outbox.ranked
+    channels, in_width, row, neuron_row = taps.channels, taps.in_width, taps.row, taps.neuron_row
+    kernel_height, down = taps.kernel_height, taps.stride * taps.row
+    theta, to_zero, v_min, least, most = firing.theta, firing.to_zero, firing.v_min, firing.least, firing.most
+    floor, span = _quiet(v, low, high, theta, v_min, least, most)
     for index in range(start, len(events)):
         address = _U64(events[index])
-        place = address // _U64(taps.channels)
-        channel = address - place * _U64(taps.channels)
-        y = place // _U64(taps.in_width)
-        x = place - y * _U64(taps.in_width)
-        top, height, k_y = taps.rows[y, 0], taps.rows[y, 1], taps.rows[y, 2]
-        left, first, width = taps.columns[x, 0], taps.columns[x, 1], taps.columns[x, 2]
-        if sent + height * width > len(outbox.spikes):
+        place = address // _U64(channels)
+        channel = address - place * _U64(channels)
+        y = place // _U64(in_width)
+        x = place - y * _U64(in_width)
+        top, height, k_y = rows[y, 0], rows[y, 1], rows[y, 2]
+        left, first, width = columns[x, 0], columns[x, 1], columns[x, 2]
+        if sent + height * width > len(spikes):
             return Drained(index, sent, operations, low, high, overflow)
         operations += height * width
         farthest = _unsigned(word(0))
-        neurons = top * taps.neuron_row + left
-        weights = (np.int64(channel) * taps.kernel_height + k_y) * taps.row + first
+        neurons = top * neuron_row + left
+        first_weight = (np.int64(channel) * kernel_height + k_y) * row + first
         for _ in range(height):
-            farthest = _add(v, _U64(neurons), taps.weights, _U64(weights), width, floor, farthest)
-            neurons += taps.neuron_row
-            weights -= taps.stride * taps.row
+            farthest = _add(v, _U64(neurons), weights, _U64(first_weight), width, floor, farthest)
+            neurons += neuron_row
+            first_weight -= down
         if farthest <= span:
             continue
-        neurons = top * taps.neuron_row + left
+        neurons = top * neuron_row + left
         before = sent
         for _ in range(height):
-            lowest, highest, lost = _range(v, _U64(neurons), width, firing)
+            lowest, highest, lost = _range(v, _U64(neurons), width, least, most)
             low, high, overflow = min(low, lowest), max(high, highest), overflow + lost
-            if highest >= firing.theta:
-                sent = _fire(v, neurons, width, firing, outbox, sent, index)
-            if lowest < firing.v_min:
-                _bound(v, _U64(neurons), width, firing.v_min)
-            neurons += taps.neuron_row
-        if len(outbox.rank) and sent - before > 1:
-            _in_order(outbox, before, sent)
-        floor, span = _quiet(v, low, high, firing)
+            if highest >= theta:
+                sent = _fire(v, neurons, width, theta, to_zero, spikes, whence, sent, index)
+            if lowest < v_min:
+                _bound(v, _U64(neurons), width, v_min)
+            neurons += neuron_row
+        if len(rank) and sent - before > 1:
+            _in_order(spikes, rank, ranked, before, sent)
+        floor, span = _quiet(v, low, high, theta, v_min, least, most)
     return Drained(len(events), sent, operations, low, high, overflow)
 
 
 @njit(cache=False)
-def _quiet(v: np.ndarray, low: int, high: int, firing: Firing) -> tuple[Any, Any]:
+def _quiet(v: np.ndarray, low: int, high: int, theta: int, v_min: int, least: int, most: int) -> tuple[Any, Any]:
     """The lowest sum that asks for nothing, and how far above it the highest lies."""
     word = v.dtype.type
-    floor, ceiling = max(low, firing.v_min, firing.least), min(high, firing.theta - 1, firing.most)
+    floor, ceiling = max(low, v_min, least), min(high, theta - 1, most)
     return word(floor), _unsigned(word(ceiling - floor))
 
 
@@ -173,7 +179,7 @@ def _add(
 
 
 @njit(cache=False)
-def _range(v: np.ndarray, start: np.uint64, width: int, firing: Firing) -> tuple[int, int, int]:
+def _range(v: np.ndarray, start: np.uint64, width: int, least: int, most: int) -> tuple[int, int, int]:
     """Lowest and highest state of a row of at least one neuron, and how many are outside their width."""
     word = v.dtype.type
     lowest = highest = v[start]
@@ -181,22 +187,32 @@ def _range(v: np.ndarray, start: np.uint64, width: int, firing: Firing) -> tuple
     for i in range(width):
         value = v[start + _U64(i)]
         lowest, highest = min(lowest, value), max(highest, value)
-        lost += word((value < word(firing.least)) | (value > word(firing.most)))
-    return np.int64(lowest), np.int64(highest), np.int64(lost)
+        lost += word((value < word(least)) | (value > word(most)))
+    return int(lowest), int(highest), int(lost)
 
 
 @njit(cache=False)
-def _fire(v: np.ndarray, start: int, width: int, firing: Firing, outbox: Outbox, sent: int, index: int) -> int:
+def _fire(
+    v: np.ndarray,
+    start: int,
+    width: int,
+    theta: int,
+    to_zero: bool,
+    spikes: np.ndarray,
+    whence: np.ndarray,
+    sent: int,
+    index: int,
+) -> int:
     """One spike of each neuron of a row that is at the threshold, and its reset; how many have been sent then."""
     word = v.dtype.type
     for neuron in range(start, start + width):
         # written in any case, and overwritten by the next one unless it counts: no branch to be guessed wrong
-        outbox.spikes[sent], outbox.whence[sent] = neuron, index
-        sent += v[_U64(neuron)] >= firing.theta
-    theta, kept = word(firing.theta), word(0 if firing.to_zero else 1)
+        spikes[sent], whence[sent] = neuron, index
+        sent += v[_U64(neuron)] >= theta
+    threshold, kept = word(theta), word(0 if to_zero else 1)
     for neuron in range(start, start + width):
         value = v[_U64(neuron)]
-        v[_U64(neuron)] = word(kept * word(value - theta)) if value >= theta else value
+        v[_U64(neuron)] = word(kept * word(value - threshold)) if value >= threshold else value
     return sent
 
 
@@ -208,11 +224,10 @@ def _bound(v: np.ndarray, start: np.uint64, width: int, v_min: int) -> None:
 
 
 @njit(cache=False)
-def _in_order(outbox: Outbox, before: int, sent: int) -> None:
+def _in_order(spikes: np.ndarray, rank: np.ndarray, ranked: np.ndarray, before: int, sent: int) -> None:
     """Sort the spikes of one event, those from ``before`` to ``sent``, by rank: Shell's sort, for they are few."""
-    spikes = outbox.spikes
     for place in range(before, sent):
-        spikes[place] = outbox.rank[spikes[place]]
+        spikes[place] = rank[spikes[place]]
     gap = 1
     while gap < (sent - before) // 3:
         gap = 3 * gap + 1
@@ -225,4 +240,4 @@ def _in_order(outbox: Outbox, before: int, sent: int) -> None:
             spikes[hole] = value
         gap //= 3
     for place in range(before, sent):
-        spikes[place] = outbox.ranked[spikes[place]]
+        spikes[place] = ranked[spikes[place]]

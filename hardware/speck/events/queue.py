@@ -50,7 +50,8 @@ def _sending(network: Network, name: str, last_part_first: bool) -> list[Source]
     shape = network.shapes[name]
     if name == INPUT or isinstance(network[name].op, Neuron):
         return [Source(name, np.arange(int(np.prod(shape))))]
-    layer, found, channel = network[name], [], 0
+    layer, channel = network[name], 0
+    found: list[Source] = []
     for read in layer.inputs:
         if isinstance(layer.op, SumPool2d):
             places = _pooled(network.shapes[read], shape, layer.op)

@@ -9,7 +9,7 @@ import pytest
 
 from spikefold.energy.chip.power import chip_power, sensor_terms, static_terms
 from spikefold.energy.counts.count import Counts, LayerCounts, Uncounted
-from spikefold.energy.prices.load import Profile, load_profile
+from spikefold.energy.prices.load import TechnologyProfile, load_profile
 from spikefold.errors import ConfigError, MismatchError
 
 
@@ -21,13 +21,13 @@ def _counts(dt_us: int | None = 10_000) -> Counts:
     return Counts(2, 54, (first, second), dt_us)
 
 
-def _speck_at(pj: float) -> Profile:
+def _speck_at(pj: float) -> TechnologyProfile:
     speck = load_profile("speck")
     price = speck.energy_pj.ac.model_copy(update={"value": pj, "low": pj / 2, "high": pj * 2, "evidence": "measured"})
     return speck.model_copy(update={"energy_pj": speck.energy_pj.model_copy(update={"ac": price})})
 
 
-def _without_a_price() -> Profile:
+def _without_a_price() -> TechnologyProfile:
     speck = load_profile("speck")
     nothing = {"value": "unknown", "low": "unknown", "high": "unknown", "evidence": "none"}
     price = speck.energy_pj.ac.model_copy(update=nothing)

@@ -311,7 +311,7 @@ def test_the_eight_networks_of_loihi_1_give_the_published_line() -> None:
 
 def test_the_third_term_goes_into_the_profile(tmp_path: Path) -> None:
     points = [Point(0.0, 30.0), *(Point(rate, 106.5 + rate * 1e-7) for rate in (1e6, 2e6, 3e6))]
-    made = write_profile(fit_terms(points), tmp_path / "b.toml", device="a board", when=DAY)
+    made = write_profile(fit_terms(points), tmp_path / "b.toml", device="a board", when=DAY, chip="speck")
     assert made.power_mw is not None
     assert made.power_mw.running is not None
     assert made.power_mw.running.amount == pytest.approx(76.5)

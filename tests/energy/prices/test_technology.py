@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spikefold.energy.prices import load as module
-from spikefold.energy.prices.load import Profile, load_profile, profile_names
+from spikefold.energy.prices.load import TechnologyProfile, load_profile, profile_names
 from spikefold.errors import ConfigError
 
 SOUND = (Path(module.__file__).parent / "profiles" / "horowitz45-fp32.toml").read_text(encoding="utf-8")
@@ -111,7 +111,7 @@ def test_a_file_of_the_user_is_read_by_its_path(tmp_path: Path) -> None:
     assert mine.energy_pj.ac.bounds == (0.8, 1.0)
     line = SOUND.split("\n").index("value = 0.9") + 1
     assert mine.energy_pj.ac.where == f"own.toml:{line}"
-    assert isinstance(mine, Profile)
+    assert isinstance(mine, TechnologyProfile)
 
 
 def test_a_path_without_the_ending_is_no_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

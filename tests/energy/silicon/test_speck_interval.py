@@ -14,7 +14,6 @@ from spikefold.energy.silicon import speck
 from spikefold.energy.silicon.price_interval import MeasuredNetwork, price_interval
 from spikefold.errors import DataError
 from spikefold.export.fanout import fanout
-from spikefold.export.ops import Conv2d, Dense
 from spikefold.train.models.architectures import architecture, network
 
 # Table 1 of Yao et al.: mW, millions of spikes in 540 ms, and classes
@@ -65,13 +64,12 @@ def test_the_profile_holds_the_interval_and_rounds_outward() -> None:
 
 def test_the_fanouts_are_those_of_the_network_itself() -> None:
     net = network(architecture("speck-yao"))
-    read = {layer.name: layer for layer in net if isinstance(layer.op, Conv2d | Dense)}
-    assert len(read) == 5
-    most = [int(fanout(one.op, net.input_shape(one)).max()) for one in read.values()]
+    assert len(net.weights) == 5
+    most = [int(fanout(one.op, net.input_shape(one)).max()) for one in net.weights]
     assert max(most) == speck.MOST == 288
     assert most == [288, 288, 288, 32, 11]  # the second has a pool behind its neurons, not a stride
     assert min(most) == speck.CLASSES["gesture"]
-    assert prod(net.shapes[list(read)[-1]]) == 11
+    assert prod(net.shapes[net.weights[-1].name]) == 11
 
 
 def test_one_network_bounds_a_price_by_hand() -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
@@ -35,10 +37,14 @@ def _publication(*points: Point) -> Publication:
         ([9.0, 21.0], None, (0.0, 20.0), "outside the interval"),
     ],
 )
-def test_a_prediction_agrees_within_what_the_point_allows(measured, within, predicted, verdict) -> None:
-    more = {} if within is None else {"within": within}
+def test_a_prediction_agrees_within_what_the_point_allows(
+    measured: Any, within: list[float] | None, predicted: tuple[float, float], verdict: str
+) -> None:
+    more: dict[str, Any] = {} if within is None else {"within": within}
     (row,) = held_against(
-        (_publication(_point(measured=measured, **more)),), {"net/power": Prediction(*predicted, "h")}, {}
+        (_publication(_point(measured=measured, **more)),),
+        {"net/power": Prediction(predicted[0], predicted[1], "h")},
+        {},
     )
     assert row.verdict == verdict
     assert row.ratio == pytest.approx([end / row.point.middle for end in predicted])
@@ -63,7 +69,7 @@ def test_a_point_without_a_prediction_says_why() -> None:
     "wrong",
     [{"measured": [2.0, 1.0]}, {"within": [0.9, 1.1], "not_predictable": "why"}, {"grade": "D"}, {"extra": 1}],
 )
-def test_a_point_that_is_not_whole_is_refused(wrong) -> None:
+def test_a_point_that_is_not_whole_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         _point(**wrong)
 

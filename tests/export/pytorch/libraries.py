@@ -74,7 +74,9 @@ def compared(
 
     def listen(name: str) -> Callable[[nn.Module, object, object], None]:
         def hook(_: nn.Module, __: object, result: object) -> None:
-            heard.setdefault(name, []).append(result[0] if isinstance(result, tuple) else result)
+            first = result[0] if isinstance(result, tuple) else result
+            assert isinstance(first, torch.Tensor)
+            heard.setdefault(name, []).append(first)
 
         return hook
 

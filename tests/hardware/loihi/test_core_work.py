@@ -17,6 +17,7 @@ from spikefold.hardware.core_work import CoreWork
 from spikefold.hardware.loihi.core_work import core_work
 from spikefold.hardware.loihi.tiles import TileSize, tiles_of
 from spikefold.hardware.simulators import reference
+from spikefold.hardware.simulators.trace import Trace
 
 T, N = 4, 2
 
@@ -36,7 +37,7 @@ def _network() -> Network:
     )
 
 
-def _run(network: Network):
+def _run(network: Network) -> tuple[np.ndarray, Trace]:
     frames = (np.random.default_rng(1).random((T, N, 2, 6, 9)) < 0.3).astype(np.uint16)
     return frames, reference.run(network, frames)
 

@@ -33,7 +33,7 @@ WAYS = {"by events": True, "dense": False}
 def forced(by_events: bool) -> Iterator[Counter[str]]:
     """Every layer runs in one way, where it may; counts how often one ran by its events."""
     runs: Counter[str] = Counter()
-    run = clocked_sparse.run
+    run = clocked_sparse.run_layer
 
     def counted(*given: Any, **options: Any) -> object:
         runs["by events"] += 1
@@ -41,7 +41,7 @@ def forced(by_events: bool) -> Iterator[Counter[str]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clocked_sparse, "is_cheaper", lambda *_: by_events)
-        patch.setattr(clocked_sparse, "run", counted)
+        patch.setattr(clocked_sparse, "run_layer", counted)
         yield runs
 
 
@@ -348,7 +348,7 @@ def test_more_spikes_than_a_raster_can_hold_are_refused(engine: Callable[[Networ
     """Weight 127, threshold 1: 516 events make 65,532 spikes in one step, 517 make 65,659, which must not wrap."""
     layers = (
         Layer("c", Conv2d(np.full((1, 1, 1, 1), 127))),
-        Layer("s", Neuron(np.int64(1), reset=Reset.SUBTRACT, max_spikes=None)),
+        Layer("s", Neuron(np.array(1), reset=Reset.SUBTRACT, max_spikes=None)),
     )
     network = Network(InputSpec((1, 1, 1), 1000, 1), layers, 1)
     assert engine(network, np.full((1, 1, 1, 1, 1), 516, np.uint16)).layers["s"].raster.item() == 65_532

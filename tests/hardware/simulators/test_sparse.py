@@ -21,13 +21,13 @@ IF = Neuron(np.array(5))
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The weight layers' operations that ran by their events, in order."""
     found: list[Any] = []
-    run = clocked_sparse.run
+    run = clocked_sparse.run_layer
 
     def noted(op: Any, *given: Any, **options: Any) -> object:
         found.append(op)
         return run(op, *given, **options)
 
-    monkeypatch.setattr(clocked_sparse, "run", noted)
+    monkeypatch.setattr(clocked_sparse, "run_layer", noted)
     return found
 
 
@@ -125,8 +125,8 @@ def test_the_bound_is_where_it_says(network: Network, count: int, ran: list[Any]
         (_one([2**30 - 1, -1], threshold=np.array(2**30)), 1),
         (_one([3, 1], threshold=np.array(2**31 - 1)), 1),
         (_one([1, 0], threshold=np.array(3)), 2**16),
-        (_one([2**17, 0], threshold=np.array(1), max_spikes=2**16), 1),
-        (_one([2**17, 0], threshold=np.array(1), max_spikes=None), 1),
+        (_one([2**16 - 1, 0], threshold=np.array(1), max_spikes=2**16), 1),
+        (_one([2**15, 2**15 - 1], threshold=np.array(1), max_spikes=None), 1),
         (_one([1, 0], leak=Leak(1, 21)), 1),
         (_one([1, 0], current=Leak(1, 21)), 1),
         (_one([1, 0], threshold=np.array(1), reset=Reset.VALUE, reset_value=float(3 - 2**31)), 1),

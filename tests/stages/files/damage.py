@@ -34,8 +34,8 @@ def json_edits(text: str) -> Iterator[tuple[str, bytes | None]]:
     for kind, wrong in ((float, float("nan")), (float, -1e9), (int, -1), (int, 0.5), (int, "7"), (str, 3)):
         for top in whole:
             found = [path for path, value in leaves if path[0] == top and type(value) is kind and len(path) > 1]
-            for path in {tuple(found[0]), tuple(found[-1])} if found else ():
-                yield f"{'.'.join(map(str, path))} = {wrong}", _with(whole, list(path), wrong)
+            for place in {tuple(found[0]), tuple(found[-1])} if found else ():
+                yield f"{'.'.join(map(str, place))} = {wrong}", _with(whole, list(place), wrong)
     inner = [path for path, value in _inner(whole) if isinstance(value, dict)]
     for path in inner[:: max(1, len(inner) // 25)]:
         yield f"{'.'.join(map(str, path))} = []", _with(whole, path, [])

@@ -45,8 +45,10 @@ BOARD = "6_validate/board.json"
 
 def _on_board(session: Session) -> object:
     board = Board(Time(), Faults())
-    clock = Clock(board.time.now, board.time.sleep)
-    return validate_on(session, "speck2fdevkit:0", 1, 1, samna({"Speck2fDevKit": board}), clock)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("spikefold.hardware.speck.board.device.load", lambda: samna({"Speck2fDevKit": board}))
+        patch.setattr("spikefold.hardware.speck.board.run.Clock", lambda: Clock(board.time.now, board.time.sleep))
+        return validate_on(session, "speck2fdevkit:0", 1, 1)
 
 
 def _calibration(session: Session) -> object:

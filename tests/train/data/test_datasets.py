@@ -234,7 +234,7 @@ def test_real_recordings_become_frames_without_further_settings() -> None:
 
 
 def _samples(source: str, **options: object) -> Samples:
-    return load_samples(DataConfig(source=source, **options), 0, _quiet)  # type: ignore[arg-type]
+    return load_samples(DataConfig(source=source, **options), 0, _quiet)
 
 
 def test_a_test_split_alone_can_test_a_network_and_not_train_one(tmp_path: Path) -> None:

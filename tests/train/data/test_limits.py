@@ -159,7 +159,7 @@ def _packed(folder: Path, **changes: object) -> str:
     save_packed(folder / "test.npz", [_recording(0), _recording(1)])
     with np.load(folder / "test.npz") as archive:
         arrays = dict(archive)
-    np.savez(folder / "train.npz", **(arrays | changes))  # type: ignore[arg-type]
+    np.savez(folder / "train.npz", **(arrays | changes))
     return f"npz:{folder}"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from spikefold.errors import UnsupportedError
-from spikefold.export.network import InputSpec, Layer, Network
+from spikefold.export.network import InputSpec, Layer, Network, WeightLayer
 from spikefold.export.neuron import Leak, Neuron, Reset
 from spikefold.export.ops import Conv2d, Dense
 from spikefold.export.passes.quantise import quantise
@@ -82,7 +82,7 @@ NO_BIAS = replace(speck.NUMBERS, bias_bits=None, max_spikes=3)
 def test_a_chip_without_biases_gets_none_and_its_layers_fire_as_often() -> None:
     network = _network(Neuron(np.array(1.0)))
     layers = tuple(
-        replace(la, op=replace(la.op, bias=np.full(len(la.op.weight), 0.3))) if hasattr(la.op, "weight") else la
+        replace(la, op=replace(la.op, bias=np.full(len(la.op.weight), 0.3))) if isinstance(la, WeightLayer) else la
         for la in network
     )
     biased = replace(network, layers=layers)

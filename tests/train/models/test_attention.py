@@ -54,7 +54,9 @@ def _masks(asa: ASA, clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean = np.array([[clip[t, c].mean() for c in range(channels)] for t in range(steps)])
     most = np.array([[clip[t, c].max() for c in range(channels)] for t in range(steps)])
     m0 = 0.5 * (mean + most) + alpha * mean + beta * most
-    weight = np.eye(steps) if asa.mix is None else asa.mix.weight.detach().numpy()
+    weight = np.eye(steps)
+    if isinstance(asa.mix, torch.nn.Linear):
+        weight = asa.mix.weight.detach().numpy()
     importance = np.array([weight @ m0[:, c] for c in range(channels)]).T
     of_channels = np.array([_in_top(importance[t], int(lam * channels)) for t in range(steps)])
     of_steps = np.array([_in_top(importance[:, c], int(lam * steps)) for c in range(channels)]).T
@@ -192,7 +194,7 @@ def test_learnt_importance_lowers_a_loss() -> None:
         }
     )
     target = wanted(x).detach()
-    assert asa.mix is not None
+    assert isinstance(asa.mix, torch.nn.Linear)
     optimiser, losses = torch.optim.Adam([asa.mix.weight], 0.02), []
     for _ in range(60):
         loss = (asa(x) - target).square().mean()
@@ -257,7 +259,7 @@ def test_asa_2_has_no_temporal_mixing() -> None:
     """With the mixing matrix replaced by the identity, ASA-1 is ASA-2."""
     one, two = _asa(5, 4), _asa(5, 4, temporal_mlp=False)
     assert two.mix is None
-    assert one.mix is not None
+    assert isinstance(one.mix, torch.nn.Linear)
     two.load_state_dict({key: value for key, value in one.state_dict().items() if key != "mix.weight"})
     x = _clips(5, 2, 4)
     with torch.no_grad():

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spikefold.train.data.formats.jaer_chips import told
+from spikefold.train.data.formats.jaer_chips import chip_of
 from spikefold.train.data.parsing.clocks import unrolled
 from spikefold.train.data.parsing.headers import text_lines
 from spikefold.train.data.parsing.raw_events import RawEvents
@@ -32,7 +32,7 @@ def decode_aedat2(data: bytes, reading: Reading = AS_IT_IS) -> RawEvents:
     whole, lost = divmod(len(data) - position, 8)
     reading.check_events(whole, len(data))
     address, t = np.frombuffer(data, ">u4", 2 * whole, position).reshape(-1, 2).astype(np.int64).T
-    layout, sensor = told(lines, address, reading.sensor)
+    layout, sensor = chip_of(lines, address, reading.sensor)
     t = unrolled(t, 32)
     pixel = layout.pixels(address)
     x, y, p = layout.fields(address[pixel])

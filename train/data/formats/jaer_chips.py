@@ -89,7 +89,7 @@ _UNNAMED = ((DVS128, ((128, 128),)), (DAVIS, _SOLD), (ATIS, ((240, 304),)))
 """What a file that names no chip can be of; jAER names the rare ones."""
 
 
-def told(lines: list[str], address: np.ndarray, sensor: Size | None) -> tuple[Layout, Size]:
+def chip_of(lines: list[str], address: np.ndarray, sensor: Size | None) -> tuple[Layout, Size]:
     """How a file's addresses are laid out, and the size of its sensor.
 
     Args:

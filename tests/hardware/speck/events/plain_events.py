@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class PlainCore:
             places = [-place for place in places]
         if options.emission is Emission.SHUFFLED:
             places = np.random.default_rng([options.seed, number]).permutation(total).tolist()
-        self.place: dict[Spot, object] = {(c, y, x): places[(y * width + x) * channels + c] for c, y, x in self.v}
+        self.place: dict[Spot, Any] = {(c, y, x): places[(y * width + x) * channels + c] for c, y, x in self.v}
         if options.emission is Emission.FEATURES_DESCENDING:
             self.place = {(c, y, x): (-c, -y, -x) for c, y, x in self.v}
         self.low = self.high = self.overflow = self.operations = self.events = self.emitted = 0

@@ -155,7 +155,7 @@ def test_the_default_order_has_features_outermost_then_rows_then_columns() -> No
     """
     layers = (
         Layer("c", Conv2d(np.ones((2, 1, 2, 2), np.int64), padding=(1, 1))),
-        Layer("n", Neuron(np.int64(1), reset=Reset.SUBTRACT)),
+        Layer("n", Neuron(np.array(1), reset=Reset.SUBTRACT)),
     )
     network = Network(InputSpec((1, 1, 1), 1000, 1), layers, 1)
     places = {

@@ -147,7 +147,8 @@ def test_a_first_convolution_in_parts_keeps_the_whole_network_in_the_default_ord
         np.testing.assert_array_equal(one.raster, other.raster)
         np.testing.assert_array_equal(one.potentials, other.potentials)
         upward = Options(Emission.ADDRESSES_ASCENDING)
-        differed += not np.array_equal(*(run(net, frames, upward).layers["nc"].raster for net in (whole, parts)))
+        up, down = (run(net, frames, upward).layers["nc"].raster for net in (whole, parts))
+        differed += not np.array_equal(up, down)
         spikes += one.spikes
     assert spikes > 100, spikes
     assert differed > 2, differed

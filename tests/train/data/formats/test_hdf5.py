@@ -127,7 +127,7 @@ def test_a_filter_that_is_not_installed_is_named(
     # the number of the filter in the file's index; the deflate filter has number 1
     monkeypatch.setattr(hdf5_nodes, "_load_plugins", lambda: None)
     monkeypatch.setattr(hdf5_nodes, "filters_of", lambda data: [(number, "")] if data.chunks else [])
-    monkeypatch.setattr(hdf5_nodes.h5py.h5z, "filter_avail", lambda asked: asked != number)
+    monkeypatch.setattr(h5py.h5z, "filter_avail", lambda asked: asked != number)
     with pytest.raises(EnvironmentLacksError, match=f"filter {name}, which is not installed") as caught:
         read(path)
     assert hint in caught.value.hint
