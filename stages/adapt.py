@@ -84,11 +84,11 @@ def adapt_stage(session: Session) -> None:
 def _chosen(selection: SelectionForm) -> str:
     before = selection.candidates[0]
     kept = next(one for one in selection.candidates if one.name == selection.kept)
-    on = f"on {selection.held} training recordings held out"
-    was = f"accuracy by events {before.accuracy:.3f} with {before.spikes:,.0f} spikes a clip {on}"
-    if kept is before:
-        return f"no epoch is better, so nothing is changed: {was}"
-    return f"{kept.name} is kept: {kept.accuracy:.3f} with {kept.spikes:,.0f}, before {was}"
+    what = "no epoch is better, so nothing is changed: "
+    if kept is not before:
+        what = f"{kept.name} is kept, {kept.accuracy:.3f} with {kept.spikes:,.0f} spikes a clip; before it "
+    was = f"{before.accuracy:.3f} with {before.spikes:,.0f} spikes a clip"
+    return f"{what}{was}, by events on {selection.held} training recordings held out"
 
 
 def _goes_by_events(session: Session, name: str) -> bool:
