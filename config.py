@@ -218,7 +218,11 @@ class AdaptConfig(_Section):
     lr: float = Field(3e-4, gt=0, description="peak of the one-cycle schedule of Adam")
     event_lr: float = Field(1e-3, gt=0, description="the same by events, where thresholds are 1")
     held_share: float = Field(
-        0.2, gt=0, lt=1, description="by events: share of each class's training recordings that only choose"
+        0.2,
+        gt=0,
+        lt=1,
+        description="by events: share of each class's training recordings that only choose; with "
+        "train.protocol validation those that the training held out do",
     )
     spike_penalty: float = Field(
         0.02, ge=0, description="by events: added to the loss for a thousand hidden spikes a clip of largest fan-out"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from spikefold.config import Config
 from spikefold.errors import ConfigError, Issue, SpikefoldError
 from spikefold.export.io import load_network, save_network
 from spikefold.hardware.registry import chip_named
@@ -78,7 +79,7 @@ def adapt_stage(session: Session) -> None:
     session.reporter.line(f"adapted to {', '.join(tasks)}: {config.adapt.epochs} epochs on {len(clips)} clips")
     for name, one in found.items():
         if one.selection is not None:
-            session.reporter.line(f"{name}: {_chosen(one.selection)}")
+            session.reporter.line(f"{name}: {_chosen(one.selection)}{_flattered(config)}")
 
 
 def _chosen(selection: SelectionForm) -> str:
@@ -89,6 +90,18 @@ def _chosen(selection: SelectionForm) -> str:
         what = f"{kept.name} is kept, {kept.accuracy:.3f} with {kept.spikes:,.0f} spikes a clip; before it "
     was = f"{before.accuracy:.3f} with {before.spikes:,.0f} spikes a clip"
     return f"{what}{was}, by events on {selection.held} training recordings held out"
+
+
+def held_share(config: Config) -> float:
+    """The share of recordings that chooses: where the training held some out, those very ones (same draw and seed)."""
+    unseen = config.train.protocol == "validation"
+    return config.train.validation_share if unseen else config.adapt.held_share
+
+
+def _flattered(config: Config) -> str:
+    if config.train.protocol == "validation":
+        return ""
+    return '; the float network was trained on them, which favours no change: train.protocol = "validation"'
 
 
 def _goes_by_events(session: Session, name: str) -> bool:
@@ -121,7 +134,7 @@ def _event_task(session: Session, name: str) -> EventTask:
         Recorded(chip.event_engine, binning, config.seed),
         recordings,
         session.dataset.labels("train"),
-        config.adapt,
+        config.adapt.model_copy(update={"held_share": held_share(config)}),
         config.train,
         config.seed,
     )

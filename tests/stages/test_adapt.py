@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from spikefold.config import load_config
 from spikefold.export.io import identity, load_network
+from spikefold.stages.adapt import held_share
 
 EVENTS = ("--set", 'adapt.by="events"')
 
@@ -66,3 +68,10 @@ def test_a_budget_by_events_is_refused(program: Any, finished_run: Path, tmp_pat
     assert "adapt.synops_budget" in done.stderr
     assert 'adapt.by = "steps"' in done.stderr
     assert (copy / "3_adapt" / "adapt.json").is_file()
+
+
+def test_recordings_that_the_training_held_out_choose() -> None:
+    shares = {"adapt.held_share": 0.3, "train.validation_share": 0.15}
+    settings = tuple(f"{key}={value}" for key, value in shares.items())
+    assert held_share(load_config(None, settings)) == 0.3
+    assert held_share(load_config(None, (*settings, "train.protocol=validation"))) == 0.15
