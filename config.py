@@ -209,8 +209,24 @@ class GatesConfig(_Section):
 class AdaptConfig(_Section):
     """Fine-tuning of the folded network in each chip's own integers."""
 
+    by: Literal["steps", "events"] = Field(
+        "steps",
+        description="steps: in clocked time steps; events: on event-driven chips (Speck) event by event, without "
+        "biases, teacher and blend, and the best on training recordings held out is kept",
+    )
     epochs: int = Field(4, ge=0, description="0: no adaptation")
     lr: float = Field(3e-4, gt=0, description="peak of the one-cycle schedule of Adam")
+    event_lr: float = Field(1e-3, gt=0, description="the same by events, where thresholds are 1")
+    held_share: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="by events: share of each class's training recordings that only choose; with "
+        "train.protocol validation those that the training held out do",
+    )
+    spike_penalty: float = Field(
+        0.02, ge=0, description="by events: added to the loss for a thousand hidden spikes a clip of largest fan-out"
+    )
     distill: float = Field(0.5, ge=0, le=1, description="weight of the float network as teacher against the labels")
     synops_budget: float | None = Field(
         None, gt=0, description="synaptic operations a clip, input events included; none: no budget"

@@ -73,8 +73,12 @@ ADAPT = Stage(
     "3_adapt",
     reads=("train", "fold"),
     settings=(
+        "adapt.by",
         "adapt.epochs",
         "adapt.lr",
+        "adapt.event_lr",
+        "adapt.held_share",
+        "adapt.spike_penalty",
         "adapt.distill",
         "adapt.synops_budget",
         "adapt.blend",

@@ -26,6 +26,8 @@ class EventClips:
         downsample: pixels a side that were summed into one.
         seed: of every random order.
         limit_per_s: synaptic operations a second beyond which a core is warned at; None for no limit.
+        spikes_only: whether the spikes are all that is wanted, as in a training: the engine may then leave out the
+            gap, the loads and the warnings.
     """
 
     frames: np.ndarray
@@ -35,6 +37,7 @@ class EventClips:
     downsample: int
     seed: int
     limit_per_s: float | None = None
+    spikes_only: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ settings.register_profile("planted", deadline=None, phases=[Phase.explicit, Phas
 _TESTS = Path(__file__).parent
 _SHARES_A_RUN = (
     "stages/test_run.py",
+    "stages/test_adapt.py",
     "test_browser.py",
     "stages/test_on_board.py",
     "stages/files/test_damaged_runs.py",

@@ -87,8 +87,14 @@ def _check_images(config: Config, dataset: Samples, binning: Binning) -> None:
         ImageClips(split, binning).drawn(config.data.held, config.seed)
 
 
-def held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+def held_out(labels: np.ndarray, share: float, seed: int, setting: str = 'train.protocol = "last"') -> np.ndarray:
     """Draw the indices of a share of each class, at least one and never all of a class, and sort them.
+
+    Args:
+        labels: of all recordings, ``(N,)``.
+        share: of each class.
+        seed: of what is drawn.
+        setting: the setting ``KEY = VALUE`` with which nothing is held out, for the error.
 
     Raises:
         ConfigError: a class has only one recording.
@@ -99,8 +105,8 @@ def held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
         if len(members) < 2:
             raise ConfigError(
                 f"class {label} has one training recording, none can be held out",
-                where="train.protocol",
-                hint='train.protocol = "last", or more recordings',
+                where=setting.partition(" ")[0],
+                hint=f"{setting}, or more recordings",
             )
         count = max(1, min(round(share * len(members)), len(members) - 1))
         found.append(np.random.default_rng([seed, int(label)]).choice(members, count, replace=False))

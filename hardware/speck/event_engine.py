@@ -26,7 +26,7 @@ Engine = Callable[[Options], EventRun]
 
 
 def run_by_events(network: Network, clips: EventClips) -> EventFindings:
-    """Run every clip, and hold the result against clocked steps on the same clips.
+    """Run every clip, and hold the result against clocked steps on the same clips unless the spikes are enough.
 
     Raises:
         SpikefoldError: as `events.simulate` and `clocked_vs_events.compare`.
@@ -39,6 +39,8 @@ def run_by_events(network: Network, clips: EventClips) -> EventFindings:
         engine = _on_recordings(network, layer, clips.recordings)
     options = Options(arrival=Arrival.SEEDED, seed=clips.seed)
     ran = engine(options)
+    if clips.spikes_only:
+        return EventFindings(ran.trace, went_in, {}, (), (), ())
     gap = clocked_vs_events.compare(network, clips.frames, clips.labels, lambda other: engine(other).trace, options)
     dt_us = network.input.dt_us
     loads = tuple(

@@ -42,6 +42,7 @@ from spikefold.train.deploy.pruning import (
     synapses,
     synaptic_operations,
 )
+from spikefold.train.deploy.selection import Selection
 from spikefold.train.state import Epoch, EpochReport
 
 _RANKING_BATCHES = 8
@@ -57,12 +58,14 @@ class Adapted:
         synops_before: the synaptic operations a clip before any channel was removed, over the clips that rank the
             channels; None without a budget.
         channels: by hidden spiking layer the number of channels kept and of all channels; empty without a budget.
+        selection: what was judged on recordings held out, and chosen; None where the last epoch is kept.
     """
 
     network: Network
     epochs: tuple[Epoch, ...]
     synops_before: float | None
     channels: dict[str, tuple[int, int]]
+    selection: Selection | None = None
 
     def to_json(self) -> dict[str, object]:
         """Plain values for a report."""
@@ -72,6 +75,7 @@ class Adapted:
             "loss": last.loss if last else None,
             "synops_before": self.synops_before,
             "channels": {name: list(kept) for name, kept in self.channels.items()},
+            "selection": None if self.selection is None else self.selection.to_json(),
         }
 
 

@@ -12,7 +12,7 @@ it). Leaky states are float64, in which the product with the 12-bit leak is exac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -54,6 +54,8 @@ NEURONS = NeuronSupport(
     },
 )
 """The integer neurons that `fire_all` computes, bit for bit."""
+Fires = Callable[[str, Neuron, torch.Tensor], torch.Tensor]
+"""From a spiking layer's name, its integer neurons and their input ``(T, N, C, H, W)`` to its spikes, same shape."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,8 +105,19 @@ class IntegerNet(nn.Module):
                 if layer.op.bias is not None:
                     self.biases[key] = nn.Parameter(torch.tensor(layer.op.bias, dtype=torch.float32))
 
-    def forward(self, frames: torch.Tensor, masks: Mapping[str, torch.Tensor] | None = None) -> Activity:
-        """Run frames ``(T, N, C, H, W)``; the ``masks`` ``(C,)`` multiply the spikes of the named layers."""
+    def forward(
+        self,
+        frames: torch.Tensor,
+        masks: Mapping[str, torch.Tensor] | None = None,
+        fire: Fires | None = None,
+    ) -> Activity:
+        """Run frames ``(T, N, C, H, W)``.
+
+        Args:
+            frames: event counts of each step.
+            masks: factors ``(C,)`` on the spikes of the named layers.
+            fire: gives the spikes of each layer in place of `fire_all`.
+        """
         steps, count = frames.shape[:2]
         values = {INPUT: frames.flatten(0, 1)}
         neurons: dict[str, Neuron] = {}
@@ -121,7 +134,7 @@ class IntegerNet(nn.Module):
             elif isinstance(layer, SpikingLayer):
                 neuron = neurons[layer.inputs[0]]
                 current = x.unflatten(0, (steps, count))
-                spikes = fire_all(neuron, current)
+                spikes = fire_all(neuron, current) if fire is None else fire(layer.name, neuron, current)
                 if masks and layer.name in masks:
                     spikes = spikes * masks[layer.name][:, None, None]
                 current = current / float(neuron.threshold)

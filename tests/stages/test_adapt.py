@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stage that adapts, by events: what it says, keeps and refuses; chips without an event engine go by steps."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spikefold.config import load_config
+from spikefold.export.io import identity, load_network
+from spikefold.stages.adapt import held_share
+
+EVENTS = ("--set", 'adapt.by="events"')
+
+
+@pytest.fixture(scope="module")
+def by_events(program: Any, finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A copy of the finished run, adapted by events; and what the program said."""
+    copy = tmp_path_factory.mktemp("events") / "run"
+    shutil.copytree(finished_run, copy)
+    done = program("adapt", str(copy), *EVENTS)
+    assert done.returncode == 0, done.stderr
+    return copy, done.stdout + done.stderr
+
+
+def test_the_file_says_what_was_judged_and_kept(by_events: tuple[Path, str]) -> None:
+    folder, said = by_events
+    chips = json.loads((folder / "3_adapt" / "adapt.json").read_text(encoding="utf-8"))["chips"]
+    selection = chips["speck2f"]["selection"]
+    assert chips["loihi2"]["selection"] is None
+    assert chips["loihi2"]["epochs"] == chips["speck2f"]["epochs"] == 2
+    assert selection["held"] == 30  # a fifth of each of ten classes with 16
+    assert [one["name"] for one in selection["candidates"]] == ["before", "epoch 1", "epoch 2"]
+    assert all(one["spikes"] > 10 for one in selection["candidates"])
+    judged = {one["name"]: one["accuracy"] for one in selection["candidates"]}
+    assert judged[selection["kept"]] >= max(judged.values()) - 0.005 - 1e-9
+    assert "on 30 training recordings held out" in said
+    same = identity(load_network(folder / "3_adapt/speck2f/adapted")) == identity(
+        load_network(folder / "2_fold/speck2f/target")
+    )
+    assert same == (selection["kept"] == "before")
+
+
+def test_chips_without_an_event_engine_are_adapted_as_ever(by_events: tuple[Path, str], finished_run: Path) -> None:
+    before, after = (load_network(run / "3_adapt/loihi2/adapted") for run in (finished_run, by_events[0]))
+    assert identity(before) == identity(after)
+
+
+def test_the_stages_behind_it_take_what_it_wrote(program: Any, by_events: tuple[Path, str], tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(by_events[0], copy)
+    for verb in ("export", "simulate", "validate"):
+        done = program(verb, str(copy))
+        assert done.returncode == 0, done.stderr
+    variants = json.loads((copy / "5_simulate" / "simulate.json").read_text(encoding="utf-8"))["variants"]
+    assert variants["speck2f.events"]["spikes"] > 300
+
+
+def test_a_budget_by_events_is_refused(program: Any, finished_run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(finished_run, copy)
+    done = program("adapt", str(copy), *EVENTS, "--synops-budget", "1e6")
+    assert done.returncode == 2, done.stdout
+    assert "adapt.synops_budget" in done.stderr
+    assert 'adapt.by = "steps"' in done.stderr
+    assert (copy / "3_adapt" / "adapt.json").is_file()
+
+
+def test_recordings_that_the_training_held_out_choose() -> None:
+    shares = {"adapt.held_share": 0.3, "train.validation_share": 0.15}
+    settings = tuple(f"{key}={value}" for key, value in shares.items())
+    assert held_share(load_config(None, settings)) == 0.3
+    assert held_share(load_config(None, (*settings, "train.protocol=validation"))) == 0.15

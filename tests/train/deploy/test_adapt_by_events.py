@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Adaptation by events learns, chooses on recordings it did not train on, and leaves what is good already."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from spikefold.config import AdaptConfig, TrainConfig
+from spikefold.errors import ConfigError
+from spikefold.export.io import identity
+from spikefold.export.network import Layer, Network, SpikingLayer
+from spikefold.export.neuron import Reset
+from spikefold.export.passes.quantise import quantise
+from spikefold.hardware.speck.chip import NUMBERS
+from spikefold.train.deploy.adapt import Adapted
+from spikefold.train.deploy.adapt_by_events import (
+    EventTask,
+    adapt_by_events,
+    judged,
+    relative_fans,
+    scaled,
+    weighted_spikes,
+)
+from spikefold.train.deploy.by_events import EventNet
+from spikefold.train.deploy.selection import Candidate, Selection, best
+from spikefold.train.state import Epoch
+from tests.train.deploy.event_recordings import engine, network, neuron, recordings
+
+SETTINGS = AdaptConfig(by="events", epochs=6, event_lr=0.02)
+
+
+def _task(settings: AdaptConfig = SETTINGS, count: int = 60, seed: int = 0) -> EventTask:
+    clips, labels = recordings(count, seed)
+    return EventTask(NUMBERS, engine(), tuple(clips), labels, settings, TrainConfig(batch=10), 0)
+
+
+def _adapt(real: Network, task: EventTask) -> tuple[Adapted, list[Epoch]]:
+    told: list[Epoch] = []
+    return adapt_by_events(real, task, told.append), told
+
+
+@pytest.fixture(scope="module")
+def adapted() -> tuple[Adapted, list[Epoch]]:
+    return _adapt(network(bias=True), _task())
+
+
+def test_a_network_that_knows_nothing_learns(adapted: tuple[Adapted, list[Epoch]]) -> None:
+    found, told = adapted
+    fresh = _task(seed=1)
+    everything = np.arange(60)
+    before = judged("before", network(bias=True), fresh, everything)
+    after = judged("after", found.network, fresh, everything)
+    assert before.accuracy < 0.6
+    assert after.accuracy > 0.9
+    assert after.spikes > 10
+    assert tuple(told) == found.epochs
+    assert [epoch.number for epoch in told] == [1, 2, 3, 4, 5, 6]
+    assert told[-1].loss < 0.8 * told[0].loss
+
+
+def test_the_record_says_what_was_judged_and_kept(adapted: tuple[Adapted, list[Epoch]]) -> None:
+    found, told = adapted
+    selection = found.selection
+    assert selection is not None
+    assert selection.held == 12
+    assert [one.name for one in selection.candidates] == ["before", *(f"epoch {n}" for n in range(1, 7))]
+    assert [one.accuracy for one in selection.candidates[1:]] == [epoch.judged for epoch in told]
+    assert selection.kept.name != "before"
+    assert identity(selection.kept.network) == identity(found.network) != identity(network(bias=True))
+    plain = found.to_json()["selection"]
+    assert plain == selection.to_json()
+    assert len(selection.to_json()["candidates"]) == 7  # type: ignore[arg-type]
+
+
+def test_what_is_not_bettered_is_the_very_network_from_before(adapted: tuple[Adapted, list[Epoch]]) -> None:
+    good = adapted[0].network
+    spoilt, _ = _adapt(good, _task(SETTINGS.model_copy(update={"event_lr": 5.0, "epochs": 2})))
+    assert spoilt.selection is not None
+    assert spoilt.selection.candidates[0].accuracy > 0.9
+    assert all(one.accuracy < 0.8 for one in spoilt.selection.candidates[1:])
+    assert spoilt.selection.kept.name == "before"
+    assert spoilt.network is good
+
+
+def test_equal_inputs_give_equal_weights() -> None:
+    task = _task(SETTINGS.model_copy(update={"epochs": 1}), count=30)
+    one, two = (_adapt(network(), task)[0].selection for _ in range(2))
+    assert one is not None
+    assert two is not None
+    assert [identity(c.network) for c in one.candidates] == [identity(c.network) for c in two.candidates]
+    assert len({identity(c.network) for c in one.candidates}) == 2
+
+
+def test_no_epochs_change_nothing() -> None:
+    real = network(bias=True)
+    unchanged, told = _adapt(real, _task(SETTINGS.model_copy(update={"epochs": 0})))
+    assert unchanged.network is real
+    assert unchanged.selection is None
+    assert told == []
+
+
+def test_a_class_with_one_recording_is_refused_by_the_setting_that_asks_for_it() -> None:
+    clips, labels = recordings(4, 0)
+    with pytest.raises(ConfigError, match="one training recording") as caught:
+        _adapt(network(), replace(_task(), recordings=tuple(clips), labels=labels))
+    assert caught.value.where == "adapt.by"
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_the_start_fires_as_often_as_wanted_without_biases(pooled: bool) -> None:
+    clips, _ = recordings(16, seed=2)
+    real = network(pooled=pooled, bias=True, theta=0.7)
+    quiet = replace(real, layers=tuple(_zero_reset(layer) for layer in real))
+    start = scaled(quiet, NUMBERS, engine(), clips)
+    for layer in start.weights:
+        assert layer.op.bias is None
+    for layer in start.neurons:
+        assert (float(layer.neuron.threshold), layer.neuron.reset) == (1.0, Reset.SUBTRACT)
+        assert layer.neuron.max_spikes is None
+    recorded = engine()
+    trace = recorded.spikes(quantise(start, NUMBERS)[0], clips, recorded.frames(clips))
+    output = trace.layers["out"].spikes / (16 * 6)
+    assert 4 < output < 5.1
+    assert trace.layers["n"].spikes >= 0.2 * 16 * 64
+
+
+def _zero_reset(layer: Layer) -> Layer:
+    return replace(layer, op=neuron(0.7, Reset.ZERO)) if isinstance(layer, SpikingLayer) else layer
+
+
+def test_spikes_are_weighted_by_the_synapses_that_they_reach() -> None:
+    clips, _ = recordings(3, seed=3)
+    net = EventNet(network(), NUMBERS, engine())
+    activity = net(clips)
+    fans = relative_fans(net.integers.network)
+    assert list(fans) == ["d"]
+    hidden = activity.values["n"].detach()[-3:]
+    assert hidden.sum() > 50
+    assert torch.allclose(weighted_spikes(net, activity, fans, 3).detach(), hidden.sum() / 3)
+
+
+def test_the_best_is_the_sparsest_of_those_that_are_as_good() -> None:
+    def candidates(*values: tuple[float, float]) -> list[Candidate]:
+        return [Candidate(str(n), accuracy, spikes, network()) for n, (accuracy, spikes) in enumerate(values)]
+
+    assert best(candidates((0.9, 100), (0.95, 900), (0.94, 1))).name == "1"
+    assert best(candidates((0.9, 100), (0.95, 900), (0.945, 800))).name == "2"
+    assert best(candidates((0.95, 100), (0.955, 900))).name == "0"
+    assert best(candidates((0.95, 100), (0.95, 100))).name == "0"
+    assert best(candidates((0.95, 100), (0.956, 900))).name == "1"
+    assert Selection(5, tuple(candidates((0.5, 7), (0.4, 1)))).kept.name == "0"
