@@ -93,7 +93,7 @@ def _chosen(selection: SelectionForm) -> str:
 
 
 def held_share(config: Config) -> float:
-    """The share of recordings that chooses: where the training held some out, those very ones (same draw and seed)."""
+    """The share of recordings that chooses: those that the training held out, where it did (same draw and seed)."""
     unseen = config.train.protocol == "validation"
     return config.train.validation_share if unseen else config.adapt.held_share
 
