@@ -116,8 +116,8 @@ def test_the_start_fires_as_often_as_wanted_without_biases(pooled: bool) -> None
     real = network(pooled=pooled, bias=True, theta=0.7)
     quiet = replace(real, layers=tuple(_zero_reset(layer) for layer in real))
     start = scaled(quiet, NUMBERS, engine(), clips)
-    for layer in start.weights:
-        assert layer.op.bias is None
+    for weights in start.weights:
+        assert weights.op.bias is None
     for layer in start.neurons:
         assert (float(layer.neuron.threshold), layer.neuron.reset) == (1.0, Reset.SUBTRACT)
         assert layer.neuron.max_spikes is None
