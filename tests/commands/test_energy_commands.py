@@ -157,7 +157,7 @@ def test_parts_sum_to_totals_exactly(finished_run: Path) -> None:
         assert sum(layer["ac"] for layer in budget["layers"]) == budget["ac"]
         if (chip := network.get("chip")) is None:
             continue
-        powers.append((chip["power"], counts, "events" if chip["event_driven"] else "pairs"))
+        powers.append((chip["power"], counts, "events" if chip["event_driven"] else "weighted"))
         if chip["beside"] is not None:
             powers.append((chip["beside"]["power"], counts, "pairs"))
     assert len(powers) == 4
@@ -220,7 +220,10 @@ def test_the_page_shows_a_chips_budget_in_the_style_of_estimates(finished_run: P
     for name, text in parts.items():
         chip = networks[name]["chip"]
         assert f'<span class="estimate">{chip["power"]["static_uj"]:,.3f}</span>' in text
-        assert '<span class="estimate">unknown</span>' in text  # energy of the events
+        assert '<span class="estimate">unknown</span>' not in text  # the energy of the events is bounded
+        low, high = chip["power"]["bands_uj"]["dynamic"]
+        assert 0 <= low < chip["power"]["dynamic_uj"] <= high
+        assert "bounded" in text
         for core in chip["cores"]:
             style = ' class="estimate"' if chip["estimate"] else ""
             assert f"<td{style}>{core['peak_per_s']:,.0f}</td>" in text
@@ -236,7 +239,7 @@ def test_the_energy_of_a_run_has_every_rule_and_its_sources(run: Path) -> None:
     found = read_energy(run / "7_energy" / "energy.json")
     assert found["profile"]["energy_pj"]["mac"]["where"].startswith("horowitz45-fp32.toml:")
     for name, network in found["networks"].items():
-        assert set(network["rules"]) == {"mixed", "chip", "paper", "rate-flops", "ann", "qnn"}, name
+        assert set(network["rules"]) == {"mixed", "chip", "paper", "rate-flops", "ann", "qnn", "nonzero"}, name
         assert network["rules"]["ann"]["ac"] == 0
         layers = network["budget"]["layers"]
         assert sum(layer["ac_per_clip"] for layer in layers) == network["budget"]["ac_per_clip"]
