@@ -165,10 +165,10 @@ def test_an_unknown_rule_is_refused_with_the_nearest() -> None:
 
 
 def test_a_price_that_nobody_knows_is_not_made_up() -> None:
-    counts, speck = _counts(0, 6000), load_profile("speck")
+    counts, xylo = _counts(0, 6000), load_profile("xylo-audio2")
     with pytest.raises(ConfigError, match="no number is known") as caught:
-        budget(counts, speck, rule="chip")
-    assert "speck.toml:" in str(caught.value)
+        budget(counts, xylo, rule="chip")
+    assert "xylo-audio2.toml:" in str(caught.value)
     assert "calibrate" in str(caught.value)
     loihi = load_profile("loihi1-presilicon")
     assert budget(counts, loihi, rule="chip").energy_pj_per_clip == pytest.approx(6077 / 4 * 23.6, rel=1e-12)
