@@ -95,6 +95,11 @@ def _padded(found: Description, call: Call) -> Signal:
     raise NetworkError("zeros around a map outside of a convolution", hint="padding=... of the convolution")
 
 
+@_handles("max_pool2d_with_indices", "_max_pool2d_with_indices")
+def _indices(found: Description, call: Call) -> Signal:
+    raise NetworkError("max pool that gives indices", hint="leave that out")
+
+
 @_handles("transpose", "permute", "swapaxes", "swapdims", "movedim")
 def _exchanged(found: Description, call: Call) -> Signal:
     x, axes = call.args[0], found.leading

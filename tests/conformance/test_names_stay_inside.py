@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A chip's name as a literal stands in its room, the registry and the default only; who enters a room: `test_layout`."""
+"""A chip's name as a literal stands in its room and in the default only; who enters a room: `test_layout`."""
 
 from __future__ import annotations
 

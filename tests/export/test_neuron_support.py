@@ -327,6 +327,7 @@ WITHOUT_DECLARATION = {
     "export.numbers": "the integers of a chip",
     "export.nir.neurons": "a door in: a file's neurons have no other fields than it knows",
     "export.nir.options": "a door in",
+    "export.pytorch.handlers": "asks only whether values are 0 and 1",
     "export.passes.maxpool_to_or": "asks only whether values are 0 and 1",
     "export.passes.quantisable": "makes a declaration for each chip",
     "export.passes.quantise": "asks `quantisable`",
@@ -336,7 +337,9 @@ WITHOUT_DECLARATION = {
     "hardware.simulators.rounding_bound": "part of `flips`",
     "hardware.simulators.sparse_kernel": "part of `sparse`",
     "hardware.speck.neuron_support": "parts of declarations, and the one of `rules`",
-    "hardware.speck.notes": "says what the chip does otherwise",
+    "hardware.speck.events.kernel": "part of `core`",
+    "hardware.speck.lowering.notes": "says what the chip does otherwise",
+    "train.deploy.adapt_by_events": "changes neurons into those of a chip; the event engine declares",
     "train.deploy.target_neuron": "changes neurons into those of a chip",
 }
 """Modules that read the less common fields of neurons, or of a chip's numbers, and why they declare nothing."""

@@ -108,17 +108,19 @@ def test_it_is_saved_and_comes_back(tmp_path: Path) -> None:
 
 
 def _modules(of: object, **changed: object) -> nn.Sequential:
-    many = {"step_mode": "m"} if of is layer else {}
+    """All steps at once with SpikingJelly's layers, one step at a time with PyTorch's own."""
+    mode = "m" if of is layer else "s"
+    many = {"step_mode": mode} if of is layer else {}
     pool = of.MaxPool2d(**({"kernel_size": (2, 3)} | changed), **many)  # type: ignore[attr-defined]
     return nn.Sequential(
         OrderedDict(
-            conv=layer.Conv2d(2, 4, 3, step_mode="m"),
-            n=neuron.IFNode(v_threshold=0.4, step_mode="m"),
+            conv=layer.Conv2d(2, 4, 3, step_mode=mode),
+            n=neuron.IFNode(v_threshold=0.4, step_mode=mode),
             pool=pool,
-            flatten=nn.Flatten(2),
-            fc=layer.Linear(4 * 4 * 2, 3, step_mode="m"),
-            bn=layer.BatchNorm1d(3, step_mode="m"),
-            out=neuron.IFNode(v_threshold=0.4, step_mode="m"),
+            flatten=nn.Flatten(2 if of is layer else 1),
+            fc=layer.Linear(4 * 4 * 2, 3, step_mode=mode),
+            bn=layer.BatchNorm1d(3, step_mode=mode),
+            out=neuron.IFNode(v_threshold=0.4, step_mode=mode),
         )
     )
 
@@ -148,7 +150,8 @@ def test_pytorchs_max_pool_and_batch_norm_behind_a_dense_layer_fire_the_same_spi
 def test_pools_of_pytorch_and_of_spikingjelly_are_taken(of: object) -> None:
     network = from_torch(_modules(of), SPEC, 3)
     assert network["pool"].op == MaxPool2d((2, 3))
-    plain = nn.Sequential(OrderedDict(fc=nn.Linear(198, 3), bn=nn.BatchNorm1d(3, eps=0.01), out=neuron.IFNode()))
+    parts = {"flat": nn.Flatten(), "fc": nn.Linear(198, 3), "bn": nn.BatchNorm1d(3, eps=0.01), "out": neuron.IFNode()}
+    plain = nn.Sequential(OrderedDict(parts))
     described = from_torch(plain, SPEC, 3)["bn"].op
     assert isinstance(described, BatchNorm)
     assert described.eps == 0.01
@@ -158,7 +161,8 @@ def test_pools_of_pytorch_and_of_spikingjelly_are_taken(of: object) -> None:
 def test_any_other_max_pool_is_refused_by_name(changed: dict[str, Any]) -> None:
     with pytest.raises(UnsupportedError) as caught:
         from_torch(_modules(nn, **changed), SPEC, 3)
-    assert [(issue.where, issue.hint) for issue in caught.value.issues] == [("pool", "leave that out")]
+    # a pool of another shape leaves nothing that the layers behind it could read
+    assert ("pool", "leave that out") in [(issue.where, issue.hint) for issue in caught.value.issues]
 
 
 def test_onnx_runs_it_and_nir_and_the_chips_refuse_it_by_name() -> None:
