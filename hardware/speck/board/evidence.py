@@ -55,7 +55,7 @@ def _document(task: BoardTask) -> Any:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         device, *_ = (document[key] for key in ("device", "configuration", "layer2core"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f"cannot read {path.name}: {error!r}", where=str(path), hint="run `spikefold export` again"
         ) from error
