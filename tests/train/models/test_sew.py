@@ -106,13 +106,13 @@ def test_module_and_folded_network_fire_the_same_spikes(kind: str, attention: st
             gates[name] = rng.uniform(0.6, 0.95, module.channels)
             module.static_gate = torch.from_numpy(gates[name])[:, None, None]
     assert len(gates) == (0 if attention == "none" else 12)
+    real = from_torch(net.layers, SPEC, CLASSES, gates)
     theirs: dict[str, np.ndarray] = {}
     for name, module in net.layers.named_modules():
         if isinstance(module, neuron.BaseNode) or name == "pool1":
             module.register_forward_hook(lambda _, __, y, name=name: theirs.__setitem__(name, y.numpy()))
     with torch.no_grad():
         net(torch.from_numpy(frames).double())
-    real = from_torch(net.layers, SPEC, CLASSES, gates)
     for made in (fold(real), fold(fold_global_mean(real))):
         ours, compared = clocked.run(made, frames).layers, 0
         assert list(ours) == list(theirs)
