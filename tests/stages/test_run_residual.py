@@ -144,7 +144,7 @@ def test_variants_on_frames_are_judged_by_the_vote_of_all_clips(run: Path, repor
         for key, name in (("float", NETWORK), ("vanilla", "vanilla"))
     }
     counts = clocked.run(load_network(run / "2_fold" / "folded"), windows.frames(range(TEST))).output_counts(CLASSES)
-    right = (counts.argmax(1).reshape(TEST, EACH) == windows.labels[:, None]).sum(axis=1)
+    right = (predictions(counts).reshape(TEST, EACH) == windows.labels[:, None]).sum(axis=1)
     assert found["folded"]["accuracy"] == (2 * right > EACH).mean()
     assert found["folded"]["interval"][0] <= found["folded"]["accuracy"] <= found["folded"]["interval"][1]
     assert (windows.frames([0])[:, 0] == session.clips("test").frames[:, 0]).all(), "the first clip is the one traced"
