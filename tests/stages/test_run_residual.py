@@ -16,6 +16,7 @@ from spikefold.export.io import load_network
 from spikefold.export.nir.from_nir import read as read_nir
 from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate
 from spikefold.hardware.simulators import clocked, reference
+from spikefold.hardware.simulators.accuracy import predictions
 from spikefold.hardware.simulators.trace import load_trace
 from spikefold.session import NETWORK, open_session
 from spikefold.stage_table import TRAIN
