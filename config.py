@@ -253,7 +253,7 @@ class ChipsConfig(_Section):
     names: tuple[str, ...] = Field(
         ("speck2f", "loihi2"), description="chips to adapt to and export for; []: none, the network stays real"
     )
-    parity_clips: int = Field(20, ge=1, description="test clips compared spike for spike by every runner")
+    parity_clips: int = Field(20, ge=1, description="test clips, drawn over all classes, compared spike for spike")
     core_limit: float | None = Field(
         None,
         gt=0,
@@ -264,6 +264,9 @@ class ChipsConfig(_Section):
         {},
         description="by chip a technology profile in place of what is published of it, such as a calibrated one: "
         "--set chips.power.speck2f=FILE.toml",
+    )
+    accuracy_loss: float = Field(
+        0.02, ge=0, le=1, description="accuracy below that of the float network beyond which a chip's is said first"
     )
     vendor_clips: int = Field(20, ge=1, description="of them, those given to the vendor's simulator (lava's is slow)")
 

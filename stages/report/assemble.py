@@ -88,7 +88,7 @@ def _ladder(simulated: SimulateFile, validated: ValidateFile, energy: dict[str, 
         if parity is not None and (vendor := parity.simulated) is not None:
             yield {
                 "name": f"{name}.simulated",
-                "what": f"{vendor.runner}, on the clips given to it",
+                "what": f"{vendor.runner}, on {vendor.clips} clips of {vendor.classes} classes, drawn over all classes",
                 "accuracy": vendor.accuracy,
                 "interval": list(vendor.interval),
                 "ties": None,
