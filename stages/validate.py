@@ -24,7 +24,7 @@ def validate_stage(session: Session) -> None:
         MismatchError: after the evidence was written.
     """
     config = session.config.chips
-    clips = session.clips("test").first(config.parity_clips)
+    clips = session.first_clips("test", config.parity_clips)
     networks = {
         name: (network_of_run(session, EXPORT, f"{name}/real"), network_of_run(session, EXPORT, f"{name}/network"))
         for name in config.names
