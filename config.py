@@ -209,20 +209,20 @@ class GatesConfig(_Section):
 class AdaptConfig(_Section):
     """Fine-tuning of the folded network in each chip's own integers."""
 
-    by: Literal["steps", "events"] = Field(
-        "steps",
+    by: Literal["auto", "steps", "events"] = Field(
+        "auto",
         description="steps: in clocked time steps; events: on event-driven chips (Speck) event by event, without "
-        "biases, teacher and blend, and the best on training recordings held out is kept",
+        "biases, teacher and blend; auto: events on such chips where clips are bins of equal time",
     )
     epochs: int = Field(4, ge=0, description="0: no adaptation")
     lr: float = Field(3e-4, gt=0, description="peak of the one-cycle schedule of Adam")
     event_lr: float = Field(1e-3, gt=0, description="the same by events, where thresholds are 1")
     held_share: float = Field(
-        0.2,
-        gt=0,
+        0.1,
+        ge=0,
         lt=1,
-        description="by events: share of each class's training recordings that only choose; with "
-        "train.protocol validation those that the training held out do",
+        description="share of each class's training recordings that no weight is trained on: they choose among the "
+        "network before, its epochs and blends; 0: the last is kept; with train.protocol validation those do",
     )
     spike_penalty: float = Field(
         0.02, ge=0, description="by events: added to the loss for a thousand hidden spikes a clip of largest fan-out"

@@ -14,8 +14,9 @@ import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import IO
@@ -142,6 +143,47 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
+@dataclass(frozen=True)
+class Pieces:
+    """A long list of numbers that is never in memory as a whole: its type, its length, and its pieces in order."""
+
+    dtype: np.dtype
+    length: int
+    pieces: Iterable[np.ndarray]
+
+
+class ArchiveWriter:
+    """A compressed archive that is written array by array, as they come; see `writing_archive`."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+
+    def add(self, name: str, array: np.ndarray) -> None:
+        """One more array, as a whole."""
+        with self._member(name) as file:
+            np.lib.format.write_array(file, array, allow_pickle=False)
+
+    def add_pieces(self, name: str, values: Pieces) -> None:
+        """One more list, piece by piece."""
+        with self._member(name) as file:
+            about = {"descr": values.dtype.str, "fortran_order": False, "shape": (values.length,)}
+            np.lib.format.write_array_header_1_0(file, about)
+            for piece in values.pieces:
+                file.write(np.ascontiguousarray(piece, values.dtype).tobytes())
+
+    def _member(self, name: str) -> IO[bytes]:
+        member = zipfile.ZipInfo(f"{name}.npy")  # which says nothing of when it was written
+        member.compress_type = zipfile.ZIP_DEFLATED
+        return self._archive.open(member, "w", force_zip64=True)
+
+
+@contextmanager
+def writing_archive(path: Path) -> Iterator[ArchiveWriter]:
+    """An archive that appears at ``path`` when the block ends well, and not at all when it does not."""
+    with replacing(path) as scratch, zipfile.ZipFile(scratch, "w", zipfile.ZIP_DEFLATED) as archive:
+        yield ArchiveWriter(archive)
+
+
 def read_arrays(
     path: Path,
     what: str = "the archive",
@@ -163,6 +205,78 @@ def read_arrays(
     Raises:
         DataError: the file is missing, truncated, no archive, or holds anything but plain arrays.
     """
+    with _opened(path, what, most_members) as archive:
+        return _arrays(archive, _claims(archive, wanted, check_bytes))
+
+
+class ArrayStream:
+    """One list of an archive, read from its start piece by piece."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.claim = read_claim(file)
+
+    def read(self, count: int) -> np.ndarray:
+        """The next ``count`` entries.
+
+        Raises:
+            ValueError: the list ends before.
+        """
+        return read_array(self._file, replace(self.claim, shape=(count,)))
+
+    def end(self) -> None:
+        """Check that everything was read, and the checksum with it.
+
+        Raises:
+            ValueError: the list goes on.
+            BadZipFile: the checksum is another one.
+        """
+        if self._file.read(1):
+            raise ValueError("a list goes on behind its last piece")
+
+
+class Archive:
+    """An archive that is open: what it claims to hold, and its arrays whole or piece by piece.
+
+    Attributes:
+        claims: by name, what the header of each array says.
+    """
+
+    def __init__(self, archive: zipfile.ZipFile, entries: dict[str, tuple[zipfile.ZipInfo, ArrayClaim]]) -> None:
+        self._archive, self._entries = archive, entries
+        self.claims = {name: claim for name, (_, claim) in entries.items()}
+
+    def read(self, name: str) -> np.ndarray:
+        """One array as a whole."""
+        return _arrays(self._archive, {name: self._entries[name]})[name]
+
+    @contextmanager
+    def stream(self, name: str) -> Iterator[ArrayStream]:
+        """One list piece by piece; several may be open. Its checksum is looked at where the last piece is read."""
+        with self._archive.open(self._entries[name][0]) as file:
+            yield ArrayStream(file)
+
+
+@contextmanager
+def opened_archive(
+    path: Path,
+    what: str = "the archive",
+    *,
+    wanted: Collection[str] | None = None,
+    most_members: int = _MOST_MEMBERS,
+    check_bytes: Callable[[int], None] = lambda claimed: None,
+) -> Iterator[Archive]:
+    """An archive of which nothing but the headers is read; the arguments are those of `read_arrays`.
+
+    Raises:
+        DataError: as `read_arrays`, also for what is found broken inside the block.
+    """
+    with _opened(path, what, most_members) as archive:
+        yield Archive(archive, _claims(archive, wanted, check_bytes))
+
+
+@contextmanager
+def _opened(path: Path, what: str, most_members: int) -> Iterator[zipfile.ZipFile]:
     hint = "the file is missing, truncated or no .npz archive of plain arrays; write it again"
     try:
         with path.open("rb") as file:
@@ -172,7 +286,7 @@ def read_arrays(
             if members > most_members:
                 raise DataError(f"cannot read {what}: it claims {members:,} arrays", where=str(path), hint=hint)
             with zipfile.ZipFile(file) as archive:
-                return _arrays(archive, wanted, check_bytes)
+                yield archive
     except _BROKEN as error:
         raise DataError(f"cannot read {what}: {error}", where=str(path), hint=hint) from error
 
@@ -189,9 +303,9 @@ def _members_claimed(file: IO[bytes]) -> int:
     return int(struct.unpack_from("<H", tail, place + 10)[0])
 
 
-def _arrays(
+def _claims(
     archive: zipfile.ZipFile, wanted: Collection[str] | None, check_bytes: Callable[[int], None]
-) -> dict[str, np.ndarray]:
+) -> dict[str, tuple[zipfile.ZipInfo, ArrayClaim]]:
     claims: dict[str, tuple[zipfile.ZipInfo, ArrayClaim]] = {}
     for entry in archive.infolist():
         name = entry.filename.removesuffix(".npy")
@@ -207,6 +321,10 @@ def _arrays(
                 raise ValueError(f"{name!r} claims {claim.size} bytes and has {entry.file_size - file.tell()}")
         claims[name] = entry, claim
     check_bytes(sum(claim.size for _, claim in claims.values()))
+    return claims
+
+
+def _arrays(archive: zipfile.ZipFile, claims: dict[str, tuple[zipfile.ZipInfo, ArrayClaim]]) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     for name, (entry, _) in claims.items():
         with archive.open(entry) as file:

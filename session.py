@@ -10,13 +10,13 @@ Each stage (see `stage_table`) writes into a folder of its own that appears whol
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from spikefold.config import Config, load_config, to_toml
 from spikefold.errors import ConfigError, DataError
@@ -24,7 +24,7 @@ from spikefold.files import write_text
 from spikefold.stage_table import TRAIN, Stage, computed_from
 
 if TYPE_CHECKING:  # the command line must start without loading NumPy and PyTorch
-    from spikefold.train.data.clips import ClipSet
+    from spikefold.train.data.clips import ClipSet, Part
     from spikefold.train.data.datasets import Samples
     from spikefold.train.data.frames import Binning
 
@@ -100,6 +100,54 @@ class Session:
             else:
                 self._clips[split] = ClipSet(to_frames(samples, self.binning), self.dataset.labels(split))
         return self._clips[split]
+
+    def parts(self, split: str, each: int) -> Iterator[Part]:
+        """The clips of a split, so many at a time: only these are in memory.
+
+        Raises:
+            DataError: a recording without an event in its clip, or with a larger sensor than the network's.
+        """
+        from spikefold.train.data.clips import parts_of
+
+        yield from parts_of(self._samples(split), self.binning, each)
+
+    def first_clips(self, split: str, count: int) -> ClipSet:
+        """The first clips of a split, as `clips` would give them."""
+        if split in self._clips:
+            return self._clips[split].first(count)
+        return next(self.parts(split, count)).clips
+
+    def clips_over_classes(self, split: str, count: int) -> ClipSet:
+        """So many clips of a split, as evenly over its classes as they allow; see `over_classes`."""
+        import numpy as np
+
+        from spikefold.train.data.clips import over_classes, parts_of
+
+        samples = self._samples(split)
+        chosen = over_classes(np.array([one.label for one in samples], np.int64), count)
+        if split in self._clips:
+            return self._clips[split].only(chosen)
+        return next(parts_of([samples[int(number)] for number in chosen], self.binning, len(chosen))).clips
+
+    def one_clip(self, split: str, number: int) -> ClipSet:
+        """One clip alone, by its number."""
+        from spikefold.train.data.clips import parts_of
+
+        return next(parts_of(self._samples(split)[number : number + 1], self.binning, 1)).clips
+
+    def number_of_clips(self, split: str) -> int:
+        """How many clips `parts` gives."""
+        return len(self._samples(split))
+
+    def _samples(self, split: str) -> Sequence[Any]:
+        """Recordings of a split, or those of its images that are held."""
+        from spikefold.train.data.frames import Bins
+        from spikefold.train.data.image_clips import ImageClips
+
+        samples: Sequence[Any] = getattr(self.dataset, split)
+        if self.binning.bins is not Bins.IMAGES:
+            return samples
+        return ImageClips(samples, self.binning).drawn(self.config.data.held, self.config.seed).samples
 
     @cached_property
     def _clips(self) -> dict[str, ClipSet]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,3 +43,10 @@ class CoreWork:
     def cores(self) -> int:
         """How many cores the layer has."""
         return len(self.neurons)
+
+
+def joined(parts: Sequence[CoreWork]) -> CoreWork:
+    """The work of one layer on several sets of clips, one behind the other."""
+    fields = ("operations", "messages", "spikes", "updates")
+    whole = {name: np.concatenate([getattr(part, name) for part in parts], axis=1) for name in fields}
+    return CoreWork(parts[0].layer, parts[0].neurons, **whole)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -27,7 +27,8 @@ class EventClips:
         seed: of every random order.
         limit_per_s: synaptic operations a second beyond which a core is warned at; None for no limit.
         spikes_only: whether the spikes are all that is wanted, as in a training: the engine may then leave out the
-            gap, the loads and the warnings.
+            measures.
+        first: number of the first clip in the set that they are a part of; a random order follows from it.
     """
 
     frames: np.ndarray
@@ -38,6 +39,30 @@ class EventClips:
     seed: int
     limit_per_s: float | None = None
     spikes_only: bool = False
+    first: int = 0
+
+
+class EventMeasures(Protocol):
+    """What an engine measured beside the spikes, in a form in which parts of a set of clips add up to the whole."""
+
+    def __add__(self, other: Any) -> Any:
+        """The measures of both parts together; the other part stands behind this one."""
+
+    @property
+    def gap(self) -> dict[str, Any]:
+        """How far clocked steps are from it, as plain values."""
+
+    @property
+    def loads(self) -> tuple[dict[str, Any], ...]:
+        """For each core how busy it is, as plain values."""
+
+    @property
+    def over_limit(self) -> tuple[dict[str, Any], ...]:
+        """The cores above the limit, as plain values."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should be told, one sentence each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,18 +72,12 @@ class EventFindings:
     Attributes:
         trace: the spikes of every clip.
         went_in: says in words what entered the chip.
-        gap: how far clocked steps are from it, as plain values.
-        loads: for each core how busy it is, as plain values.
-        over_limit: the cores above the limit, as plain values.
-        warnings: what the user should be told, one sentence each.
+        measures: what else was measured; None where the spikes were all that was wanted.
     """
 
     trace: Trace
     went_in: str
-    gap: dict[str, Any]
-    loads: tuple[dict[str, Any], ...]
-    over_limit: tuple[dict[str, Any], ...]
-    warnings: tuple[str, ...]
+    measures: EventMeasures | None = None
 
 
 EventEngine = Callable[[Network, EventClips], EventFindings]

@@ -15,19 +15,19 @@ _UPRIGHT = 8
 """More names of layers than this do not fit side by side."""
 
 
-def spikes_per_layer(traces: Mapping[str, Trace]) -> str:
-    """Mean spikes per clip of every layer, runs side by side."""
+def spikes_per_layer(spikes: Mapping[str, Mapping[str, float]]) -> str:
+    """Mean spikes per clip of every layer, runs side by side; by run and layer."""
     figure = Figure(figsize=(8.4, 3.0), layout="constrained")
     axes = figure.add_subplot()
-    names = list(next(iter(traces.values())).layers)
-    width = 0.8 / len(traces)
-    for index, (run, trace) in enumerate(traces.items()):
-        heights = [trace.layers[name].spikes / trace.layers[name].raster.shape[1] for name in names]
-        positions = np.arange(len(names)) + (index - (len(traces) - 1) / 2) * width
+    names = list(next(iter(spikes.values())))
+    width = 0.8 / len(spikes)
+    for index, (run, layers) in enumerate(spikes.items()):
+        heights = [layers[name] for name in names]
+        positions = np.arange(len(names)) + (index - (len(spikes) - 1) / 2) * width
         axes.bar(positions, heights, width * 0.92, label=run, color=COLOURS[index % len(COLOURS)])
     axes.set_xticks(np.arange(len(names)), names, rotation=90 if len(names) > _UPRIGHT else 0)
     axes.set_ylabel("spikes per clip")
-    axes.legend(frameon=False, ncols=len(traces), loc="upper right")
+    axes.legend(frameon=False, ncols=len(spikes), loc="upper right")
     axes.margins(y=0.18)
     return svg(figure, "Spikes per clip and layer")
 

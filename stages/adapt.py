@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """``3_adapt``: fine-tune each chip's network in the chip's own integers, side by side; nothing without a chip.
 
-With ``adapt.by = "events"`` the network of an event-driven chip is tuned event by event, on the recordings
-themselves.
+The network of an event-driven chip is tuned event by event, on the recordings themselves, unless ``adapt.by`` or the
+clips are against it. Training recordings that no weight was trained on choose what is kept.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from spikefold.config import Config
+import numpy as np
+
 from spikefold.errors import ConfigError, Issue, SpikefoldError
 from spikefold.export.io import load_network, save_network
 from spikefold.hardware.registry import chip_named
@@ -25,11 +26,12 @@ from spikefold.train.data.frames import Bins, window
 from spikefold.train.deploy.adapt import Task, adapt
 from spikefold.train.deploy.adapt_by_events import EventTask, adapt_by_events
 from spikefold.train.deploy.by_events import Recorded
+from spikefold.train.deploy.trial import ByEvents, InSteps, Trial
 from spikefold.train.evaluate import class_logits, clips_at_once
+from spikefold.train.recipe import held_recordings
 from spikefold.train.side_by_side import side_by_side
 from spikefold.train.state import Epoch
 
-_BY_STEPS = 'or adapt.by = "steps"'
 _HINT = "the process that adapted it has just written it: is the disk full?"
 
 
@@ -44,29 +46,19 @@ def adapt_stage(session: Session) -> None:
     replaced = FoldFile.of_run(session).replaced
     for name in config.chips.names:
         network_of_run(session, FOLD, f"{name}/target")  # a damaged one is found here, not in a process of its own
-    clips = session.clips("train")
-    by_events = {name for name in config.chips.names if _goes_by_events(session, name)}
-    teacher = None
+    by_events = {name for name in config.chips.names if goes_by_events(session, name)}
+    inputs, teacher = _Inputs(session), None
     if by_events != set(config.chips.names):
         trained = checkpoint.load(session.path(TRAIN) / NETWORK).model
-        teacher = class_logits(trained, clips.frames, config.train, clips_at_once(config))
+        teacher = class_logits(trained, inputs.clips.frames, config.train, clips_at_once(config))
     with session.writing(ADAPT) as folder:
-        tasks: dict[str, tuple[Task | EventTask, Path, Path]] = {}
+        tasks: dict[str, tuple[Task | EventTask, Path, Path, bool]] = {}
         for name in config.chips.names:
-            task = (
-                _event_task(session, name)
-                if name in by_events
-                else Task(
-                    chip_named(name).numbers,
-                    clips,
-                    teacher,
-                    config.adapt,
-                    config.train,
-                    config.seed,
-                    from_far=bool(replaced[name]),
-                )
-            )
-            tasks[name] = task, folds / name / "target", folder / name
+            if name in by_events:
+                task: Task | EventTask = inputs.event_task(name)
+            else:
+                task = inputs.task(name, teacher, from_far=bool(replaced[name]))
+            tasks[name] = task, folds / name / "target", folder / name, inputs.held.unseen
         side_by_side(
             _adapt_one,
             tasks,
@@ -76,74 +68,103 @@ def adapt_stage(session: Session) -> None:
         )
         found = {name: AdaptFile.read(folder / name / AdaptFile.file, _HINT).chips[name] for name in tasks}
         AdaptFile.of({"chips": {name: plain(one) for name, one in found.items()}}).write(folder)
-    session.reporter.line(f"adapted to {', '.join(tasks)}: {config.adapt.epochs} epochs on {len(clips)} clips")
+    session.reporter.line(f"adapted to {', '.join(tasks)}: {config.adapt.epochs} epochs on {len(inputs.tuned)} clips")
     for name, one in found.items():
         if one.selection is not None:
-            session.reporter.line(f"{name}: {_chosen(one.selection)}{_flattered(config)}")
+            session.reporter.line(f"{name}: {_chosen(one.selection)}")
 
 
 def _chosen(selection: SelectionForm) -> str:
-    before = selection.candidates[0]
+    before = next((one for one in selection.candidates if one.name == "before"), None)
     kept = next(one for one in selection.candidates if one.name == selection.kept)
-    what = "no epoch is better, so nothing is changed: "
-    if kept is not before:
-        what = f"{kept.name} is kept, {kept.accuracy:.3f} with {kept.spikes:,.0f} spikes a clip; before it "
-    was = f"{before.accuracy:.3f} with {before.spikes:,.0f} spikes a clip"
-    return f"{what}{was}, by events on {selection.held} training recordings held out"
+    told = f"{kept.accuracy:.3f} with {kept.spikes:,.0f} spikes and {kept.synops:,.0f} operations a clip"
+    if kept is before:
+        told = f"nothing is better than before the adaptation, so nothing is changed: {told}"
+    else:
+        told = f"{kept.name} is kept, {told}"
+        if before is not None:
+            told += f"; before {before.accuracy:.3f} with {before.spikes:,.0f} and {before.synops:,.0f}"
+    told += f", {selection.how} on {selection.held} training recordings held out"
+    if not selection.unseen:
+        told += "; the float network was trained on them, which favours no change"
+    if selection.budget is not None and kept.synops > selection.budget:
+        told += f"; NONE keeps the budget of {selection.budget:,.0f} operations"
+    return told
 
 
-def held_share(config: Config) -> float:
-    """The share of recordings that chooses: those that the training held out, where it did (same draw and seed)."""
-    unseen = config.train.protocol == "validation"
-    return config.train.validation_share if unseen else config.adapt.held_share
+class _Inputs:
+    """What the adaptations of one run have in common: what they train on, and what chooses."""
+
+    def __init__(self, session: Session) -> None:
+        self.session, config = session, session.config
+        self.held = held_recordings(config, session.dataset, session.binning)
+        clips = session.clips("train")
+        self.tuned = np.setdiff1d(np.arange(len(clips)), self.held.indices)
+        self.all, self.clips = clips, clips.only(self.tuned) if len(self.held.indices) else clips
+
+    def trial(self, name: str) -> Trial | None:
+        """How the recordings held out are run for a chip; by events wherever its engine can take them."""
+        held, session, engine = self.held.indices, self.session, chip_named(name).event_engine
+        if not len(held):
+            return None
+        labels = self.all.labels[held]
+        if engine is None or session.binning.bins is not Bins.TIME:
+            return InSteps(self.all.only(held).frames, labels)
+        return ByEvents(Recorded(engine, session.binning, session.config.seed), self.recordings(held), labels)
+
+    def recordings(self, chosen: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The events of the first clip of the chosen training recordings."""
+        train, binning = self.session.dataset.train, self.session.binning
+        return tuple(window(train[index].events, binning, 0) for index in chosen)
+
+    def event_task(self, name: str) -> EventTask:
+        """The adaptation by events."""
+        chip, config = chip_named(name), self.session.config
+        if chip.event_engine is None:
+            raise SpikefoldError(f"{name} has no event engine")
+        recorded = Recorded(chip.event_engine, self.session.binning, config.seed)
+        recordings = self.recordings(self.tuned)
+        return EventTask(
+            chip.numbers, recorded, recordings, self.clips, config.adapt, config.train, config.seed, self.trial(name)
+        )
+
+    def task(self, name: str, teacher: np.ndarray | None, *, from_far: bool) -> Task:
+        """The adaptation in steps."""
+        config = self.session.config
+        return Task(
+            chip_named(name).numbers,
+            self.clips,
+            teacher,
+            config.adapt,
+            config.train,
+            config.seed,
+            from_far=from_far,
+            trial=self.trial(name),
+        )
 
 
-def _flattered(config: Config) -> str:
-    if config.train.protocol == "validation":
-        return ""
-    return '; the float network was trained on them, which favours no change: train.protocol = "validation"'
-
-
-def _goes_by_events(session: Session, name: str) -> bool:
+def goes_by_events(session: Session, name: str) -> bool:
     """Whether this chip's network is tuned event by event.
 
     Raises:
-        ConfigError: it should be, but the clips are no bins of equal time, or a budget is asked for.
+        ConfigError: it is asked for, but the clips are no bins of equal time.
     """
-    adapting = session.config.adapt
-    if adapting.by != "events" or chip_named(name).event_engine is None:
+    by, bins = session.config.adapt.by, session.binning.bins
+    if by == "steps" or chip_named(name).event_engine is None:
         return False
-    issues = []
-    if session.binning.bins is not Bins.TIME:
-        issues.append(Issue("bins of equal time", "data.bins", session.binning.bins.value, "time", _BY_STEPS))
-    if adapting.synops_budget is not None:
-        budget = f"{adapting.synops_budget:g}"
-        issues.append(Issue("no budget by events", "adapt.synops_budget", budget, "none", _BY_STEPS))
-    if issues:
+    if bins is not Bins.TIME and by == "events":
+        issues = [Issue("bins of equal time", "data.bins", bins.value, "time", 'or adapt.by = "steps"')]
         raise ConfigError("adaptation by events cannot do this", where="adapt.by", issues=issues)
-    return True
+    return bins is Bins.TIME
 
 
-def _event_task(session: Session, name: str) -> EventTask:
-    chip, config, binning = chip_named(name), session.config, session.binning
-    if chip.event_engine is None:
-        raise SpikefoldError(f"{name} has no event engine")
-    recordings = tuple(window(recording.events, binning, 0) for recording in session.dataset.train)
-    return EventTask(
-        chip.numbers,
-        Recorded(chip.event_engine, binning, config.seed),
-        recordings,
-        session.dataset.labels("train"),
-        config.adapt.model_copy(update={"held_share": held_share(config)}),
-        config.train,
-        config.seed,
-    )
-
-
-def _adapt_one(work: tuple[Task | EventTask, Path, Path], report: Callable[[Epoch], None]) -> None:
-    task, source, folder = work
+def _adapt_one(work: tuple[Task | EventTask, Path, Path, bool], report: Callable[[Epoch], None]) -> None:
+    task, source, folder, unseen = work
     network = load_network(source)
     adapted = adapt(network, task, report) if isinstance(task, Task) else adapt_by_events(network, task, report)
     folder.mkdir()
     save_network(adapted.network, folder / "adapted")
-    AdaptFile.of({"chips": {folder.name: adapted.to_json()}}).write(folder)
+    found = adapted.to_json()
+    if isinstance(selection := found["selection"], dict):
+        selection["unseen"] = unseen
+    AdaptFile.of({"chips": {folder.name: found}}).write(folder)

@@ -8,19 +8,19 @@ clip, for `spikefold diff`), ``layers.csv`` and ``energy.md``.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from spikefold.energy.budget import Budget, TechnologyProfile, budget, load_profile, side_by_side
 from spikefold.energy.chip.budget import ChipBudget, chip_budget
 from spikefold.energy.chip.sources import Numbers, numbers_of
 from spikefold.energy.counts.attention import AttentionCost, cost_of, labelled_macs
-from spikefold.energy.counts.count import Counts, count
-from spikefold.energy.counts.input_rates import input_rates
+from spikefold.energy.counts.count import Counts
 from spikefold.energy.equation_11 import YAN, equation_11
 from spikefold.energy.outputs import energy_json, layers_csv, markdown, read_energy
 from spikefold.energy.prices.constants import constants_used
 from spikefold.energy.prices.load import profile_names
-from spikefold.energy.statistics.clips import FILE, RunClips, identity, network_clips, save_clips
+from spikefold.energy.statistics.clips import FILE, NetworkClips, network_clips, writing_clips
 from spikefold.energy.statistics.difference import compare
 from spikefold.energy.statistics.sensitivity import Constant, constants, tornado
 from spikefold.errors import ConfigError
@@ -28,74 +28,102 @@ from spikefold.export.network import Network
 from spikefold.export.ops import Gate
 from spikefold.files import write_text
 from spikefold.hardware.registry import chip_named
-from spikefold.hardware.simulators.accuracy import predictions
 from spikefold.session import BASELINE, EVENTS, RESULTS, Session
 from spikefold.stage_table import ENERGY, FOLD
+from spikefold.stages.files.counts import STATIC_UNFOLDED, VariantCounts, counts_of_run
 from spikefold.stages.files.export import ExportFile
 from spikefold.stages.files.networks import network_at, network_of_run
 from spikefold.stages.files.simulate import FLOAT, FOLDED, SimulateFile, VariantForm
-from spikefold.stages.files.traces import trace_of_run
 
 
 def energy_stage(session: Session) -> None:
     """Write counts and budgets by variant; only the trained network pays for dynamic attention."""
     profile, others = load_profile(session.config.energy_profile), list(_other_profiles(session))
     sources = numbers_of(session.config.chips.names, session.config.chips.power)
-    test, variants = session.clips("test"), SimulateFile.of_run(session).variants
-    unfolded = network_of_run(session, FOLD, "unfolded")
-    networks, budgets, clips = {}, {}, {}
-    for name, variant in variants.items():
-        # the baseline has the same connections: batch norm, pools and gates carry no synapses
-        network = network_at(session, variant.network)
-        trace = trace_of_run(session, name, variant, network)
-        counts = count(network, test.frames, trace)
-        kind = session.config.model.attention if name == FLOAT else "none"
-        cost, one = (_attention_cost(unfolded, kind, number) for number in (len(test), 1))
-        rule, rates = session.config.energy_rule, input_rates(network, test.frames, trace)
-        found = budgets[name] = budget(counts, profile, cost, rule=rule, rates=rates)
-        right = predictions(trace.output_counts(network.classes)) == test.labels
-        clips[name] = network_clips(counts, right, _price_of_a_clip(profile, one, rule))
-        sides = side_by_side(counts, profile, rates, cost)
-        elsewhere = dict(_elsewhere(counts, others, cost))
-        swings = tornado(
-            {key: side.operations for key, side in sides.items()}, found.rule_name, _known(profile), elsewhere
-        )
-        networks[name] = {
-            "counts": counts.to_json(), "budget": found.to_json(),
-            "rules": {key: {"mac": side.mac_per_clip, "ac": side.ac_per_clip, "energy_pj": side.energy_pj_per_clip,
-                            "rule": side.rule} for key, side in sides.items()},
-            "uncertainty": {key: spread.to_json() for key, spread in
-                            clips[name].distributions(session.config.seed).items()},
-            "sensitivity": swings.to_json(),
-        }  # fmt: skip
-        if (on := name.removesuffix(f".{EVENTS}")) in sources:
-            taken = _on_chip(session, on, network, counts, sources[on])
-            networks[name]["chip"] = taken.to_json()
-            session.reporter.line(f"{name}: {taken.describe()}")
-    results: dict[str, Any] = {"profile": profile.model_dump(mode="json"), "networks": networks}
-    if BASELINE in budgets:
-        static = _same_geometry(unfolded, session, variants[FOLDED], profile)
-        results["eq11"] = {
-            "dynamic": equation_11(budgets[FLOAT], budgets[BASELINE], profile).to_json(),
-            "static": equation_11(static, budgets[BASELINE], profile).to_json(),
-        }
-        results["paired"] = compare(clips[BASELINE], clips[FLOAT], paired=True)
-    rate, clip_steps = networks[FLOAT]["counts"]["nasfr"], len(test.frames)
-    results["firing_break_even"] = vars(YAN) | {"verdict": YAN.verdict(clip_steps, rate)}
-    if (kind := session.config.model.attention) != "none":
-        results["attention_macs"] = labelled_macs(kind, _gated(unfolded), unfolded.input.steps)
-    results["constants"] = constants_used(results, [profile, *others, *_profiles(sources)])
+    simulated = SimulateFile.of_run(session)
+    variants, unfolded = simulated.variants, network_of_run(session, FOLD, "unfolded")
+    pricing = Pricing(profile, others, session.config.energy_rule, session.config.seed)
+    networks, budgets, compared = {}, {}, {}
     with session.writing(ENERGY) as folder:
+        with writing_clips(folder / FILE, simulated.frames, simulated.labels) as writer:
+            for name, variant in variants.items():
+                found = counts_of_run(session, name, variant)
+                kind = session.config.model.attention if name == FLOAT else "none"
+                cost, one = (_attention_cost(unfolded, kind, number) for number in (found.counts.clips, 1))
+                budgets[name], clips, networks[name] = pricing.priced(found, cost, one)
+                if (on := name.removesuffix(f".{EVENTS}")) in sources:
+                    network = network_at(session, variant.network)
+                    taken = _on_chip(session, on, network, found.counts, sources[on])
+                    networks[name]["chip"] = taken.to_json()
+                    session.reporter.line(f"{name}: {taken.describe()}")
+                writer.add(name, clips)
+                if name in (FLOAT, BASELINE):
+                    compared[name] = clips
+        results: dict[str, Any] = {"profile": profile.model_dump(mode="json"), "networks": networks}
+        if BASELINE in budgets:
+            static = _same_geometry(session, variants[FOLDED], profile)
+            results["eq11"] = {
+                "dynamic": equation_11(budgets[FLOAT], budgets[BASELINE], profile).to_json(),
+                "static": equation_11(static, budgets[BASELINE], profile).to_json(),
+            }
+            results["paired"] = compare(compared[BASELINE], compared[FLOAT], paired=True)
+        rate, clip_steps = networks[FLOAT]["counts"]["nasfr"], networks[FLOAT]["counts"]["steps"]
+        results["firing_break_even"] = vars(YAN) | {"verdict": YAN.verdict(clip_steps, rate)}
+        if (kind := session.config.model.attention) != "none":
+            results["attention_macs"] = labelled_macs(kind, _gated(unfolded), unfolded.input.steps)
+        results["constants"] = constants_used(results, [profile, *others, *_profiles(sources)])
         write_text(folder / RESULTS, energy_json(results))
-        save_clips(RunClips(identity(test.frames), identity(test.labels), clips), folder / FILE)
         written = read_energy(folder / RESULTS)
         write_text(folder / "layers.csv", layers_csv(written))
         write_text(
             folder / "energy.md", markdown(written, {name: variant.accuracy for name, variant in variants.items()})
         )
-    for name, found in budgets.items():
+    for name, priced in budgets.items():
         nasfr = networks[name]["counts"]["nasfr"]
-        session.reporter.line(f"{name}: {found.energy_pj_per_clip / 1e6:.3f} uJ per clip, NASFR {nasfr:.4f}")
+        session.reporter.line(f"{name}: {priced.energy_pj_per_clip / 1e6:.3f} uJ per clip, NASFR {nasfr:.4f}")
+
+
+@dataclass(frozen=True)
+class Pricing:
+    """How a variant's operations are priced.
+
+    Attributes:
+        profile: the technology.
+        others: those that its sensitivity is told beside.
+        rule: what is booked as an operation.
+        seed: of the spread over clips.
+    """
+
+    profile: TechnologyProfile
+    others: list[TechnologyProfile]
+    rule: str
+    seed: int
+
+    def priced(
+        self, found: VariantCounts, cost: AttentionCost, one: AttentionCost
+    ) -> tuple[Budget, NetworkClips, dict[str, Any]]:
+        """A variant's budget, the costs of its clips, and its part of ``energy.json``.
+
+        Args:
+            found: its operations.
+            cost: dynamic attention over all clips.
+            one: the same of one clip.
+        """
+        counts, rates, profile = found.counts, found.rates, self.profile
+        priced = budget(counts, profile, cost, rule=self.rule, rates=rates)
+        clips = network_clips(counts, found.right, _price_of_a_clip(profile, one, self.rule))
+        sides = side_by_side(counts, profile, rates, cost)
+        elsewhere = dict(_elsewhere(counts, self.others, cost))
+        operations = {key: side.operations for key, side in sides.items()}
+        swings = tornado(operations, priced.rule_name, _known(profile), elsewhere)
+        content = {
+            "counts": counts.to_json(), "budget": priced.to_json(),
+            "rules": {key: {"mac": side.mac_per_clip, "ac": side.ac_per_clip, "energy_pj": side.energy_pj_per_clip,
+                            "rule": side.rule} for key, side in sides.items()},
+            "uncertainty": {key: spread.to_json() for key, spread in clips.distributions(self.seed).items()},
+            "sensitivity": swings.to_json(),
+        }  # fmt: skip
+        return priced, clips, content
 
 
 def _on_chip(session: Session, name: str, network: Network, counts: Counts, numbers: Numbers) -> ChipBudget:
@@ -137,11 +165,10 @@ def _elsewhere(counts: Counts, profiles: list[TechnologyProfile], cost: Attentio
             continue
 
 
-def _same_geometry(unfolded: Network, session: Session, folded: VariantForm, profile: TechnologyProfile) -> Budget:
+def _same_geometry(session: Session, folded: VariantForm, profile: TechnologyProfile) -> Budget:
     """The static network's spikes on the unfolded connections: Eq. 11 is to see attention alone, not folding."""
-    trace, frames = trace_of_run(session, FOLDED, folded, unfolded), session.clips("test").frames
-    rates = input_rates(unfolded, frames, trace)
-    return budget(count(unfolded, frames, trace), profile, rule=session.config.energy_rule, rates=rates)
+    found = counts_of_run(session, FOLDED, folded, STATIC_UNFOLDED)
+    return budget(found.counts, profile, rule=session.config.energy_rule, rates=found.rates)
 
 
 def _attention_cost(unfolded: Network, kind: str, clips: int) -> AttentionCost:

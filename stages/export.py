@@ -24,7 +24,7 @@ def export_stage(session: Session) -> None:
         UnsupportedError: every rule of the chip that its network breaks.
     """
     folded = network_of_run(session, FOLD, "folded")
-    frames = session.clips("train").first(SAMPLE_CLIPS).frames
+    frames = session.first_clips("train", SAMPLE_CLIPS).frames
     with session.writing(EXPORT) as folder:
         save_network(folded, folder / "folded")
         artefacts = _write_exchange(folded, folder)

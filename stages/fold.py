@@ -31,7 +31,7 @@ def fold_stage(session: Session) -> None:
     """Write the folded network, and each chip's own form of it with neurons that the chip has."""
     config = session.config
     trained = checkpoint.load(session.path(TRAIN) / NETWORK)
-    calibration = session.clips("train").first(config.gates.clips)
+    calibration = session.first_clips("train", config.gates.clips)
     batch = clips_at_once(config)
     statistics = gates.calibrate(trained.model, calibration.frames, batch)
     targets = {EXCHANGE: gates.FORMS} | {name: chip_named(name).gate_forms for name in config.chips.names}
@@ -41,7 +41,7 @@ def fold_stage(session: Session) -> None:
         static_forms.refuse_poor(
             choice, trained.model, statistics, calibration, config.gates.tolerance, config.gates.accept, batch
         )
-    proven = session.clips("test").first(config.chips.parity_clips).frames
+    proven = session.first_clips("test", config.chips.parity_clips).frames
     # residual sums are read by the mean over the map, and no target pools a sum: its weights take the mean
     passes = (fold_global_mean, *FOLDS) if trained.model.config.family == "sew" else FOLDS
     folded, proofs, found = {}, {}, {}

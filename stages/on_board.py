@@ -53,7 +53,7 @@ def validate_on(session: Session, target: str, clips: int, repeats: int) -> dict
             f"NOT RUN on {target}: {missing}", where=target, hint="connect a board and install its vendor's driver"
         )
     network = network_of_run(session, EXPORT, f"{chip.name}/{network_on_chip(exported).name}")
-    frames = session.clips("test").first(clips).frames
+    frames = session.first_clips("test", clips).frames
     found = board.run(BoardTask(target, exported, network, frames, repeats, session.reporter.line))
     evidence = {"target": target, "notes": [], **found.content}
     tracks = measured_tracks(target, evidence.get("power") or (), board.meter, found.replayed_us)

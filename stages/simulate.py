@@ -1,209 +1,143 @@
 # SPDX-License-Identifier: Apache-2.0
 """``5_simulate``: run every variant of the network over the whole test set: its accuracy, and what changed.
 
-Traces are of the first clip of each recording, and so is the accuracy of every variant. With several clips a
-recording (``data.clips``) each variant but the event-driven ones also runs on all of them, and ``voted`` is how often
-their vote is right, as in the training.
+The clips come in parts, and of each part every variant leaves sums: ``simulate.json``, and operations by layer, step
+and clip in ``counts.VARIANT.npz``. Traces are kept of the one clip that the report shows. All of it is of the first
+clip of each recording. With several clips a recording (``data.clips``) each variant but the event-driven ones also
+runs on all of them, and ``voted`` is how often their vote is right, as in the training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from functools import partial
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from spikefold.config import Config
-from spikefold.export.ops import Gate
-from spikefold.hardware.event_engine import EventEngine
-from spikefold.hardware.registry import chip_named
-from spikefold.hardware.simulators import clocked
-from spikefold.hardware.simulators.accuracy import Accuracy, accuracy, predictions
+from spikefold.energy.counts.count import count
+from spikefold.energy.counts.input_rates import input_rates
+from spikefold.energy.statistics.clips import FramesIdentity, identity
+from spikefold.export.network import Network
+from spikefold.hardware.simulators.accuracy import Accuracy
 from spikefold.hardware.simulators.trace import Trace, save_trace
-from spikefold.session import BASELINE, EVENTS, NETWORK, Session
-from spikefold.stage_table import ADAPT, EXPORT, FOLD, SIMULATE, TRAIN, Stage
-from spikefold.stages.chip_files import network_on_chip
-from spikefold.stages.event_variant import run_by_events
-from spikefold.stages.files.export import ExportFile
-from spikefold.stages.files.fold import EXCHANGE, FoldFile
-from spikefold.stages.files.networks import network_of_run
+from spikefold.session import BASELINE, Session
+from spikefold.stage_table import FOLD, SIMULATE
+from spikefold.stages.files.counts import STATIC_UNFOLDED, CountsWriter, counts_file, writing_counts
+from spikefold.stages.files.networks import network_at, network_of_run
 from spikefold.stages.files.simulate import FLOAT, FOLDED, SimulateFile
 from spikefold.stages.files.traces import trace_file
-from spikefold.train import checkpoint
-from spikefold.train.data.clips import ClipSet, Windows
-from spikefold.train.deploy import gates
-from spikefold.train.deploy.tracing import trace_model
+from spikefold.stages.variants.listed import Runner, Variant, variants_of
+from spikefold.stages.variants.shown import ShownClip
+from spikefold.stages.variants.sums import VariantSums
+from spikefold.train.data.clips import Part, Windows
 from spikefold.train.evaluate import clips_at_once, is_correct
-
-Runner = Callable[[np.ndarray], Trace]
-
-
-@dataclass(frozen=True, eq=False)
-class Variant:
-    """The network at one step of its way from the training to a chip.
-
-    Attributes:
-        name: unique in a run.
-        what: what runs, for the report.
-        before: the variant that it came from, or None.
-        network: file of the network whose connections it has, relative to the run.
-        trace: its spikes on the test set.
-        run: the same on other frames; None where it does not run on frames.
-        more: what else is known of it, for the report.
-    """
-
-    name: str
-    what: str
-    before: str | None
-    network: str
-    trace: Trace
-    run: Runner | None = None
-    more: dict[str, Any] = field(default_factory=dict)
 
 
 def simulate_stage(session: Session) -> None:
-    """Write each variant's trace and accuracy."""
-    test, classes = session.clips("test"), len(session.dataset.classes)
-    windows = Windows(session.dataset.test, session.binning, session.config.data.clips)
-    results: dict[str, Any] = {}
-    traces: dict[str, Trace] = {}
-    with session.writing(SIMULATE) as folder:
-        for variant in _variants(session, test):
-            save_trace(variant.trace, folder / trace_file(variant.name))
-            traces[variant.name] = variant.trace
-            results[variant.name] = _facts(variant, test, classes) | _changes(variant, traces, classes) | variant.more
-            found = results[variant.name]
-            told = f"{variant.name}: accuracy {found['accuracy']:.3f} on {len(test)} clips, {found['spikes']} spikes"
-            if windows.each > 1 and variant.run is not None:
-                found["voted"] = _voted(variant.run, windows, session.config, classes)
-                told += f"; {found['voted']['accuracy']:.3f} by the vote of {windows.each} clips a recording"
-            session.reporter.line(told)
-        SimulateFile.of({"variants": results}).write(folder)
+    """Write each variant's sums, its accuracy, and its trace on one clip."""
+    variants = list(variants_of(session))
+    with session.writing(SIMULATE) as folder, ExitStack() as stack:
+        stream = _Stream(session, variants, folder, stack)
+        clips, each = session.number_of_clips("test"), clips_at_once(session.config)
+        for part in session.parts("test", each):
+            stream.run(part)
+            session.reporter.progress("simulate", min(part.first + each, clips), clips)
+        stack.close()
+        results = _results(session, stream)
+        for name, trace in stream.shown.traces.items():
+            save_trace(trace, folder / trace_file(name))
+            for layer, found in results[name]["layers"].items():
+                found["shown"] = trace.layers[layer].spikes
+        _say(session, stream, results)
+        content: dict[str, Any] = {
+            "shown": stream.shown.number,
+            "frames": stream.frames.hexdigest(),
+            "labels": identity(stream.labels),
+            "variants": results,
+        }
+        SimulateFile.of(content).write(folder)
 
 
-def _variants(session: Session, test: ClipSet) -> Iterator[Variant]:
-    folds, exported = FoldFile.of_run(session), ExportFile.of_run(session)
-    trained = checkpoint.load(session.path(TRAIN) / NETWORK)
-    unfolded = f"{FOLD.folder}/unfolded"
-    network = network_of_run(session, FOLD, "unfolded")
-    spiking = [la.name for la in network.neurons]
-    traced = partial(trace_model, batch=clips_at_once(session.config), also=spiking)
-    yield _ran(
-        FLOAT,
-        "trained network, dynamic attention, PyTorch float32",
-        None,
-        unfolded,
-        test,
-        partial(traced, trained.model),
-    )
-    baseline = session.path(TRAIN) / BASELINE
-    if baseline.is_dir():
-        yield _ran(
-            BASELINE,
-            "its baseline without attention, PyTorch float32",
-            None,
-            unfolded,
-            test,
-            partial(traced, checkpoint.load(baseline).model),
-        )
-    form = folds.choices[EXCHANGE].form
-    before = FLOAT
-    if form != "none":
-        # the factors that the fold chose lie in its network
-        chosen = {la.name: la.op.scale for la in network if isinstance(la.op, Gate)}
-        with gates.static(trained.model, chosen) as frozen:
-            yield _ran(
-                "static",
-                f"static attention per {form}, PyTorch float32",
-                before,
-                unfolded,
-                test,
-                partial(traced, frozen),
-            )
-        before = "static"
-    yield _run(session, test, FOLDED, "batch norm, pooling and attention folded, float64", before, FOLD, "folded")
-    for name in session.config.chips.names:
-        yield from _chip_variants(session, test, name, folds, exported.chips[name].title)
+class _Stream:
+    """All variants, on the clips that stream through.
+
+    Attributes:
+        sums: of each variant, by name.
+        shown: the clip whose traces are kept.
+        frames: which clips ran.
+    """
+
+    def __init__(self, session: Session, variants: list[Variant], folder: Path, stack: ExitStack) -> None:
+        classes = len(session.dataset.classes)
+        self.sums = {variant.name: VariantSums(variant, classes) for variant in variants}
+        self.shown, self.frames = ShownClip(classes), FramesIdentity()
+        self._labels: list[np.ndarray] = []
+        self._counters: list[tuple[str, Network, CountsWriter]] = []
+        for variant in variants:
+            # the baseline has the same connections: batch norm, pools and gates carry no synapses
+            writer = stack.enter_context(writing_counts(folder / counts_file(variant.name)))
+            self._counters.append((variant.name, network_at(session, variant.network), writer))
+        if BASELINE in self.sums:
+            writer = stack.enter_context(writing_counts(folder / STATIC_UNFOLDED))
+            self._counters.append((FOLDED, network_of_run(session, FOLD, "unfolded"), writer))
+
+    def run(self, part: Part) -> None:
+        """Run every variant on the next clips, and keep sums."""
+        traces: dict[str, Trace] = {}
+        for name, sums in self.sums.items():
+            found = sums.variant.run(part, False)
+            before = sums.variant.before
+            sums.add(part, found, None if before is None else traces[before])
+            traces[name] = found.trace
+        for name, network, writer in self._counters:
+            frames, trace = part.clips.frames, traces[name]
+            right = np.array(self.sums[name].predicted[part.first :]) == part.clips.labels
+            writer.add(count(network, frames, trace), input_rates(network, frames, trace), right)
+        self.shown.consider(part, FLOAT, traces)
+        self.frames.add(part.clips.frames)
+        self._labels.append(part.clips.labels)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Of all clips so far, ``(N,)`` int64."""
+        return np.concatenate(self._labels)
 
 
-def _chip_variants(session: Session, test: ClipSet, name: str, folds: FoldFile, title: str) -> Iterator[Variant]:
-    before, form = FOLDED, folds.choices[name].form
-    if form != folds.choices[EXCHANGE].form:
-        yield _run(
-            session,
-            test,
-            f"{name}.folded",
-            f"static attention per {form}, folded, float64",
-            before,
-            FOLD,
-            f"{name}/folded",
-        )
-        before = f"{name}.folded"
-    if folds.replaced[name]:
-        yield _run(
-            session, test, f"{name}.target", "with the chip's neurons, float64", before, FOLD, f"{name}/target"
-        )
-        before = f"{name}.target"
-    if session.config.adapt.epochs or session.config.adapt.synops_budget is not None:
-        yield _run(
-            session,
-            test,
-            f"{name}.adapted",
-            "fine-tuned in the chip's integers, its real weights, float64",
-            before,
-            ADAPT,
-            f"{name}/adapted",
-        )
-        before = f"{name}.adapted"
-    chip = chip_named(name)
-    what = f"{chip.numbers.weight_bits}-bit integers of {title}, clocked simulation"
-    variant = _run(session, test, name, what, before, EXPORT, f"{name}/network")
-    yield replace(variant, more=_rounding(session, test, name))
-    if chip.event_engine is not None:
-        yield _event_variant(session, test, name, chip.event_engine)
+def _results(session: Session, stream: _Stream) -> dict[str, dict[str, Any]]:
+    """By variant what ``simulate.json`` says of it, but for the clip that is shown."""
+    classes, config = len(session.dataset.classes), session.config
+    windows = Windows(session.dataset.test, session.binning, config.data.clips)
+    results = {}
+    for name, sums in stream.sums.items():
+        results[name] = sums.facts() | sums.variant.more()
+        runner = sums.variant.on_frames
+        if windows.each > 1 and runner is not None:
+            results[name]["voted"] = _voted(runner, windows, config, classes)
+    return results
 
 
-def _rounding(session: Session, test: ClipSet, name: str) -> dict[str, Any]:
-    """What each step of the rounding changes, layer by layer, for chips that take it apart."""
-    report = chip_named(name).rounding_report
-    if report is None:
-        return {}
-    real, integer = (network_of_run(session, EXPORT, f"{name}/{form}") for form in ("real", "network"))
-    frames = test.first(session.config.chips.parity_clips).frames
-    return {"rounding": report(real, integer, frames)}
-
-
-def _event_variant(session: Session, test: ClipSet, name: str, engine: EventEngine) -> Variant:
-    file = network_on_chip(session.path(EXPORT) / name)
-    trace, more = run_by_events(session, engine, network_of_run(session, EXPORT, f"{name}/{file.name}"), test)
-    return Variant(
-        f"{name}.{EVENTS}",
-        f"the same integers by events, as the chip works: {more['went_in']}",
-        name,
-        f"{EXPORT.folder}/{name}/{file.name}",
-        trace,
-        more=more,
-    )
-
-
-def _run(session: Session, test: ClipSet, name: str, what: str, before: str, stage: Stage, file: str) -> Variant:
-    run = partial(clocked.run, network_of_run(session, stage, file))
-    return _ran(name, what, before, f"{stage.folder}/{file}", test, run)
-
-
-def _ran(name: str, what: str, before: str | None, network: str, test: ClipSet, run: Runner) -> Variant:
-    return Variant(name, what, before, network, run(test.frames), run)
+def _say(session: Session, stream: _Stream, results: dict[str, dict[str, Any]]) -> None:
+    """One line for each variant, behind what its engine warns of."""
+    for name, found in results.items():
+        measures = stream.sums[name].measures
+        for warning in () if measures is None else measures.warnings:
+            session.reporter.line(warning)
+        told = f"{name}: accuracy {found['accuracy']:.3f} on {found['clips']} clips, {found['spikes']} spikes"
+        if voted := found.get("voted"):
+            told += f"; {voted['accuracy']:.3f} by the vote of {voted['clips']} clips a recording"
+        session.reporter.line(told)
 
 
 def _voted(run: Runner, windows: Windows, config: Config, classes: int) -> dict[str, Any]:
     """The share of recordings for which the vote of their clips is right, with its 95 % interval."""
     right, vote, together = 0, config.data.vote, max(1, clips_at_once(config) // windows.each)
+    labels = windows.labels
     for start in range(0, len(windows), together):
         chosen = range(start, min(start + together, len(windows)))
         counts = run(windows.frames(chosen)).output_counts(classes).reshape(len(chosen), windows.each, classes)
-        right += int(is_correct(counts, windows.labels[chosen], vote, np.array(chosen)).sum())
+        right += int(is_correct(counts, labels[chosen], vote, np.array(chosen)).sum())
     found = Accuracy(right, len(windows))
     return {
         "accuracy": found.share,
@@ -212,46 +146,3 @@ def _voted(run: Runner, windows: Windows, config: Config, classes: int) -> dict[
         "clips": windows.each,
         "vote": vote,
     }
-
-
-def _facts(variant: Variant, test: ClipSet, classes: int) -> dict[str, Any]:
-    trace = variant.trace
-    found = accuracy(trace.output_counts(classes), test.labels)
-    return {
-        "what": variant.what,
-        "network": variant.network,
-        "before": variant.before,
-        "accuracy": found.share,
-        "interval": list(found.interval),
-        "ties": found.ties,
-        "clips": len(test),
-        "spikes": trace.spikes,
-        "layers": {key: _layer_facts(trace, key) for key in trace.layers},
-        "runner": trace.runner,
-    }
-
-
-def _layer_facts(trace: Trace, name: str) -> dict[str, Any]:
-    layer = trace.layers[name]
-    return {
-        "spikes": layer.spikes,
-        "rate": float(layer.raster.mean()),
-        "overflow": layer.overflow,
-        "v_range": None if layer.v_range is None else list(layer.v_range),
-    }
-
-
-def _changes(variant: Variant, traces: dict[str, Trace], classes: int) -> dict[str, Any]:
-    """What this step changed: spike by spike in layers of unchanged shape, and in the predicted classes."""
-    if variant.before is None:
-        return {"changed": None}
-    before, after = traces[variant.before], variant.trace
-    told = (predictions(before.output_counts(classes)) != predictions(after.output_counts(classes))).sum()
-    layers = {}
-    for name, layer in after.layers.items():
-        other = before.layers.get(name)
-        if other is None or other.raster.shape != layer.raster.shape:
-            continue
-        flips = int(np.count_nonzero(other.raster != layer.raster))
-        layers[name] = {"flips": flips, "share": flips / layer.raster.size, "spikes_before": other.spikes}
-    return {"changed": {"since": variant.before, "predictions": int(told), "layers": layers}}

@@ -26,8 +26,7 @@ def validate_stage(session: Session) -> None:
         MismatchError: after the evidence was written.
     """
     config = session.config.chips
-    test = session.clips("test")
-    clips = test.only(over_classes(test.labels, config.parity_clips))
+    clips = session.clips_over_classes("test", config.parity_clips)
     networks = {
         name: (network_of_run(session, EXPORT, f"{name}/real"), network_of_run(session, EXPORT, f"{name}/network"))
         for name in config.names
@@ -76,18 +75,3 @@ def _simulated(trace: Trace | None, classes: int, labels: np.ndarray) -> dict[st
         "interval": list(right.interval),
         "spikes": trace.spikes,
     }
-
-
-def over_classes(labels: np.ndarray, count: int) -> np.ndarray:
-    """Which clips are compared: the first of each class, then the second of each, and so on, at most ``count``.
-
-    Recordings often lie class by class, so that the first 20 would all be of one.
-
-    Returns:
-        Indices into ``labels``; of their first n, as many classes as n allows.
-    """
-    turn = np.empty(len(labels), np.int64)
-    for label in np.unique(labels):
-        mine = np.flatnonzero(labels == label)
-        turn[mine] = np.arange(len(mine))
-    return np.lexsort((labels, turn))[:count]

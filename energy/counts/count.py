@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from spikefold.energy.counts.activity import reached, windows
+from spikefold.energy.counts.types import BINARY
 from spikefold.energy.counts.types import Counts as Counts
 from spikefold.energy.counts.types import ElementCounts as ElementCounts
 from spikefold.energy.counts.types import LayerCounts as LayerCounts
@@ -252,7 +253,7 @@ def _input_kind(network: Network, layer: Layer, x: np.ndarray) -> tuple[str, int
             origins.add(name)
             multiplicity = max(multiplicity, pooled)
     if x.max(initial=0) <= 1:
-        return "binary", multiplicity
+        return BINARY, multiplicity
     if INPUT in origins:
         return "counts", multiplicity
     return ("sum-pooled" if multiplicity > 1 else "spikes"), multiplicity

@@ -15,8 +15,11 @@ IN_SERIES = ("pairs", "events", "input_events", "spikes", "active_updates")
 """Fields that differ from step to step and clip to clip."""
 CONSTANT = ("dense_padded", "dense", "bias_adds", "neuron_updates")
 """Fields that are equal in every step of every clip."""
+_WORK = ("multiplies", "adds", "compares")
 WEIGHTED = "weighted"
 """In a series too, where the weights were looked at."""
+BINARY = "binary"
+"""The kind of an input that holds 0 and 1 only."""
 DERIVED = ("weight_reads", "state_accesses", "idle_updates")
 """Sums of the fields above, by definition."""
 
@@ -41,6 +44,14 @@ class Series:
         found = {(one.shape, str(one.dtype)) for one in known}
         if len(found) != 1 or len(self.pairs.shape) != 2 or self.pairs.dtype != np.int64:
             raise MismatchError(f"series of one layer must all be (T, N) int64, not {sorted(found)}")
+
+    def __add__(self, other: Series) -> Series:
+        """The clips of both, one set behind the other."""
+        fields = {name: np.concatenate([getattr(self, name), getattr(other, name)], axis=1) for name in IN_SERIES}
+        weighted = None
+        if self.weighted is not None and other.weighted is not None:
+            weighted = np.concatenate([self.weighted, other.weighted], axis=1)
+        return Series(**fields, weighted=weighted)
 
     def of_clip(self, clip: int) -> Series:
         """One clip alone, ``(T, 1)``."""
@@ -90,6 +101,20 @@ class LayerCounts:
     multiplicity: int = 1
     weighted: int | None = field(default=None, compare=False)
     series: Series | None = field(default=None, compare=False, repr=False)
+
+    def __add__(self, other: LayerCounts) -> LayerCounts:
+        """The clips of both. An input that is binary in one set only is what it is in the other.
+
+        Raises:
+            MismatchError: the two are not the same layer.
+        """
+        if (self.name, self.neurons, self.multiplicity) != (other.name, other.neurons, other.multiplicity):
+            raise MismatchError(f"counts of {other.name} cannot be added", where=self.name)
+        sums: dict[str, Any] = {name: getattr(self, name) + getattr(other, name) for name in (*IN_SERIES, *CONSTANT)}
+        weighted = None if self.weighted is None or other.weighted is None else self.weighted + other.weighted
+        series = None if self.series is None or other.series is None else self.series + other.series
+        kind = other.input_kind if self.input_kind == BINARY else self.input_kind
+        return replace(self, input_kind=kind, weighted=weighted, series=series, **sums)
 
     @property
     def weight_reads(self) -> int:
@@ -146,7 +171,9 @@ class LayerCounts:
 
     def of_clip(self, clip: int) -> LayerCounts:
         """The counts of one clip; the input kind stays that of the run, so that clips add up to it."""
-        totals: dict[str, Any] = {name: int(self.by_step(name)[:, clip].sum()) for name in (*IN_SERIES, *CONSTANT)}
+        steps, clips = self.by_step("pairs").shape
+        totals: dict[str, Any] = {name: int(self.by_step(name)[:, clip].sum()) for name in IN_SERIES}
+        totals |= {name: getattr(self, name) // max(1, steps * clips) * steps for name in CONSTANT}
         series = None if self.series is None else self.series.of_clip(clip)
         if series is not None and series.weighted is not None:
             totals[WEIGHTED] = int(series.weighted.sum())
@@ -206,6 +233,29 @@ class Counts:
     elements: tuple[ElementCounts, ...] = ()
     uncounted: tuple[Uncounted, ...] = ()
 
+    def __add__(self, other: Counts) -> Counts:
+        """The clips of both runs of one network, as if they had been counted together.
+
+        Raises:
+            MismatchError: the runs are not of one network and one binning.
+        """
+        if (self.steps, self.dt_us) != (other.steps, other.dt_us):
+            raise MismatchError(f"{other.steps} steps of {other.dt_us} us and {self.steps} of {self.dt_us} us")
+        elements = tuple(
+            replace(one, **{name: getattr(one, name) + getattr(two, name) for name in _WORK})
+            for one, two in zip(self.elements, other.elements, strict=True)
+        )
+        uncounted = tuple(
+            replace(one, outputs=one.outputs + two.outputs)
+            for one, two in zip(self.uncounted, other.uncounted, strict=True)
+        )
+        layers = tuple(one + two for one, two in zip(self.layers, other.layers, strict=True))
+        return replace(self, clips=self.clips + other.clips, layers=layers, elements=elements, uncounted=uncounted)
+
+    def without_series(self) -> Counts:
+        """Totals alone: what adds up over any number of clips in the same memory."""
+        return replace(self, layers=tuple(replace(layer, series=None) for layer in self.layers))
+
     def total(self, field: str) -> int:
         """Sum of one field over the layers.
 
@@ -235,8 +285,7 @@ class Counts:
         if not 0 <= clip < self.clips:
             raise MismatchError(f"clip {clip} of {self.clips}", hint="clips are numbered from 0")
         elements = tuple(
-            replace(one, **{name: getattr(one, name) // self.clips for name in ("multiplies", "adds", "compares")})
-            for one in self.elements
+            replace(one, **{name: getattr(one, name) // self.clips for name in _WORK}) for one in self.elements
         )
         uncounted = tuple(replace(one, outputs=one.outputs // self.clips) for one in self.uncounted)
         layers = tuple(layer.of_clip(clip) for layer in self.layers)

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 from spikefold.energy.counts.types import Counts
 from spikefold.energy.statistics.uncertainty import Distribution, distribution
 from spikefold.errors import DataError
-from spikefold.npz import read_arrays, write_arrays
+from spikefold.npz import ArchiveWriter, read_arrays, writing_archive
 
 FILE = "clips.npz"
 
@@ -93,6 +94,27 @@ class RunClips:
         return len(next(iter(self.networks.values())).right)
 
 
+class FramesIdentity:
+    """SHA-256 of the frames of clips, clip by clip: of their shape and counts, whatever parts they come in."""
+
+    def __init__(self) -> None:
+        self._digest, self._clips = hashlib.sha256(), 0
+
+    def add(self, frames: np.ndarray) -> None:
+        """The next clips ``(T, N, C, H, W)``."""
+        for clip in range(frames.shape[1]):
+            one = frames[:, clip]
+            self._digest.update(repr(one.shape).encode())
+            self._digest.update(np.ascontiguousarray(one, "<i8").tobytes())
+        self._clips += frames.shape[1]
+
+    def hexdigest(self) -> str:
+        """Of all clips so far."""
+        whole = self._digest.copy()
+        whole.update(f"{self._clips} clips".encode())
+        return whole.hexdigest()
+
+
 def identity(values: np.ndarray) -> str:
     """SHA-256 of whole numbers: of their shape and values, whatever their width and layout in memory."""
     digest = hashlib.sha256(repr(values.shape).encode())
@@ -103,18 +125,41 @@ def identity(values: np.ndarray) -> str:
 
 def save_clips(run: RunClips, path: Path) -> None:
     """Write an archive of plain arrays, by rename."""
-    arrays = {"frames": np.array(run.frames), "labels": np.array(run.labels)}
-    arrays["networks"] = np.array(list(run.networks))
-    for name, network in run.networks.items():
-        arrays |= {
-            f"{name}/layers": np.array(network.layers),
-            f"{name}/events": network.events,
-            f"{name}/spikes": network.spikes,
-            f"{name}/right": network.right,
+    with writing_clips(path, run.frames, run.labels) as writer:
+        for name, network in run.networks.items():
+            writer.add(name, network)
+
+
+class ClipsWriter:
+    """Takes the networks of a run one after the other; see `writing_clips`."""
+
+    def __init__(self, archive: ArchiveWriter) -> None:
+        self._archive = archive
+        self.names: list[str] = []
+
+    def add(self, name: str, network: NetworkClips) -> None:
+        """One more network."""
+        arrays = {
+            "layers": np.array(network.layers),
+            "events": network.events,
+            "spikes": network.spikes,
+            "right": network.right,
         }
         if network.energy_pj is not None:
-            arrays[f"{name}/energy_pj"] = network.energy_pj
-    write_arrays(path, arrays)
+            arrays["energy_pj"] = network.energy_pj
+        for key, array in arrays.items():
+            self._archive.add(f"{name}/{key}", array)
+        self.names.append(name)
+
+
+@contextmanager
+def writing_clips(path: Path, frames: str, labels: str) -> Iterator[ClipsWriter]:
+    """What `save_clips` writes, network by network: only one of them is in memory."""
+    with writing_archive(path) as archive:
+        writer = ClipsWriter(archive)
+        yield writer
+        for name, text in {"frames": frames, "labels": labels, "networks": writer.names}.items():
+            archive.add(name, np.array(text))
 
 
 def load_clips(path: Path) -> RunClips:

@@ -25,6 +25,10 @@ class Accuracy:
     clips: int
     ties: int = 0
 
+    def __add__(self, other: Accuracy) -> Accuracy:
+        """Both sets of clips together."""
+        return Accuracy(self.right + other.right, self.clips + other.clips, self.ties + other.ties)
+
     @property
     def share(self) -> float:
         """Right clips over all clips."""

@@ -9,7 +9,6 @@ a frame does not say which came first, and the order of addresses would be none 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from spikefold.hardware.speck.events import simulate as event_driven
 from spikefold.hardware.speck.events.dvs_layer import POOLS, DvsLayer
 from spikefold.hardware.speck.events.options import Arrival, Options
 from spikefold.hardware.speck.events.result import CoreLoad, EventRun
+from spikefold.hardware.speck.measures import SpeckMeasures
 
 Engine = Callable[[Options], EventRun]
 
@@ -37,31 +37,15 @@ def run_by_events(network: Network, clips: EventClips) -> EventFindings:
     else:
         went_in = "the recordings' own events, in the order of their times"
         engine = _on_recordings(network, layer, clips.recordings)
-    options = Options(arrival=Arrival.SEEDED, seed=clips.seed)
+    options = Options(arrival=Arrival.SEEDED, seed=clips.seed, first_clip=clips.first)
     ran = engine(options)
     if clips.spikes_only:
-        return EventFindings(ran.trace, went_in, {}, (), (), ())
+        return EventFindings(ran.trace, went_in)
     gap = clocked_vs_events.compare(network, clips.frames, clips.labels, lambda other: engine(other).trace, options)
-    dt_us = network.input.dt_us
-    loads = tuple(
-        {
-            "layer": load.name,
-            "peak_synops_per_s": load.peak_per_second(dt_us),
-            "mean_synops_per_s": float(load.operations.mean()) * 1e6 / dt_us,
-        }
-        for load in ran.loads
-    )
-    limit = clips.limit_per_s
-    above = () if limit is None else tuple(asdict(found) for found in ran.over_limit(limit, dt_us))
-    warnings = [
-        f"{issue.where}: {issue.rule}: {issue.got}, {issue.limit}. To do: {issue.hint}" for issue in gap.warnings
-    ]
-    warnings += [
-        f"{found['layer']}: {found['peak_per_second']:,.0f} synaptic operations a second at its peak, "
-        f"the limit given is {limit:,.0f}"
-        for found in above
-    ]
-    return EventFindings(ran.trace, went_in, gap.to_json(), loads, above, tuple(warnings))
+    dt_us, limit = network.input.dt_us, clips.limit_per_s
+    most = None if limit is None else limit * dt_us / 1e6
+    loads = tuple(load.summed(most, clips.first) for load in ran.loads)
+    return EventFindings(ran.trace, went_in, SpeckMeasures(gap, loads, dt_us, limit))
 
 
 def sensor_layer(network: Network, clips: EventClips) -> DvsLayer | None:

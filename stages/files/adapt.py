@@ -13,17 +13,24 @@ from spikefold.stages.files.base import Count, Form, NotNegative, Positive, Shar
 
 
 class CandidateForm(Form):
-    """One network that could have been kept: accuracy and spikes a clip on the recordings held out."""
+    """One network that could have been kept: accuracy, spikes and operations a clip on the recordings held out."""
 
     name: str
     accuracy: Share
     spikes: NotNegative
+    synops: NotNegative
 
 
 class SelectionForm(Form):
-    """How many training recordings chose among which networks, and the name of the one that was kept."""
+    """How many training recordings chose among which networks, run how, and the name of the one that was kept.
+
+    ``unseen`` is whether the float network was trained without them too; ``budget`` is null without one.
+    """
 
     held: Positive
+    how: str
+    unseen: bool
+    budget: NotNegative | None
     kept: str
     candidates: list[CandidateForm]
 

@@ -12,7 +12,17 @@ from spikefold.config import Config
 from spikefold.errors import Issue
 from spikefold.session import BASELINE
 from spikefold.stage_table import SIMULATE, Stage
-from spikefold.stages.files.base import Count, Form, Interval, NotNegative, Positive, Share, StageFile, lacking
+from spikefold.stages.files.base import (
+    Count,
+    Form,
+    Interval,
+    NotNegative,
+    Positive,
+    Sha256,
+    Share,
+    StageFile,
+    lacking,
+)
 from spikefold.stages.files.train import VotedForm
 
 FLOAT, FOLDED = "float", "folded"
@@ -20,9 +30,14 @@ FLOAT, FOLDED = "float", "folded"
 
 
 class LayerForm(Form):
-    """One spiking layer: ``rate`` is spikes a neuron and step, ``v_range`` the lowest and highest state, if known."""
+    """One spiking layer over all clips.
+
+    ``rate`` is spikes a neuron and step, ``v_range`` the lowest and highest state, if known, and ``shown`` its spikes
+    in the one clip of which the trace is kept.
+    """
 
     spikes: Count
+    shown: Count
     rate: NotNegative
     overflow: Count
     v_range: tuple[float, float] | None
@@ -163,10 +178,17 @@ class VariantForm(Form):
 
 
 class SimulateFile(StageFile):
-    """The whole file; the variants stand in the order in which one is made from another."""
+    """The whole file; the variants stand in the order in which one is made from another.
+
+    ``shown`` is the number of the clip of which the traces are kept; ``frames`` and ``labels`` say which clips ran.
+    """
 
     stage: ClassVar[Stage] = SIMULATE
     file: ClassVar[str] = "simulate.json"
+    version: ClassVar[int] = 2
+    shown: Count
+    frames: Sha256
+    labels: Sha256
     variants: Annotated[dict[str, VariantForm], Field(min_length=1)]
 
     def missing(self, config: Config) -> Iterator[Issue]:

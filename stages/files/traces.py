@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The spikes of one variant of a run, checked against what ``simulate.json`` says of them."""
+"""The spikes of one variant on the one clip that a run keeps, checked against what ``simulate.json`` says of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def trace_file(name: str) -> str:
 
 
 def trace_of_run(session: Session, name: str, variant: VariantForm, network: Network | None = None) -> Trace:
-    """The trace of one variant.
+    """The trace of one variant on the clip that is shown, ``(T, 1, C, H, W)`` by layer.
 
     Args:
         session: a simulated run.
@@ -34,7 +34,7 @@ def trace_of_run(session: Session, name: str, variant: VariantForm, network: Net
     """
     path = session.path(SIMULATE) / trace_file(name)
     trace, hint = load_trace(path), SIMULATE.command(session.folder)
-    if issues := [*_differences(trace, variant, path), *_misfits(trace, network, len(session.clips("test")), path)]:
+    if issues := [*_differences(trace, variant, path), *_misfits(trace, network, path)]:
         raise refused(path, issues, hint)
     return trace
 
@@ -49,17 +49,17 @@ def _differences(trace: Trace, variant: VariantForm, path: Path) -> Iterator[Iss
         if layer.raster.dtype.kind not in "ub" or layer.raster.ndim != 5:
             got = f"{layer.raster.dtype} of {layer.raster.ndim} axes"
             yield Issue("spike counts", f"{path.name}: {name}", got, "unsigned integers of 5 axes", "")
-        elif layer.spikes != (told := variant.layers[name].spikes):
+        elif layer.spikes != (told := variant.layers[name].shown):
             yield Issue("spikes", f"{path.name}: {name}", str(layer.spikes), f"{told} of simulate.json", "")
 
 
-def _misfits(trace: Trace, network: Network | None, clips: int, path: Path) -> Iterator[Issue]:
+def _misfits(trace: Trace, network: Network | None, path: Path) -> Iterator[Issue]:
     for name, layer in trace.layers.items():
         shape = layer.raster.shape
         steps = shape[0] if network is None else network.input.steps
         of_neuron = shape[2:] if network is None else network.shapes.get(name, shape[2:])
-        if shape != (steps, clips, *of_neuron):
-            yield Issue("shape", f"{path.name}: {name}", str(shape), str((steps, clips, *of_neuron)), "")
+        if shape != (steps, 1, *of_neuron):
+            yield Issue("shape", f"{path.name}: {name}", str(shape), str((steps, 1, *of_neuron)), "")
     if network is None:
         return
     for neurons in network.neurons:

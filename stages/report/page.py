@@ -12,15 +12,15 @@ from spikefold.energy.chip.markdown import NOMINAL, by_reason
 from spikefold.energy.report import energy_bars, uncertainty_section
 from spikefold.errors import DataError, Issue
 from spikefold.hardware.report import input_and_layers, output_rasters, spikes_per_layer
-from spikefold.hardware.simulators.trace import Trace
 from spikefold.session import RESULTS, Session
-from spikefold.stage_table import ENERGY, TRAIN
+from spikefold.stage_table import ENERGY, SIMULATE, TRAIN
 from spikefold.stages.files.base import refused
 from spikefold.stages.files.energy import clips_of_run
-from spikefold.stages.files.simulate import FLOAT, FOLDED, SimulateFile
+from spikefold.stages.files.simulate import FLOAT, FOLDED, SimulateFile, VariantForm
 from spikefold.stages.files.traces import trace_of_run
 from spikefold.stages.files.train import TrainFile
 from spikefold.stages.silicon import at_hand
+from spikefold.train.data.clips import ClipSet
 
 _TEMPLATE = Path(__file__).with_name("report.html.jinja")
 
@@ -31,21 +31,21 @@ def render(session: Session, report: dict[str, Any]) -> str:
     Raises:
         DataError: a file that it shows is missing, damaged or belongs to other settings.
     """
-    test, classes = session.clips("test"), tuple(report["classes"])
+    classes, simulated = tuple(report["classes"]), SimulateFile.of_run(session)
     if classes != tuple(session.dataset.classes):
         issue = Issue("classes", TrainFile.file, str(classes), str(session.dataset.classes), "The file was edited.")
         raise refused(session.path(TRAIN) / TrainFile.file, [issue], TRAIN.command(session.folder))
     # the steps between are in the table; pictures show the ends
     shown = [name for name in report["accuracy"] if "." not in name and name != "static"]
-    variants = SimulateFile.of_run(session).variants
+    variants = simulated.variants
     traces = {name: trace_of_run(session, name, variants[name]) for name in shown}
     spread = [FLOAT, *session.config.chips.names]
     clips = clips_of_run(session, spread)
-    clip = _clearest(traces[FLOAT], len(classes), test.labels)
+    clip = _shown(session, simulated.shown)
     pictures = {
-        "input": input_and_layers(test.frames, traces[FOLDED], clip),
-        "rasters": output_rasters(traces, classes, clip, int(test.labels[clip])),
-        "spikes": spikes_per_layer(traces),
+        "input": input_and_layers(clip.frames, traces[FOLDED], 0),
+        "rasters": output_rasters(traces, classes, 0, int(clip.labels[0])),
+        "spikes": spikes_per_layer({name: _spikes_per_clip(variants[name]) for name in shown}),
         "energy": energy_bars({name: report["energy"]["networks"][name] for name in shown}),
         "spread": uncertainty_section(report["energy"], {name: clips.networks[name] for name in spread}),
     }
@@ -63,7 +63,18 @@ def render(session: Session, report: dict[str, Any]) -> str:
         ) from error
 
 
-def _clearest(trace: Trace, classes: int, labels: Any) -> int:
-    """The clip whose true class has the most output spikes: one picture should show a case that works."""
-    counts = trace.output_counts(classes)
-    return int(counts[range(len(labels)), labels].argmax())
+def _shown(session: Session, number: int) -> ClipSet:
+    """The one clip of which the traces are kept: one whose true class has many output spikes, a case that works.
+
+    Raises:
+        DataError: there is no such test clip.
+    """
+    clips = session.number_of_clips("test")
+    if number >= clips:
+        issue = Issue("shown", SimulateFile.file, str(number), f"the number of one of {clips} test clips", "")
+        raise refused(session.path(SIMULATE) / SimulateFile.file, [issue], SIMULATE.command(session.folder))
+    return session.one_clip("test", number)
+
+
+def _spikes_per_clip(variant: VariantForm) -> dict[str, float]:
+    return {name: layer.spikes / variant.clips for name, layer in variant.layers.items()}

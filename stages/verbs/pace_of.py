@@ -7,10 +7,12 @@ is run with a silent input: only what its biases alone do is known then.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from spikefold.energy.chip.pace import Proposal, Step, proposal, steps
 from spikefold.energy.chip.sources import numbers_of
@@ -18,15 +20,19 @@ from spikefold.energy.prices.technology import Times
 from spikefold.errors import UnsupportedError
 from spikefold.export.network import Network
 from spikefold.hardware.chip import Chip
-from spikefold.hardware.core_work import CoreWork
+from spikefold.hardware.core_work import CoreWork, joined
 from spikefold.hardware.registry import reader_of
+from spikefold.hardware.simulators import clocked
 from spikefold.hardware.simulators.silent_input import run_silent
+from spikefold.hardware.simulators.trace import Trace
 from spikefold.session import Session
 from spikefold.stage_table import SIMULATE
 from spikefold.stages.files.networks import network_at
 from spikefold.stages.files.simulate import SimulateFile
-from spikefold.stages.files.traces import trace_of_run
 
+WorkOf = Callable[[Network, np.ndarray, Trace], Mapping[str, CoreWork]]
+_CLIPS = 50
+"""Run at once."""
 FILE_STEPS = 16
 """Steps of a clip of a file, as in the published benchmark of PilotNet."""
 
@@ -100,14 +106,21 @@ def pace_of_run(session: Session, chip: Chip) -> Pace | None:
     variants = SimulateFile.of_run(session).variants
     if chip.name not in variants:
         return _none(activity, f"the run was not simulated for {chip.name}")
-    variant = variants[chip.name]
-    network = network_at(session, variant.network)
-    trace = trace_of_run(session, chip.name, variant, network)
+    network = network_at(session, variants[chip.name].network)
     try:
-        work = chip.core_work(network, session.clips("test").frames, trace)
+        work = _work(session, network, chip.core_work)
     except UnsupportedError as error:
         return _none(activity, f"{error.what} ({error.where})")
     return _pace(activity, work, times)
+
+
+def _work(session: Session, network: Network, work_of: WorkOf) -> dict[str, CoreWork]:
+    """What the cores do on the test clips, which are run again: a run keeps no spikes of all of them."""
+    parts = []
+    for part in session.parts("test", _CLIPS):
+        frames = part.clips.frames
+        parts.append(work_of(network, frames, clocked.run(network, frames)))
+    return {name: joined([part[name] for part in parts]) for name in parts[0]}
 
 
 def pace_of_net(path: Path, chip: Chip) -> Pace | None:

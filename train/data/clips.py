@@ -17,7 +17,7 @@ import numpy as np
 from spikefold.errors import ConfigError, DataError, SpikefoldError
 from spikefold.train.data.augment import event_drop, geometric
 from spikefold.train.data.events import Recording
-from spikefold.train.data.frames import Binning, Bins, check_sensors, cut, window
+from spikefold.train.data.frames import Binning, Bins, check_sensors, cut, to_frames, window
 from spikefold.train.data.sources.har_dvs import FrameClip
 
 
@@ -82,6 +82,61 @@ class ClipSet:
         digest.update(np.ascontiguousarray(self.frames).data)
         digest.update(np.ascontiguousarray(self.labels).data)
         return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some clips of a set that are in memory together.
+
+    Attributes:
+        first: number of the first of them in the set.
+        clips: their frames and labels.
+        recordings: that the frames were cut from; None of images.
+    """
+
+    first: int
+    clips: ClipSet
+    recordings: Sequence[Recording] | None
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """Of the clips in the set, ``(N,)`` int64."""
+        return self.first + np.arange(len(self.clips))
+
+
+def parts_of(samples: Sequence[Recording | FrameClip], binning: Binning, each: int) -> Iterator[Part]:
+    """The first clip of each recording, or each sample of images, so many at a time.
+
+    Raises:
+        DataError: as `to_frames`; an image that cannot be opened.
+    """
+    for start in range(0, len(samples), each):
+        chosen = samples[start : start + each]
+        labels = np.array([one.label for one in chosen], np.int64)
+        recordings = [one for one in chosen if isinstance(one, Recording)]
+        if len(recordings) == len(chosen):
+            yield Part(start, ClipSet(to_frames(recordings, binning), labels), recordings)
+            continue
+        frames = np.empty((binning.steps, len(chosen), *binning.shape), np.uint16)
+        for place, sample in enumerate(chosen):
+            if isinstance(sample, FrameClip):
+                frames[:, place] = sample.cut(binning)
+        yield Part(start, ClipSet(frames, labels), None)
+
+
+def over_classes(labels: np.ndarray, count: int) -> np.ndarray:
+    """Which clips are compared: the first of each class, then the second of each, and so on, at most ``count``.
+
+    Recordings often lie class by class, so that the first 20 would all be of one.
+
+    Returns:
+        Indices into ``labels``; of their first n, as many classes as n allows.
+    """
+    turn = np.empty(len(labels), np.int64)
+    for label in np.unique(labels):
+        mine = np.flatnonzero(labels == label)
+        turn[mine] = np.arange(len(mine))
+    return np.lexsort((labels, turn))[:count]
 
 
 @dataclass(frozen=True, eq=False)

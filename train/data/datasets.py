@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -23,7 +24,9 @@ from platformdirs import user_cache_path
 from spikefold import __version__
 from spikefold.config import DataConfig
 from spikefold.errors import ConfigError, DataError, Issue, nearest
-from spikefold.train.data.events import Recording, load_packed, save_packed
+from spikefold.train.data.event_store import EventStore
+from spikefold.train.data.events import Recording, pack_events, save_packed
+from spikefold.train.data.formats.packed_stream import stream_packed
 from spikefold.train.data.frames import Binning, Bins, to_frames
 from spikefold.train.data.parsing.reading import Reading, TimeUnit
 from spikefold.train.data.repairs import OnFault, Repairs
@@ -39,6 +42,8 @@ _TEST_START = 1_100_000
 _CHUNK = 11
 _GENERATORS = ("digits", "gestures", "pixels", "scene")
 """Modules that decide what is generated; a change in one makes a new cache entry."""
+_ANY = 2**34
+"""More events than any cache has: it was written here, and claims nothing."""
 _LARGEST_INPUT = 40
 """Pixels a side that automatic down-sampling keeps at most."""
 
@@ -184,7 +189,13 @@ def reading_of(config: DataConfig) -> Reading:
     return reading
 
 
-def load_dataset(config: DataConfig, seed: int, progress: Progress, reading: Reading | None = None) -> Dataset:
+def load_dataset(
+    config: DataConfig,
+    seed: int,
+    progress: Progress,
+    reading: Reading | None = None,
+    splits: Collection[str] = ("train", "test"),
+) -> Dataset:
     """Load or generate a data set; a split of it may be empty, which is enough to test a network on it.
 
     Args:
@@ -192,6 +203,7 @@ def load_dataset(config: DataConfig, seed: int, progress: Progress, reading: Rea
         seed: of what is generated or split at random.
         progress: told about long work.
         reading: instead of what the configuration says.
+        splits: that are wanted of a generated data set; the other one is empty then.
 
     Raises:
         ConfigError: an unknown source, or one of images.
@@ -199,7 +211,7 @@ def load_dataset(config: DataConfig, seed: int, progress: Progress, reading: Rea
     """
     kind, _, place = config.source.partition(":")
     if kind in ("gestures", "digits") and not place:
-        return _generated(kind, config, seed, progress)
+        return _generated(kind, config, seed, progress, splits)
     if kind in SOURCES and place:
         chosen = reading or reading_of(config)
         train, test, classes = SOURCES[kind](Path(place), config, seed, chosen, progress)
@@ -259,11 +271,14 @@ def _image_binning(images: FrameSet, config: DataConfig) -> Binning:
     return Binning(sensor, downsample, config.dt_us or DT_US, config.steps, most, Bins.IMAGES)
 
 
-def _generated(kind: str, config: DataConfig, seed: int, progress: Progress) -> Dataset:
+def _generated(kind: str, config: DataConfig, seed: int, progress: Progress, splits: Collection[str]) -> Dataset:
     classes = gestures.CLASSES if kind == "gestures" else tuple(str(i) for i in range(10))
-    train = _cached(kind, "train", config.train, seed, progress)
-    test = _cached(kind, "test", config.test, seed, progress)
-    return Dataset(tuple(train), tuple(test), classes)
+    counts = {"train": config.train, "test": config.test}
+    train, test = (
+        tuple(_cached(kind, split, count, seed, progress)) if split in splits else ()
+        for split, count in counts.items()
+    )
+    return Dataset(train, test, classes)
 
 
 def cache_folder() -> Path:
@@ -278,19 +293,33 @@ def _cached(kind: str, split: str, count: int, seed: int, progress: Progress) ->
     path = cache_folder() / f"{kind}-{split}-{count}-{seed}-{version}.npz"
     if path.is_file():
         with suppress(DataError):  # a damaged cache is made anew
-            return load_packed(path)
+            return _kept(path)
     starts = range(0, count, _CHUNK)
     workers = min(len(starts), os.cpu_count() or 1)
     hint = "SIGKILL is mostly lack of memory: end other programs, or ask for fewer recordings (data.train, data.test)"
     with worker_pool(workers, "a process that generates recordings", where=f"data.{split}", hint=hint) as pool:
-        jobs = [pool.submit(_chunk, kind, split, start, min(_CHUNK, count - start), seed) for start in starts]
-        recordings: list[Recording] = []
-        for job in jobs:
-            recordings += job.result()
+        jobs = deque(pool.submit(_chunk, kind, split, start, min(_CHUNK, count - start), seed) for start in starts)
+        store, recordings = EventStore(), list[Recording]()
+        while jobs:
+            recordings += store.keep_all(jobs.popleft().result())
             progress(f"generate {kind} ({split})", len(recordings), count)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_packed(path, recordings)
     return recordings
+
+
+def _kept(path: Path) -> list[Recording]:
+    """What `save_packed` wrote, the events in a temporary file.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    store = EventStore()
+    return [
+        store.keep(Recording(pack_events(raw.t, raw.x, raw.y, raw.p), raw.sensor or (1, 1), raw.label, name))
+        for raw in stream_packed(path, Reading(max_events=_ANY))
+        for name in [f"{path.name}:{raw.name}"]
+    ]
 
 
 def _chunk(kind: str, split: str, start: int, count: int, seed: int) -> list[Recording]:

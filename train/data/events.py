@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from spikefold.errors import DataError
-from spikefold.npz import read_arrays, write_arrays
+from spikefold.npz import Pieces, read_arrays, writing_archive
 from spikefold.train.data.repairs import NONE, Repairs
 
 EVENT_DTYPE = np.dtype([("t", "<u4"), ("x", "<u2"), ("y", "<u2"), ("p", "u1")])
@@ -102,16 +102,19 @@ def save_packed(path: Path, recordings: Sequence[Recording]) -> None:
     Keys: ``x, y, p, t`` all events one after another, ``off`` int64 so that recording i is
     ``off[i]:off[i+1]``, ``label`` int64, ``name`` str, ``sensor`` ``(H, W)``.
     """
-    events = np.concatenate([r.events for r in recordings]) if recordings else np.empty(0, EVENT_DTYPE)
     offsets = np.concatenate([[0], np.cumsum([len(r.events) for r in recordings], dtype=np.int64)])
-    columns = {key: np.ascontiguousarray(events[key]) for key in "xypt"}
+    columns = {key: Pieces(EVENT_DTYPE[key], int(offsets[-1]), (r.events[key] for r in recordings)) for key in "xypt"}
     about = {
         "off": offsets.astype(np.int64),
         "label": np.array([r.label for r in recordings], np.int64),
         "name": np.array([r.name for r in recordings], str),
         "sensor": np.array(recordings[0].sensor if recordings else (0, 0), np.int64),
     }
-    write_arrays(path, columns | about)
+    with writing_archive(path) as archive:
+        for key, pieces in columns.items():
+            archive.add_pieces(key, pieces)
+        for key, array in about.items():
+            archive.add(key, array)
 
 
 def load_packed(path: Path, sensor: tuple[int, int] | None = None) -> list[Recording]:

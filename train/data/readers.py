@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from spikefold.errors import DataError, EnvironmentLacksError, nearest
 from spikefold.train.data.events import Recording
@@ -24,6 +25,7 @@ from spikefold.train.data.parsing.reading import AS_IT_IS, Reading, size_of, who
 
 Read = Callable[[Path, Reading], list[RawEvents]]
 """All recordings of a file."""
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def finished(raw: RawEvents, path: Path, reading: Reading) -> list[Recording]:
     return to_recordings(raw, f"{path}:{raw.name}" if raw.name else str(path), reading)
 
 
-def read_with(reader: Read, path: Path, reading: Reading = AS_IT_IS) -> list[RawEvents]:
+def read_with(reader: Callable[[Path, Reading], Found], path: Path, reading: Reading = AS_IT_IS) -> Found:
     """What a reader says of a file; its errors name the file.
 
     Raises:

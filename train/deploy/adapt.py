@@ -7,10 +7,15 @@ because its logits are rates times a gain already)::
 
     (1 - distill) CE(labels) + distill KL(p_teacher || p) + max(0, synops / budget - 1)
 
-The result is a weighted mean of the weights before and after, in which the tuned weights have the share ``blend``.
-The mean of two such close networks is usually better than both on data that neither has seen (Wortsman et al.,
-"Robust fine-tuning of zero-shot models", CVPR 2022). Where channels, biases or a leak were removed, the start is not
-a working network, and the result is the tuned weights alone.
+A blend is a weighted mean of the weights before and after, in which the tuned weights have the share ``blend``. The
+mean of two such close networks is usually better than both on data that neither has seen (Wortsman et al., "Robust
+fine-tuning of zero-shot models", CVPR 2022). Where channels, biases or a leak were removed, the start is not a
+working network, and nothing is blended.
+
+With recordings held out (`trial`) the result is the best on them of the network from before, that after each epoch,
+and the blend (`selection`); where channels or biases had to go, one of the epochs. Without them it is the blend.
+Neurons that fire several times a step have no most of spikes, so their logits are those of `adapt_by_events`: with a
+factor on the rate that suits one spike a step they would saturate the loss.
 
 With a budget of synaptic operations, the channels that matter least for each operation are removed first (`pruning`),
 and the last term of the loss keeps the rest within the budget. For chips whose bias is a slow clock, ``bias =
@@ -43,9 +48,13 @@ from spikefold.train.deploy.pruning import (
     synaptic_operations,
 )
 from spikefold.train.deploy.selection import Selection
+from spikefold.train.deploy.trial import Candidates, Trial
 from spikefold.train.state import Epoch, EpochReport
 
 _RANKING_BATCHES = 8
+SPIKES_TO_LOGIT = 0.15
+"""Of the output spikes of a class in a clip, where neurons may fire several times a step. Chosen on held-out training
+recordings, see this folder's README."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +101,7 @@ class Task:
         seed: the seed of the order of clips and of their shifts.
         from_far: whether the network does not work on the chip yet because its neurons were replaced; then nothing is
             blended.
+        trial: recordings held out that choose the result; None: the last epoch, or the blend, is the result.
     """
 
     chip: NumberFormat
@@ -101,6 +111,7 @@ class Task:
     train: TrainConfig
     seed: int
     from_far: bool = False
+    trial: Trial | None = None
 
 
 def adapt(network: Network, task: Task, report: EpochReport) -> Adapted:
@@ -112,58 +123,87 @@ def adapt(network: Network, task: Task, report: EpochReport) -> Adapted:
     """
     torch.set_num_threads(task.train.threads)
     torch.manual_seed(task.seed)
-    net, data = IntegerNet(network, task.chip), _Data(task, network.classes)
+    net = IntegerNet(network, task.chip)
     before: float | None = None
     channels: dict[str, tuple[int, int]] = {}
     if task.adapt.synops_budget is not None:
-        net, before, channels = _within_budget(net, task.adapt.synops_budget, data)
+        net, before, channels = within_budget(net, task.adapt.synops_budget, task)
     if not task.adapt.epochs:
         return Adapted(net.to_network() if channels else network, (), before, channels)
-    fans, start = fan_maps(net.network), [parameter.detach().clone() for parameter in net.parameters()]
-    optimiser = torch.optim.Adam(net.parameters(), lr=task.adapt.lr, fused=True)
-    batches = -(-len(task.clips) // task.train.batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, task.adapt.lr, total_steps=task.adapt.epochs * batches, pct_start=0.1
-    )
-    epochs = []
+    fade, tuning, epochs = task.adapt.bias == "fade", _Tuning(net, task), []
+    found = Candidates(task.chip, task.trial, task.adapt.synops_budget)
+    if not channels and not fade:
+        found.add("before", network)
     for number in range(1, task.adapt.epochs + 1):
+        loss, right = tuning.epoch(number)
+        told = None
+        if not fade or not net.bias_share:
+            told = found.add(f"epoch {number}", net.to_network())
+        epochs.append(Epoch(number, task.adapt.epochs, loss, right, told))
+        report(epochs[-1])
+    if not fade and not channels and not task.from_far and task.adapt.blend < 1:
+        tuning.blend()
+        found.add(f"blend {task.adapt.blend:g}", net.to_network())
+    selection = found.selection()
+    result = net.to_network() if selection is None else selection.kept.network
+    return Adapted(result, tuple(epochs), before, channels, selection)
+
+
+class _Tuning:
+    """The epochs of one adaptation."""
+
+    def __init__(self, net: IntegerNet, task: Task) -> None:
+        self.net, self.task, self.data = net, task, _Data(task, net.network)
+        self.fans, self.start = fan_maps(net.network), [p.detach().clone() for p in net.parameters()]
+        self.optimiser = torch.optim.Adam(net.parameters(), lr=task.adapt.lr, fused=True)
+        self.batches = -(-len(task.clips) // task.train.batch)
+        steps = task.adapt.epochs * self.batches
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimiser, task.adapt.lr, total_steps=steps, pct_start=0.1
+        )
+
+    def epoch(self, number: int) -> tuple[float, float]:
+        """Train on every clip once; the mean loss and the share that was classified correctly."""
+        net, task, data = self.net, self.task, self.data
         losses, right = 0.0, 0
         for index, chosen in enumerate(torch.randperm(len(task.clips)).split(task.train.batch)):
             if task.adapt.bias == "fade":
-                done = (number - 1 + index / batches) / task.adapt.epochs
+                done = (number - 1 + index / self.batches) / task.adapt.epochs
                 net.bias_share = max(0.0, 1 - 2 * done)
             activity = net(shifted(data.frames[:, chosen], task.train.shift))
-            loss = data.loss(activity, chosen) + _over_budget(net, activity, fans, task, len(chosen))
-            optimiser.zero_grad()
+            loss = data.loss(activity, chosen) + _over_budget(net, activity, self.fans, task, len(chosen))
+            self.optimiser.zero_grad()
             loss.backward()
-            optimiser.step()
-            schedule.step()
+            self.optimiser.step()
+            self.schedule.step()
             if task.adapt.cap_weights:
                 net.cap_weights()
             losses += loss.item() * len(chosen)
             right += int((data.logits(activity).argmax(1) == data.labels[chosen]).sum())
-        epochs.append(Epoch(number, task.adapt.epochs, losses / len(task.clips), right / len(task.clips)))
-        report(epochs[-1])
-    if task.adapt.bias == "fade":
-        net.bias_share = 0.0
-    elif not channels and not task.from_far:
-        net.blend(start, task.adapt.blend)
-    if task.adapt.cap_weights:
-        net.cap_weights()
-    return Adapted(net.to_network(), tuple(epochs), before, channels)
+        if task.adapt.bias == "fade" and number == task.adapt.epochs:
+            net.bias_share = 0.0
+        return losses / len(task.clips), right / len(task.clips)
+
+    def blend(self) -> None:
+        """Go back a part of the way to where the epochs began."""
+        self.net.blend(self.start, self.task.adapt.blend)
+        if self.task.adapt.cap_weights:
+            self.net.cap_weights()
 
 
 class _Data:
     """The tensors of one task, and its loss."""
 
-    def __init__(self, task: Task, classes: int) -> None:
+    def __init__(self, task: Task, network: Network) -> None:
         self.task = task
         self.frames = torch.from_numpy(task.clips.frames.astype(np.float32))
         self.labels = torch.from_numpy(task.clips.labels)
         self.teacher = None if task.teacher is None else torch.tensor(task.teacher, dtype=torch.float32).softmax(1)
-        self.classes = classes
+        self.classes, self.several = network.classes, network.neurons[-1].neuron.max_spikes != 1
 
     def logits(self, activity: Activity) -> torch.Tensor:
+        if self.several and self.task.train.loss != "current":
+            return SPIKES_TO_LOGIT * activity.spikes.unflatten(2, (self.classes, -1)).sum(dim=(0, 3))
         values, gain = (
             (activity.current, 1.0) if self.task.train.loss == "current" else (activity.spikes, self.task.train.gain)
         )
@@ -201,10 +241,13 @@ def _over_budget(
     return torch.relu(share - 1)
 
 
-def _within_budget(
-    net: IntegerNet, budget: float, data: _Data
-) -> tuple[IntegerNet, float, dict[str, tuple[int, int]]]:
-    """Remove the channels that do not fit the budget; the network, the operations before, and the channels kept."""
+def within_budget(net: IntegerNet, budget: float, task: Task) -> tuple[IntegerNet, float, dict[str, tuple[int, int]]]:
+    """Remove the channels that do not fit the budget; the network, the operations before, and the channels kept.
+
+    Raises:
+        ConfigError: the budget cannot be met.
+    """
+    data = _Data(task, net.network)
     chosen = list(data.batches(_RANKING_BATCHES))
     ranking = torch.cat(chosen)
     layers = synapses(net, data.frames[:, ranking], fan_maps(net.network))

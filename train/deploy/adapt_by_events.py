@@ -6,11 +6,14 @@ layer by layer, first layer first, so that each layer fires a wanted number of s
 little more often than the folded network does, the output often enough for a class to be read from its spikes.
 Then `by_events.EventNet` is trained with augmented recordings (`augment.geometric`) and the loss ::
 
-    CE(labels; GAIN * output spikes of each class) + penalty * hidden spikes, weighted by fan-out, / 1000
+    CE(labels; SPIKES_TO_LOGIT * output spikes of each class) + penalty * hidden spikes, weighted by fan-out, / 1000
 
 where labels are smoothed and the weights are those of the mean synapses that a spike of a layer reaches, over those
-of the layer with most. A share of the training recordings is not trained on; it chooses (`selection`) among the
-network before and that after each epoch, by accuracy by events and by spikes.
+of the layer with most. Recordings held out choose (`selection`) among the network before and that after each epoch,
+by accuracy by events and by spikes.
+
+With a budget of synaptic operations the channels that matter least for each operation go first, measured in steps
+(`adapt`), and ``max(0, synops / budget - 1)`` is added to the loss, counted by events.
 
 All constants were chosen on held-out training recordings, see this folder's README.
 """
@@ -31,23 +34,19 @@ from spikefold.export.numbers import NumberFormat
 from spikefold.export.ops import Conv2d, Dense
 from spikefold.export.passes.quantise import quantise
 from spikefold.hardware.simulators import clocked
-from spikefold.hardware.simulators.accuracy import accuracy
 from spikefold.train.data.augment import geometric
-from spikefold.train.deploy.adapt import Adapted
+from spikefold.train.data.clips import ClipSet
+from spikefold.train.deploy.adapt import SPIKES_TO_LOGIT, Adapted, Task, fan_maps, within_budget
 from spikefold.train.deploy.by_events import EventNet, Recorded
-from spikefold.train.deploy.integer_net import Activity
-from spikefold.train.deploy.selection import Candidate, Selection
-from spikefold.train.recipe import held_out
+from spikefold.train.deploy.integer_net import Activity, IntegerNet
+from spikefold.train.deploy.trial import Candidates, Trial
 from spikefold.train.state import Epoch, EpochReport
 
-GAIN = 0.15
-"""From the output spikes of a class to its logit."""
 SMOOTHING, WEIGHT_DECAY, WARM_UP = 0.05, 0.01, 0.15
 """Of the labels; AdamW's; the share of the steps in which the learning rate rises."""
 _HIDDEN_MORE, _HIDDEN_LEAST, _OUTPUT = 1.3, 0.25, 5.0
 """Wanted spikes of a neuron a clip: times those of the folded network, but at least; and of the output."""
 _SCALING_CLIPS, _BISECTIONS, _MOST_DOUBLINGS = 16, 10, 6.0
-_JUDGED_AT_ONCE = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,19 +57,26 @@ class EventTask:
         chip: the chip's number format.
         recorded: the chip's event engine, and how recordings enter it.
         recordings: the events of each training recording, sorted by time.
-        labels: class of each, ``(N,)``.
+        clips: the same as frames, on which a budget ranks channels, and the class of each.
         adapt: the settings of the adaptation.
         train: the settings of the training, of which batch size and threads apply here too.
-        seed: of what is held out, the order of clips and their augmentation.
+        seed: of the order of clips and their augmentation.
+        trial: recordings held out that choose the result; None: the last epoch is the result.
     """
 
     chip: NumberFormat
     recorded: Recorded
     recordings: tuple[np.ndarray, ...]
-    labels: np.ndarray
+    clips: ClipSet
     adapt: AdaptConfig
     train: TrainConfig
     seed: int
+    trial: Trial | None = None
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The class of each recording, ``(N,)``."""
+        return self.clips.labels
 
     def only(self, chosen: np.ndarray) -> list[np.ndarray]:
         """The events of the chosen recordings, by index."""
@@ -82,58 +88,62 @@ def adapt_by_events(network: Network, task: EventTask, report: EpochReport) -> A
 
     Raises:
         UnsupportedError: the network cannot be quantised for the chip, or its engine cannot run it.
-        ConfigError: a class has only one recording, so that none can be held out.
+        ConfigError: the budget cannot be met.
     """
     if not task.adapt.epochs:
         return Adapted(network, (), None, {})
     torch.set_num_threads(task.train.threads)
     torch.manual_seed(task.seed)
-    held = held_out(task.labels, task.adapt.held_share, task.seed, "adapt.by = steps")
-    tuned = np.setdiff1d(np.arange(len(task.labels)), held)
-    candidates = [judged("before", network, task, held)]
-    drawn = np.random.default_rng([task.seed, 0]).permutation(tuned)[:_SCALING_CLIPS]
-    net = EventNet(scaled(network, task.chip, task.recorded, task.only(drawn)), task.chip, task.recorded)
-    fans = relative_fans(net.integers.network)
+    smaller, operations, channels = _within_budget(network, task)
+    found = Candidates(task.chip, task.trial, task.adapt.synops_budget)
+    if not channels:
+        found.add("before", network)
+    drawn = np.random.default_rng([task.seed, 0]).permutation(len(task.recordings))[:_SCALING_CLIPS]
+    net = EventNet(scaled(smaller, task.chip, task.recorded, task.only(drawn)), task.chip, task.recorded)
+    fans, all_fans = relative_fans(net.integers.network), fan_maps(net.integers.network)
     optimiser = torch.optim.AdamW(net.parameters(), lr=task.adapt.event_lr, weight_decay=WEIGHT_DECAY)
-    batches = -(-len(tuned) // task.train.batch)
+    batches = -(-len(task.recordings) // task.train.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, task.adapt.event_lr, total_steps=task.adapt.epochs * batches, pct_start=WARM_UP
     )
     epochs = []
     for number in range(1, task.adapt.epochs + 1):
         losses, right = 0.0, 0
-        for part in torch.randperm(len(tuned)).split(task.train.batch):
-            chosen = tuned[part.numpy()]
+        for part in torch.randperm(len(task.recordings)).split(task.train.batch):
+            chosen = part.numpy()
             labels = torch.from_numpy(task.labels[chosen])
             activity = net(_augmented(task, chosen, number))
-            logits = GAIN * activity.spikes[-1].unflatten(1, (network.classes, -1)).sum(2)
+            logits = SPIKES_TO_LOGIT * activity.spikes[-1].unflatten(1, (network.classes, -1)).sum(2)
             loss = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=SMOOTHING)
             penalty = task.adapt.spike_penalty * weighted_spikes(net, activity, fans, len(chosen)) / 1000
+            if task.adapt.synops_budget is not None:
+                needed = weighted_spikes(net, activity, all_fans, len(chosen))
+                penalty = penalty + torch.relu(needed / task.adapt.synops_budget - 1)
             optimiser.zero_grad()
             (loss + penalty).backward()
             optimiser.step()
             schedule.step()
             losses += loss.item() * len(chosen)
             right += int((logits.argmax(1) == labels).sum())
-        candidates.append(judged(f"epoch {number}", net.to_network(), task, held))
-        told = candidates[-1].accuracy
-        epochs.append(Epoch(number, task.adapt.epochs, losses / len(tuned), right / len(tuned), told))
+        told = found.add(f"epoch {number}", net.to_network())
+        epochs.append(
+            Epoch(number, task.adapt.epochs, losses / len(task.recordings), right / len(task.recordings), told)
+        )
         report(epochs[-1])
-    selection = Selection(len(held), tuple(candidates))
-    return Adapted(selection.kept.network, tuple(epochs), None, {}, selection)
+    selection = found.selection()
+    result = net.to_network() if selection is None else selection.kept.network
+    return Adapted(result, tuple(epochs), operations, channels, selection)
 
 
-def judged(name: str, network: Network, task: EventTask, chosen: np.ndarray) -> Candidate:
-    """The accuracy and the spikes a clip of a real network's integers, by events, on the chosen recordings."""
-    integer, _ = quantise(network, task.chip)
-    counts, spikes = [], 0
-    for start in range(0, len(chosen), _JUDGED_AT_ONCE):
-        clips = task.only(chosen[start : start + _JUDGED_AT_ONCE])
-        trace = task.recorded.spikes(integer, clips, task.recorded.frames(clips))
-        counts.append(trace.output_counts(network.classes))
-        spikes += trace.spikes
-    share = accuracy(np.concatenate(counts), task.labels[chosen]).share
-    return Candidate(name, share, spikes / len(chosen), network)
+def _within_budget(network: Network, task: EventTask) -> tuple[Network, float | None, dict[str, tuple[int, int]]]:
+    """The network with as many channels as the budget allows, as `adapt.within_budget` chooses them in steps."""
+    if task.adapt.synops_budget is None:
+        return network, None, {}
+    ranking = Task(task.chip, task.clips, None, task.adapt, task.train, task.seed)
+    net, before, channels = within_budget(IntegerNet(network, task.chip), task.adapt.synops_budget, ranking)
+    if all(kept == all_of_them for kept, all_of_them in channels.values()):
+        return network, before, {}
+    return net.to_network(), before, channels
 
 
 def scaled(network: Network, chip: NumberFormat, recorded: Recorded, clips: Sequence[np.ndarray]) -> Network:
@@ -173,7 +183,7 @@ def relative_fans(network: Network) -> dict[str, torch.Tensor]:
 
 
 def weighted_spikes(net: EventNet, activity: Activity, fans: dict[str, torch.Tensor], clips: int) -> torch.Tensor:
-    """Hidden spikes a clip, each times the fan of what reads it."""
+    """What the layers named in ``fans`` read, a clip: each spike, or event of the input, times its fan there."""
     total = torch.zeros(())
     for name, fan in fans.items():
         for source in net.integers.network[name].inputs:

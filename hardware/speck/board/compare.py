@@ -48,9 +48,14 @@ def worst(classes: Sequence[Agreement]) -> Agreement:
 
 def spike_difference(expected: np.ndarray, found: np.ndarray) -> float | None:
     """SD of two rasters ``(T, N, C, H, W)``, counted over T; None where the expected one is silent."""
+    total = int(expected.sum(dtype=np.int64))
+    return spikes_apart(expected, found) / total if total else None
+
+
+def spikes_apart(expected: np.ndarray, found: np.ndarray) -> int:
+    """The sum of ``|a - b|`` over the clips and neurons of two rasters ``(T, N, C, H, W)``, counted over T."""
     a, b = (raster.sum(axis=0, dtype=np.int64) for raster in (expected, found))
-    total = int(a.sum())
-    return float(np.abs(a - b).sum() / total) if total else None
+    return int(np.abs(a - b).sum())
 
 
 def classify(difference: float | None) -> Agreement:

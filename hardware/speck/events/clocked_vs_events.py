@@ -29,7 +29,7 @@ from spikefold.export.network import Network
 from spikefold.hardware.simulators import clocked
 from spikefold.hardware.simulators.accuracy import Accuracy, accuracy, predictions
 from spikefold.hardware.simulators.trace import LayerTrace, Trace
-from spikefold.hardware.speck.board.compare import spike_difference
+from spikefold.hardware.speck.board.compare import spikes_apart
 from spikefold.hardware.speck.cores import core_layers
 from spikefold.hardware.speck.events import simulate as event_driven
 from spikefold.hardware.speck.events.options import Emission, Options
@@ -37,24 +37,56 @@ from spikefold.hardware.speck.events.options import Emission, Options
 
 @dataclass(frozen=True)
 class LayerGap:
-    """One spiking layer, clocked against event-driven.
+    """One spiking layer, clocked against event-driven, as whole numbers that add up over parts of a set of clips.
 
     Attributes:
         name: the layer.
         spikes_clocked: all its spikes in clocked steps.
         spikes_events: all its spikes event by event.
-        difference: SD of the module's docstring; None where the clocked run has no spikes.
-        equal_share: share of the bins, clips and neurons whose counts are equal.
-        emission: SD between the event-driven run and one with another order of emission, by that order; None without
-            spikes.
+        apart: sum of ``|a - b|`` of the module's docstring.
+        equal: bins, clips and neurons whose counts are equal.
+        compared: how many they are in all.
+        emission_apart: the same sum between the event-driven run and one with another order of emission, by that
+            order.
     """
 
     name: str
     spikes_clocked: int
     spikes_events: int
-    difference: float | None
-    equal_share: float
-    emission: Mapping[str, float | None]
+    apart: int
+    equal: int
+    compared: int
+    emission_apart: Mapping[str, int]
+
+    @property
+    def difference(self) -> float | None:
+        """SD of the module's docstring; None where the clocked run has no spikes."""
+        return self.apart / self.spikes_clocked if self.spikes_clocked else None
+
+    @property
+    def equal_share(self) -> float:
+        """Share of the bins, clips and neurons whose counts are equal."""
+        return self.equal / self.compared
+
+    @property
+    def emission(self) -> dict[str, float | None]:
+        """SD between the event-driven run and one with another order of emission; None without spikes."""
+        spikes = self.spikes_events
+        return {order: apart / spikes if spikes else None for order, apart in self.emission_apart.items()}
+
+    def __add__(self, other: LayerGap) -> LayerGap:
+        """Both sets of clips together."""
+        sums = {
+            key: getattr(self, key) + getattr(other, key)
+            for key in ("spikes_clocked", "spikes_events", "apart", "equal", "compared")
+        }
+        emission = {order: apart + other.emission_apart[order] for order, apart in self.emission_apart.items()}
+        return LayerGap(self.name, **sums, emission_apart=emission)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a report."""
+        names = ("name", "spikes_clocked", "spikes_events", "difference", "equal_share", "emission")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -77,14 +109,34 @@ class Gap:
     accuracy_events: Accuracy | None
     warnings: tuple[Issue, ...]
 
+    def __add__(self, other: Gap) -> Gap:
+        """Both sets of clips together."""
+        return Gap(
+            self.clips + other.clips,
+            tuple(one + two for one, two in zip(self.layers, other.layers, strict=True)),
+            self.predictions_changed + other.predictions_changed,
+            _both(self.accuracy_clocked, other.accuracy_clocked),
+            _both(self.accuracy_events, other.accuracy_events),
+            self.warnings,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for a report."""
-        found: dict[str, Any] = asdict(self)
+        found: dict[str, Any] = {
+            "clips": self.clips,
+            "layers": [layer.to_json() for layer in self.layers],
+            "predictions_changed": self.predictions_changed,
+        }
         for key in ("accuracy_clocked", "accuracy_events"):
             value: Accuracy | None = getattr(self, key)
+            found[key] = None
             if value is not None:
-                found[key] |= {"share": value.share, "interval": list(value.interval)}
-        return found
+                found[key] = asdict(value) | {"share": value.share, "interval": list(value.interval)}
+        return found | {"warnings": [asdict(warning) for warning in self.warnings]}
+
+
+def _both(one: Accuracy | None, two: Accuracy | None) -> Accuracy | None:
+    return None if one is None or two is None else one + two
 
 
 def compare(
@@ -120,8 +172,9 @@ def compare(
         for name, layer in events.layers.items()
     )
     counts = [trace.output_counts(network.classes) for trace in (steps, events)]
-    right = [None if labels is None else accuracy(count, labels) for count in counts]
-    changed = int(np.count_nonzero(predictions(counts[0]) != predictions(counts[1])))
+    numbers = options.first_clip + np.arange(frames.shape[1])
+    right = [None if labels is None else accuracy(count, labels, numbers) for count in counts]
+    changed = int(np.count_nonzero(predictions(counts[0], numbers) != predictions(counts[1], numbers)))
     return Gap(frames.shape[1], layers, changed, right[0], right[1], tuple(unsafe_weights(network)))
 
 
@@ -145,7 +198,8 @@ def _layer_gap(name: str, steps: LayerTrace, events: LayerTrace, orders: Mapping
         name,
         steps.spikes,
         events.spikes,
-        spike_difference(steps.raster, events.raster),
-        float(np.mean(steps.raster == events.raster)),
-        {order: spike_difference(events.raster, layer.raster) for order, layer in orders.items()},
+        spikes_apart(steps.raster, events.raster),
+        int(np.count_nonzero(steps.raster == events.raster)),
+        events.raster.size,
+        {order: spikes_apart(events.raster, layer.raster) for order, layer in orders.items()},
     )

@@ -85,6 +85,7 @@ class Options:
         tick_fires: whether a tick can fire.
         lose_first: whether each core loses the first event of a clip.
         decimators: for the weight layer of a core the interval of its decimator; the other cores pass every spike.
+        first_clip: number of the first clip in the set that the clips are a part of; a seeded order follows from it.
 
     Raises:
         ConfigError: an interval that the chip has not.
@@ -97,6 +98,7 @@ class Options:
     tick_fires: bool = False
     lose_first: bool = False
     decimators: Mapping[str, int] = field(default_factory=dict)
+    first_clip: int = 0
 
     def __post_init__(self) -> None:
         allowed = ", ".join(map(str, INTERVALS))

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,6 +27,61 @@ class CoreLoad:
     def peak_per_second(self, dt_us: int) -> float:
         """Synaptic operations per second of the busiest bin, ``dt_us`` microseconds long."""
         return float(self.operations.max(initial=0)) * 1e6 / dt_us
+
+    def summed(self, most: float | None, first_clip: int = 0) -> LoadSum:
+        """The work as numbers that add up over parts of a set of clips.
+
+        Args:
+            most: synaptic operations of a bin above which it is counted; None for no limit.
+            first_clip: number of the first clip in the set.
+        """
+        step, clip = np.unravel_index(int(self.operations.argmax()), self.operations.shape)
+        return LoadSum(
+            self.name,
+            int(self.operations.sum()),
+            self.operations.size,
+            int(self.operations.max(initial=0)),
+            int(step),
+            first_clip + int(clip),
+            0 if most is None else int(np.count_nonzero(self.operations > most)),
+        )
+
+
+@dataclass(frozen=True)
+class LoadSum:
+    """The work of one core over some clips.
+
+    Attributes:
+        name: its weight layer.
+        operations: synaptic operations of all bins and clips.
+        bins: how many bins they are, of all clips.
+        peak: operations of the busiest bin.
+        step: that bin; the earliest of equally busy ones, and of these the one of the first clip.
+        clip: its clip.
+        above: bins above a limit.
+    """
+
+    name: str
+    operations: int
+    bins: int
+    peak: int
+    step: int
+    clip: int
+    above: int
+
+    def __add__(self, other: LoadSum) -> LoadSum:
+        """Both sets of clips together."""
+        busiest = min((self, other), key=lambda one: (-one.peak, one.step, one.clip))
+        return replace(
+            busiest,
+            operations=self.operations + other.operations,
+            bins=self.bins + other.bins,
+            above=self.above + other.above,
+        )
+
+    def per_second(self, dt_us: int) -> tuple[float, float]:
+        """Operations per second of the busiest bin and of the mean one, ``dt_us`` microseconds long."""
+        return float(self.peak) * 1e6 / dt_us, self.operations / self.bins * 1e6 / dt_us
 
 
 @dataclass(frozen=True)

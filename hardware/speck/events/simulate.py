@@ -103,7 +103,7 @@ def simulate(
     steps, clips = frames.shape[:2]
 
     def enter(step: int, clip: int) -> np.ndarray:
-        return _frame_events(frames[step, clip], clip, step, options)
+        return _frame_events(frames[step, clip], options.first_clip + clip, step, options)
 
     return _simulated(network, (steps, clips), enter, options, potentials)
 

@@ -22,6 +22,7 @@ from spikefold.hardware.simulators.accuracy import predictions
 from spikefold.hardware.speck import chip as speck
 from spikefold.train.data.clips import ClipSet
 from spikefold.train.deploy.adapt import Adapted, Task, adapt
+from spikefold.train.deploy.trial import InSteps
 from spikefold.train.evaluate import class_logits, evaluate
 from spikefold.train.loop import train
 from spikefold.train.state import Epoch
@@ -177,3 +178,29 @@ def test_nothing_is_blended_with_a_network_that_lacks_what_it_had(gone: dict[str
         for share in (0.1, 1.0)
     ]
     assert identity(results[0]) == identity(results[1]) != identity(_network())
+
+
+def test_recordings_held_out_choose_in_steps_too() -> None:
+    told: list[Epoch] = []
+    trial = InSteps(_clips(30, 5).frames, _clips(30, 5).labels)
+    settings = AdaptConfig(epochs=3, lr=0.02, distill=0)
+    found = adapt(_network(), Task(speck.NUMBERS, _clips(60, 0), None, settings, TRAIN, 0, trial=trial), told.append)
+    assert found.selection is not None
+    assert [one.name for one in found.selection.candidates] == [
+        "before",
+        "epoch 1",
+        "epoch 2",
+        "epoch 3",
+        "blend 0.5",
+    ]
+    assert found.selection.kept.name != "before"
+    assert found.selection.kept.accuracy > 0.8 > found.selection.candidates[0].accuracy
+    assert identity(found.network) == identity(found.selection.kept.network)
+    assert all(one.spikes > 10 for one in found.selection.candidates)
+    assert [epoch.judged for epoch in told] == [one.accuracy for one in found.selection.candidates[1:4]]
+    # a step far too large: what was there before is the very network that comes back
+    wild = settings.model_copy(update={"lr": 50.0, "blend": 1.0})
+    spoilt = adapt(found.network, Task(speck.NUMBERS, _clips(60, 0), None, wild, TRAIN, 0, trial=trial), told.append)
+    assert spoilt.selection is not None
+    assert spoilt.selection.kept.name == "before"
+    assert spoilt.network is found.network

@@ -5,37 +5,43 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
 from spikefold.config import AdaptConfig, TrainConfig
-from spikefold.errors import ConfigError
+from spikefold.energy.counts.count import count
 from spikefold.export.io import identity
 from spikefold.export.network import Layer, Network, SpikingLayer
 from spikefold.export.neuron import Reset
 from spikefold.export.passes.quantise import quantise
 from spikefold.hardware.speck.chip import NUMBERS
+from spikefold.train.data.clips import ClipSet
 from spikefold.train.deploy.adapt import Adapted
 from spikefold.train.deploy.adapt_by_events import (
     EventTask,
     adapt_by_events,
-    judged,
     relative_fans,
     scaled,
     weighted_spikes,
 )
 from spikefold.train.deploy.by_events import EventNet
 from spikefold.train.deploy.selection import Candidate, Selection, best
+from spikefold.train.deploy.trial import ByEvents, tried
 from spikefold.train.state import Epoch
 from tests.train.deploy.event_recordings import engine, network, neuron, recordings
 
 SETTINGS = AdaptConfig(by="events", epochs=6, event_lr=0.02)
 
 
-def _task(settings: AdaptConfig = SETTINGS, count: int = 60, seed: int = 0) -> EventTask:
+def _trial(count: int, seed: int) -> ByEvents:
     clips, labels = recordings(count, seed)
-    return EventTask(NUMBERS, engine(), tuple(clips), labels, settings, TrainConfig(batch=10), 0)
+    return ByEvents(engine(), tuple(clips), labels)
+
+
+def _task(settings: AdaptConfig = SETTINGS, count: int = 48, seed: int = 0) -> EventTask:
+    clips, labels = recordings(count, seed)
+    frames = ClipSet(engine().frames(clips), labels)
+    return EventTask(NUMBERS, engine(), tuple(clips), frames, settings, TrainConfig(batch=10), 0, _trial(12, 7))
 
 
 def _adapt(real: Network, task: EventTask) -> tuple[Adapted, list[Epoch]]:
@@ -50,10 +56,9 @@ def adapted() -> tuple[Adapted, list[Epoch]]:
 
 def test_a_network_that_knows_nothing_learns(adapted: tuple[Adapted, list[Epoch]]) -> None:
     found, told = adapted
-    fresh = _task(seed=1)
-    everything = np.arange(60)
-    before = judged("before", network(bias=True), fresh, everything)
-    after = judged("after", found.network, fresh, everything)
+    fresh = _trial(60, 1)
+    before = tried("before", network(bias=True), NUMBERS, fresh)
+    after = tried("after", found.network, NUMBERS, fresh)
     assert before.accuracy < 0.6
     assert after.accuracy > 0.9
     assert after.spikes > 10
@@ -62,11 +67,11 @@ def test_a_network_that_knows_nothing_learns(adapted: tuple[Adapted, list[Epoch]
     assert told[-1].loss < 0.8 * told[0].loss
 
 
-def test_the_record_says_what_was_judged_and_kept(adapted: tuple[Adapted, list[Epoch]]) -> None:
+def test_the_record_says_what_was_tried_and_kept(adapted: tuple[Adapted, list[Epoch]]) -> None:
     found, told = adapted
     selection = found.selection
     assert selection is not None
-    assert selection.held == 12
+    assert (selection.held, selection.how) == (12, "by events")
     assert [one.name for one in selection.candidates] == ["before", *(f"epoch {n}" for n in range(1, 7))]
     assert [one.accuracy for one in selection.candidates[1:]] == [epoch.judged for epoch in told]
     assert selection.kept.name != "before"
@@ -103,11 +108,32 @@ def test_no_epochs_change_nothing() -> None:
     assert told == []
 
 
-def test_a_class_with_one_recording_is_refused_by_the_setting_that_asks_for_it() -> None:
-    clips, labels = recordings(4, 0)
-    with pytest.raises(ConfigError, match="one training recording") as caught:
-        _adapt(network(), replace(_task(), recordings=tuple(clips), labels=labels))
-    assert caught.value.where == "adapt.by"
+def test_without_recordings_held_out_the_last_epoch_is_kept() -> None:
+    task = replace(_task(SETTINGS.model_copy(update={"epochs": 1}), count=30), trial=None)
+    found, told = _adapt(network(), task)
+    assert found.selection is None
+    assert [epoch.judged for epoch in told] == [None]
+    assert identity(found.network) != identity(network())
+
+
+def test_a_budget_is_met_by_events() -> None:
+    real = network(bias=True)
+    free = tried("free", real, NUMBERS, _trial(12, 7))
+    budget = 0.6 * free.synops
+    settings = SETTINGS.model_copy(update={"synops_budget": budget})
+    found, _ = _adapt(real, _task(settings))
+    assert found.channels["n"][0] < found.channels["n"][1] == 4
+    assert found.synops_before is not None
+    assert found.synops_before > budget
+    assert found.selection is not None
+    assert [one.name for one in found.selection.candidates] == [f"epoch {n}" for n in range(1, 7)]
+    assert 0 < found.selection.kept.synops <= budget == found.selection.budget
+    # the operations of a candidate are those that the project's own counter finds
+    trial = _trial(12, 7)
+    integer, _ = quantise(found.network, NUMBERS)
+    trace, frames = trial.run(integer, slice(None))
+    counted = count(integer, frames, trace)
+    assert found.selection.kept.synops == sum(layer.events for layer in counted.layers) / 12
 
 
 @pytest.mark.parametrize("pooled", [False, True])
@@ -145,11 +171,15 @@ def test_spikes_are_weighted_by_the_synapses_that_they_reach() -> None:
 
 def test_the_best_is_the_sparsest_of_those_that_are_as_good() -> None:
     def candidates(*values: tuple[float, float]) -> list[Candidate]:
-        return [Candidate(str(n), accuracy, spikes, network()) for n, (accuracy, spikes) in enumerate(values)]
+        return [
+            Candidate(str(n), accuracy, spikes, 10 * spikes, network()) for n, (accuracy, spikes) in enumerate(values)
+        ]
 
     assert best(candidates((0.9, 100), (0.95, 900), (0.94, 1))).name == "1"
     assert best(candidates((0.9, 100), (0.95, 900), (0.945, 800))).name == "2"
     assert best(candidates((0.95, 100), (0.955, 900))).name == "0"
     assert best(candidates((0.95, 100), (0.95, 100))).name == "0"
     assert best(candidates((0.95, 100), (0.956, 900))).name == "1"
-    assert Selection(5, tuple(candidates((0.5, 7), (0.4, 1)))).kept.name == "0"
+    assert Selection(5, "by events", tuple(candidates((0.5, 7), (0.4, 1)))).kept.name == "0"
+    assert Selection(5, "by events", tuple(candidates((0.5, 7), (0.4, 1))), budget=60).kept.name == "1"
+    assert Selection(5, "by events", tuple(candidates((0.5, 7), (0.4, 5))), budget=9).kept.name == "1"

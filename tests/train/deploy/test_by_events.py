@@ -180,6 +180,7 @@ def test_an_engine_that_is_asked_for_spikes_only_finds_the_same_spikes() -> None
     assert full.trace.spikes > 500
     for name, layer in full.trace.layers.items():
         np.testing.assert_array_equal(lean.trace.layers[name].raster, layer.raster)
-    assert full.gap
-    assert full.loads
-    assert (lean.gap, lean.loads, lean.warnings, lean.went_in) == ({}, (), (), full.went_in)
+    assert full.measures is not None
+    assert full.measures.gap
+    assert full.measures.loads
+    assert (lean.measures, lean.went_in) == (None, full.went_in)

@@ -27,7 +27,7 @@ from spikefold.train.data.parsing.reading import AS_IT_IS, MOST_KEYS, MOST_RECOR
 
 _FRAME_US = 1000
 _ABOUT = ("off", "label", "name", "sensor", "frames")
-_WANTED = frozenset((*_ABOUT, *(name for names in NAMES.values() for name in names)))
+WANTED = frozenset((*_ABOUT, *(name for names in NAMES.values() for name in names)))
 
 
 def read_npz(path: Path, reading: Reading = AS_IT_IS, what: str = "the recording") -> list[RawEvents]:
@@ -47,7 +47,7 @@ def read_npz(path: Path, reading: Reading = AS_IT_IS, what: str = "the recording
     data = read_arrays(
         path,
         what,
-        wanted=_WANTED,
+        wanted=WANTED,
         most_members=MOST_KEYS,
         check_bytes=lambda claimed: reading.check_bytes(claimed, size),
     )

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from spikefold.errors import DataError, Issue
+from spikefold.train.data.event_store import EventStore
 from spikefold.train.data.events import Recording
 from spikefold.train.data.formats.npy_file import read_npy
 from spikefold.train.data.parsing.reading import Reading
@@ -58,11 +59,11 @@ def load_folder(
         return load_split_folders(*split, endings, reading, progress)
     names = _classes(folder, [folder], least=2 if test_share else 1)
     needed = 2 if test_share else 1
-    issues = Issues(folder)
+    issues, store = Issues(folder), EventStore()
     parts = Parts([], [], names)
     for label, name in enumerate(names):
         before = len(issues.found)
-        found = read_labelled(files_under(folder / name, endings), label, reading, issues)
+        found = read_labelled(files_under(folder / name, endings), label, reading, issues, store)
         is_absent = not test_share and not (folder / name).is_dir()
         if len(found) < needed and len(issues.found) == before and not is_absent:
             hint = f"known extensions: {', '.join(endings)}; remove the folder if the class is not wanted"
@@ -87,13 +88,13 @@ def load_split_folders(
         DataError: a folder is missing, fewer than two classes; all unreadable files and empty classes at once.
     """
     names = _classes(train.parent, [train, test])
-    issues = Issues(train.parent)
+    issues, store = Issues(train.parent), EventStore()
     splits: list[list[Recording]] = []
     for folder in (train, test):
         recordings: list[Recording] = []
         for label, name in enumerate(names):
             before = len(issues.found)
-            found = read_labelled(files_under(folder / name, endings), label, reading, issues)
+            found = read_labelled(files_under(folder / name, endings), label, reading, issues, store)
             if not found and len(issues.found) == before and folder is train:
                 hint = f"known extensions: {', '.join(endings)}; remove the folder if the class is not wanted"
                 issues.found.append(Issue("recordings in a class", str(folder / name), "0", "at least 1", hint))

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spikefold.errors import DataError, Issue
+from spikefold.train.data.event_store import EventStore
 from spikefold.train.data.events import Recording
 from spikefold.train.data.formats.aedat3 import decode_aedat3
 from spikefold.train.data.formats.npy_file import read_npy
@@ -73,7 +74,7 @@ def load_gesture(folder: Path, reading: Reading, progress: Progress) -> Parts:
 
 
 def _as_published(folder: Path, reading: Reading, progress: Progress) -> Parts:
-    issues = Issues(folder)
+    issues, store = Issues(folder), EventStore()
     splits: list[list[Recording]] = []
     for trials in _TRIALS:
         names = _lines(folder / trials)
@@ -81,7 +82,7 @@ def _as_published(folder: Path, reading: Reading, progress: Progress) -> Parts:
         for done, name in enumerate(names):
             path = folder / name
             with issues.collecting(path):
-                recordings += _gestures(path, reading)
+                recordings += store.keep_all(_gestures(path, reading))
             progress(f"read {trials}", done + 1, len(names))
         splits.append(recordings)
     issues.raise_any()
@@ -141,7 +142,7 @@ def _each_file(
     progress: Progress,
 ) -> Parts:
     """Both splits of a layout in which each file knows its label."""
-    issues = Issues(folders[0].parent)
+    issues, store = Issues(folders[0].parent), EventStore()
     splits: list[list[Recording]] = []
     for folder in folders:
         files = files_under(folder, (ending, ".h5") if ending == ".hdf5" else (ending,)) if folder.is_dir() else []
@@ -149,7 +150,7 @@ def _each_file(
             issues.found.append(Issue("recordings of a split", str(folder), "0", "at least 1", f"*{ending} files"))
         recordings: list[Recording] = []
         for path in files:
-            recordings += load(path, reading, issues)
+            recordings += store.keep_all(load(path, reading, issues))
         progress(f"read {folder.name}", len(files), len(files))
         splits.append(recordings)
     issues.raise_any()
@@ -161,7 +162,7 @@ def _tonic_file(path: Path, reading: Reading, issues: Issues) -> list[Recording]
         issues.found.append(Issue("label as file name", str(path), path.stem, "0 to 10", "tonic writes LABEL.npy"))
         return []
     in_ms = replace(reading, time_unit=TimeUnit.MILLISECONDS)
-    return read_labelled([path], int(path.stem), in_ms, issues, partial(read_npy, order="xypt"))
+    return read_labelled([path], int(path.stem), in_ms, issues, EventStore(), partial(read_npy, order="xypt"))
 
 
 def _hdf5_file(path: Path, reading: Reading, issues: Issues) -> list[Recording]:

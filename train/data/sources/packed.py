@@ -6,14 +6,14 @@ Labels are whole numbers from 0; ``classes.txt`` beside the archives names them.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
 from spikefold.errors import DataError
+from spikefold.train.data.event_store import EventStore, KeptRecording
 from spikefold.train.data.events import Recording
-from spikefold.train.data.formats.npz_file import read_npz
-from spikefold.train.data.parsing.raw_events import RawEvents
+from spikefold.train.data.formats.packed_stream import stream_packed
 from spikefold.train.data.parsing.reading import Reading
 from spikefold.train.data.readers import finished, read_with
 from spikefold.train.data.sources.parts import CLASS_LIST, Parts, listed_classes
@@ -26,28 +26,28 @@ def load_packed_splits(folder: Path, reading: Reading) -> Parts:
         DataError: an unreadable archive, one without recordings, labels with a gap or without a name.
     """
     is_alone = not (folder / "train.npz").exists() and (folder / "test.npz").exists()
-    train = [] if is_alone else _recordings(folder / "train.npz", reading)
-    test = _recordings(folder / "test.npz", reading)
+    store = EventStore()
+    train = [] if is_alone else _recordings(folder / "train.npz", reading, store)
+    test = _recordings(folder / "test.npz", reading, store)
     if not (train or is_alone) or not test:
         raise DataError("no recordings", where=str(folder), hint="train.npz and test.npz need at least one each")
     classes = _classes(folder, train, test)
     sizes = [recording.sensor for recording in chain(train, test)]
     sensor = max(height for height, _ in sizes), max(width for _, width in sizes)
     reading.check_sensor(sensor)
-    train, test = ([replace(recording, sensor=sensor) for recording in split] for split in (train, test))
-    return Parts(train, test, classes)
+    train, test = ([recording.on(sensor) for recording in split] for split in (train, test))
+    return Parts([*train], [*test], classes)
 
 
-def _recordings(path: Path, reading: Reading) -> list[Recording]:
-    raws = read_with(_read, path, reading)
-    return [recording for raw in raws for recording in finished(raw, path, reading)]
+def _recordings(path: Path, reading: Reading, store: EventStore) -> list[KeptRecording]:
+    def kept(path: Path, reading: Reading) -> list[KeptRecording]:
+        raws = stream_packed(path, reading)
+        return [store.keep(recording) for raw in raws for recording in finished(raw, path, reading)]
+
+    return read_with(kept, path, reading)
 
 
-def _read(path: Path, reading: Reading) -> list[RawEvents]:
-    return read_npz(path, reading, "packed recordings")
-
-
-def _classes(folder: Path, train: list[Recording], test: list[Recording]) -> tuple[str, ...]:
+def _classes(folder: Path, train: Sequence[Recording], test: Sequence[Recording]) -> tuple[str, ...]:
     """The names of the classes: listed in a file, or their numbers."""
     labels = {recording.label for recording in train or test}
     names = listed_classes(folder)

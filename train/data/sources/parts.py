@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from spikefold.errors import DataError, Issue
+from spikefold.train.data.event_store import EventStore
 from spikefold.train.data.events import Recording
 from spikefold.train.data.parsing.reading import Reading, size_of
 from spikefold.train.data.readers import Read, finished, read, read_with
@@ -128,6 +129,7 @@ def read_labelled(
     label: int,
     reading: Reading,
     issues: Issues,
+    store: EventStore,
     reader: Read | None = None,
 ) -> list[Recording]:
     """The recordings of files of one class; what cannot be read becomes an issue.
@@ -137,6 +139,7 @@ def read_labelled(
         label: their class.
         reading: how they are read.
         issues: takes the faults.
+        store: takes the events.
         reader: of their format; none: by extension and first bytes.
     """
     found: list[Recording] = []
@@ -147,7 +150,7 @@ def read_labelled(
             else:
                 found_raw = read_with(reader, path, reading)
                 recordings = [recording for raw in found_raw for recording in finished(raw, path, reading)]
-            found += [replace(recording, label=label, name=str(path)) for recording in recordings]
+            found += [store.keep(replace(recording, label=label, name=str(path))) for recording in recordings]
     return found
 
 
