@@ -25,7 +25,9 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
-_FORM = re.compile(r"\s*(?:(?P<network>[^\s<>=]+)\.)?(?P<name>[^\s<>=.]+)\s*(?P<op><=|>=|==|<|>)\s*(?P<limit>\S(?:.*\S)?)\s*")
+_FORM = re.compile(
+    r"\s*(?:(?P<network>[^\s<>=]+)\.)?(?P<name>[^\s<>=.]+)\s*(?P<op><=|>=|==|<|>)\s*(?P<limit>\S(?:.*\S)?)\s*"
+)
 _RELATIVE = re.compile(r"(?P<to>[^\s<>=*+]+?)(?:\s*(?P<sign>[-+*])\s*(?P<by>[0-9.]+(?:[eE][-+]?[0-9]+)?))?")
 _DECIMALS = 12
 _CHANGES: dict[str, Callable[[float, float], float]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}

@@ -35,9 +35,7 @@ def validate_stage(session: Session) -> None:
         session.reporter.line("no chip is named, so no runners are compared")
     parities, failures = {}, []
     with session.writing(VALIDATE) as folder:
-        found = compare_runners(
-            networks, clips.frames, config.vendor_clips, session.reporter, allow_silent=True
-        )
+        found = compare_runners(networks, clips.frames, config.vendor_clips, session.reporter, allow_silent=True)
         for name, checked in found.items():
             simulated = _simulated(checked.simulated, networks[name][1].classes, clips.labels)
             parities[name] = checked.to_json() | {"simulated": simulated}

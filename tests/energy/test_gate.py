@@ -175,9 +175,7 @@ def test_a_gate_relative_to_another_network_holds_to_the_clip() -> None:
         ("loihi2", "accuracy", 0.93, 0.94),
         ("loihi2", "spikes", None, 1300.0),
     ]
-    assert str(failed[0].issue) == (
-        "loihi2: accuracy: got 0.93, limit >= 0.94. gate 'accuracy>=float-0.01'"
-    )
+    assert str(failed[0].issue) == ("loihi2: accuracy: got 0.93, limit >= 0.94. gate 'accuracy>=float-0.01'")
     (unknown,) = evaluate(parse(["speck2f.spikes<=loihi2*2"]), numbers)
     assert (unknown.got, unknown.limit) == (1300.0, None), "what is held against something unknown does not pass"
     with pytest.raises(ConfigError, match="this run has not"):
