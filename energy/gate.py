@@ -2,8 +2,9 @@
 """Gates: ``--gate "speck2f.energy_uj<50"``. A limit on a number of the report, which a build may fail on.
 
 The limit is a number, or the same number of another network of the run, with a number added, subtracted or
-multiplied: ``speck2f.events.accuracy>=float-0.01``, ``speck2f.events.spikes<=float*1.3``. Without a network's name a gate holds for every network that it is asked about. What is unknown passes no gate; where
-it is known what would make it known, the failure says so.
+multiplied: ``speck2f.events.accuracy>=float-0.01``, ``speck2f.events.spikes<=float*1.3``. Without a network's name a
+gate holds for every network that it is asked about. What is unknown passes no gate; where it is known what would make
+it known, the failure says so.
 """
 
 from __future__ import annotations

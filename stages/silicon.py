@@ -70,7 +70,7 @@ def silicon(network: Path | None = None) -> Silicon:
 
 
 def at_hand() -> tuple[Row, ...]:
-    """Every published point beside its prediction, PilotNet's where its file lies here already: nothing is fetched."""
+    """Every published point beside its prediction, PilotNet's where its file lies here: nothing is fetched."""
     why = "its file is in lava-dl's wheel, which is not installed here; `spikefold energy silicon` fetches it"
     return _silicon(kept_network(PILOTNET_FILE), why).rows
 

@@ -93,7 +93,7 @@ def _ladder(simulated: SimulateFile, validated: ValidateFile, energy: dict[str, 
         if parity is not None and (vendor := parity.simulated) is not None:
             yield {
                 "name": f"{name}.simulated",
-                "what": f"{vendor.runner}, on {vendor.clips} clips of {vendor.classes} classes, drawn over all classes",
+                "what": f"{vendor.runner}, on {vendor.clips} clips of {vendor.classes} classes, drawn over all",
                 "accuracy": vendor.accuracy,
                 "interval": list(vendor.interval),
                 "ties": None,
