@@ -14,14 +14,14 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from spikefold.commands.about import config, version
 from spikefold.commands.adapt import adapt
-from spikefold.commands.chips import chips
-from spikefold.commands.diff import diff
 from spikefold.commands.energy.group import energy
 from spikefold.commands.export import export
 from spikefold.commands.fit import fit
-from spikefold.commands.inspect import inspect
+from spikefold.commands.look.about import config, version
+from spikefold.commands.look.chips import chips
+from spikefold.commands.look.diff import diff
+from spikefold.commands.look.inspect import inspect
 from spikefold.commands.report import report
 from spikefold.commands.run import run
 from spikefold.commands.stage_command import stage_command
