@@ -24,7 +24,7 @@ from spikefold.commands.options import (
     configured,
 )
 from spikefold.commands.report import written_report
-from spikefold.commands.screen import Screen, guarded
+from spikefold.commands.screen import INTERRUPTED, Screen, guarded
 from spikefold.commands.summary import say_report
 from spikefold.config import Config
 from spikefold.errors import ConfigError, MismatchError, nearest
@@ -145,7 +145,7 @@ def _stages(session: Session, again: tuple[Stage, ...], screen: Screen) -> Misma
             failed = _do(one.stage, session, screen) or failed
         except KeyboardInterrupt:
             typer.echo(_kept(one.stage, session.folder), err=True)
-            raise typer.Exit(130) from None
+            raise typer.Exit(INTERRUPTED) from None
     if to_do and (session.folder / CONFIG).is_file():
         keep_config(session)
     return failed

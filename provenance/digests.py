@@ -53,7 +53,7 @@ def _version(package: str) -> str:
 
 
 def of_data(source: str) -> str:
-    """Of a data source: of its files, as in ``npz:DIR``, names, sizes and times of change; of a generated one its name.
+    """Of a data source: of its files, as in ``npz:DIR``, names, sizes and times of change; else its name.
 
     Raises:
         OSError: a file cannot be looked at.

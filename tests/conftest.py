@@ -26,6 +26,8 @@ _SHARES_A_RUN = (
     "stages/test_on_board.py",
     "stages/files/test_damaged_runs.py",
     "commands/test_energy_commands.py",
+    "commands/test_run_folder.py",
+    "stages/report/test_bad_network.py",
 )
 
 
