@@ -133,7 +133,7 @@ def _undecided(name: str, found: VariantForm, cap: int | None) -> Iterator[Findi
             f"{name}: the output is saturated, {output.rate:.2f} of {cap} spikes a neuron and step over all classes"
         )
         yield Finding("accuracy", "bad", f"{what} ({layer})", advice, "#clip")
-    elif found.ties >= TIES * found.clips:
+    elif output.spikes and found.ties >= TIES * found.clips:
         what = f"{name}: in {found.ties} of {found.clips} clips the most spikes are those of several classes"
         yield Finding("accuracy", "warn", what, advice, "#accuracy_ladder")
 
