@@ -25,6 +25,8 @@ from spikefold.session import Reporter
 
 SAMPLE_CLIPS = 10
 """Training clips on which the scales are searched."""
+NETWORK_FILE = "network"
+"""A chip's integer network, in its folder of the export."""
 ON_CORES = "on_cores"
 """The integer network as the chip runs it, where that is another form."""
 _SAMPLE_FRAMES = 64
@@ -87,12 +89,7 @@ def write_chip(made: ChipNetwork, folder: Path) -> dict[str, Any]:
     name = made.chip.name
     folder.mkdir()
     save_network(made.real, folder / "real")
-    save_network(made.integer, folder / "network")
-    kept = ["network.json", "network.safetensors"]
-    laid_out = made.chip.laid_out(made.integer) if made.chip.laid_out else made.integer
-    if laid_out is not made.integer:
-        save_network(laid_out, folder / ON_CORES)
-        kept += [f"{ON_CORES}.json", f"{ON_CORES}.safetensors"]
+    kept = write_integers(made, folder, NETWORK_FILE)
     lowered = made.chip.require_files()(made.real, made.integer, folder)
     return {
         "title": made.chip.title,
@@ -105,10 +102,25 @@ def write_chip(made: ChipNetwork, folder: Path) -> dict[str, Any]:
     }
 
 
-def network_on_chip(folder: Path) -> Path:
-    """The file of the integer network in the form in which the chip runs it, in a chip's exported folder."""
-    laid_out = folder / ON_CORES
-    return laid_out if laid_out.with_suffix(".json").is_file() else folder / "network"
+def write_integers(made: ChipNetwork, folder: Path, name: str) -> list[str]:
+    """Write an integer network and, where the chip runs it in another form, that form; the names of the files."""
+    save_network(made.integer, folder / name)
+    written = [name]
+    laid_out = made.chip.laid_out(made.integer) if made.chip.laid_out else made.integer
+    if laid_out is not made.integer:
+        written.append(_on_cores(name))
+        save_network(laid_out, folder / written[-1])
+    return [f"{file}.{ending}" for file in written for ending in ("json", "safetensors")]
+
+
+def network_on_chip(folder: Path, name: str = NETWORK_FILE) -> Path:
+    """The file of an integer network in the form in which the chip runs it, in a chip's exported folder."""
+    laid_out = folder / _on_cores(name)
+    return laid_out if laid_out.with_suffix(".json").is_file() else folder / name
+
+
+def _on_cores(name: str) -> str:
+    return ON_CORES if name == NETWORK_FILE else f"{name}_{ON_CORES}"
 
 
 def compare_runners(

@@ -10,9 +10,9 @@ from spikefold.export.io import identity, save_network
 from spikefold.export.network import Network
 from spikefold.files import write_json
 from spikefold.hardware.registry import chip_named
-from spikefold.session import Session
+from spikefold.session import BASELINE, Session
 from spikefold.stage_table import ADAPT, EXPORT, FOLD
-from spikefold.stages.chip_files import SAMPLE_CLIPS, chip_network, write_chip
+from spikefold.stages.chip_files import SAMPLE_CLIPS, chip_network, write_chip, write_integers
 from spikefold.stages.files.export import ExportFile
 from spikefold.stages.files.networks import network_of_run
 
@@ -36,6 +36,9 @@ def export_stage(session: Session) -> None:
                 raise UnsupportedError(f"the network does not fit {made.chip.title}", where=name, issues=violations)
             chips[name] = write_chip(made, folder / name)
             artefacts += chips[name]["artefacts"]
+            if (session.path(ADAPT) / name / f"{BASELINE}.json").is_file():
+                baseline = network_of_run(session, ADAPT, f"{name}/{BASELINE}")
+                write_integers(chip_network(baseline, chip_named(name), frames), folder / name, BASELINE)
         ExportFile.of({"identity": identity(folded), "chips": chips, "artefacts": artefacts}).write(folder)
     session.reporter.line(f"exported {len(artefacts)} artefacts")
 

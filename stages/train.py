@@ -23,7 +23,7 @@ from spikefold.session import BASELINE, CONFIG, NETWORK, Session, keep_config
 from spikefold.stage_table import TRAIN
 from spikefold.stages.files.train import TrainFile
 from spikefold.stages.reach import refuse_unreachable
-from spikefold.train.baseline import Job, train_all
+from spikefold.train.baseline import Job, Training, train_all
 from spikefold.train.checkpoint import load
 from spikefold.train.data.clips import Windows
 from spikefold.train.evaluate import clips_at_once, judged, unites_masks
@@ -89,9 +89,9 @@ def unfinished(folder: Path) -> Config:
 
 def _train_all(session: Session, job: Job, folder: Path, ranks: Ranks) -> dict[str, list[Epoch]]:
     attention = job.config.model.attention
-    folders = {NETWORK: (attention, folder / NETWORK)}
+    folders = {NETWORK: Training(attention, folder / NETWORK)}
     if job.config.train.baseline and attention != "none":
-        folders[BASELINE] = ("none", folder / BASELINE)
+        folders[BASELINE] = Training("none", folder / BASELINE, sparse=False)
     return train_all(job, folders, lambda name, epoch: _tell(session, name, epoch), ranks)
 
 
