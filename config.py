@@ -259,7 +259,7 @@ class ChipsConfig(_Section):
     baseline: bool = Field(
         True, description="take the baseline without attention to each chip too, so that like stands beside like"
     )
-    parity_clips: int = Field(20, ge=1, description="test clips compared spike for spike by every runner")
+    parity_clips: int = Field(20, ge=1, description="test clips, drawn over all classes, compared spike for spike")
     core_limit: float | None = Field(
         None,
         gt=0,
@@ -270,6 +270,9 @@ class ChipsConfig(_Section):
         {},
         description="by chip a technology profile in place of what is published of it, such as a calibrated one: "
         "--set chips.power.speck2f=FILE.toml",
+    )
+    accuracy_loss: float = Field(
+        0.02, ge=0, le=1, description="accuracy below that of the float network beyond which a chip's is said first"
     )
     vendor_clips: int = Field(20, ge=1, description="of them, those given to the vendor's simulator (lava's is slow)")
 

@@ -27,6 +27,7 @@ def svg(figure: Figure, title: str) -> str:
     with rc_context(_SETTINGS):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     text = buffer.getvalue()
-    text = text[text.index("<svg") :]
+    # the ink of texts and axes is that of the page, so that it can be read on a dark one too
+    text = re.sub(r"(?<=[ :])#000000", "currentColor", text[text.index("<svg") :])
     label = html.escape(title, quote=True)
     return re.sub(r"<svg ", f'<svg role="img" aria-label="{label}" ', text, count=1)

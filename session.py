@@ -117,6 +117,18 @@ class Session:
             return self._clips[split].first(count)
         return next(self.parts(split, count)).clips
 
+    def clips_over_classes(self, split: str, count: int) -> ClipSet:
+        """So many clips of a split, as evenly over its classes as they allow; see `over_classes`."""
+        import numpy as np
+
+        from spikefold.train.data.clips import over_classes, parts_of
+
+        samples = self._samples(split)
+        chosen = over_classes(np.array([one.label for one in samples], np.int64), count)
+        if split in self._clips:
+            return self._clips[split].only(chosen)
+        return next(parts_of([samples[int(number)] for number in chosen], self.binning, len(chosen))).clips
+
     def one_clip(self, split: str, number: int) -> ClipSet:
         """One clip alone, by its number."""
         from spikefold.train.data.clips import parts_of

@@ -12,6 +12,8 @@ from spikefold.commands.options import LATEST_RUN, Quiet, RunFolder
 from spikefold.commands.screen import guarded
 from spikefold.session import Session, open_session
 
+_TONES = {"bad": "!!", "warn": "!"}
+
 
 def report(folder: RunFolder = LATEST_RUN, quiet: Quiet = False) -> None:
     """Write report.json and report.html of a run whose stages are done."""
@@ -28,7 +30,17 @@ def tell_report(session: Session) -> None:
     typer.echo(session.folder / "report.html")
 
 
+def verdict_lines(content: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with a run and what to do about it, and the four verdicts, a line each."""
+    for finding in content["findings"]:
+        yield f"{_TONES[finding['tone']]:>10}  {finding['what']}. To do: {finding['to_do']}"
+    for verdict in content["verdicts"].values():
+        told = "; ".join(f"{line['chip']} {line['number']}" for line in verdict["lines"])
+        yield f"{verdict['key']:>10}  {verdict['word']}{told and f': {told}'}"
+
+
 def _summary(content: dict[str, Any]) -> Iterator[str]:
+    yield from verdict_lines(content)
     for step in content["accuracy_ladder"]:
         low, high = step["interval"]
         spikes = f"spikes/clip {step['spikes_per_clip']:,.0f}"

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gates: ``--gate "speck2f.energy_uj<50"``. A limit on a number of the report, which a build may fail on.
 
-Without a network's name a gate holds for every network that it is asked about. What is unknown passes no gate; where
-it is known what would make it known, the failure says so.
+The limit is a number, or the same number of another network of the run, with a number added, subtracted or
+multiplied: ``speck2f.events.accuracy>=float-0.01``, ``speck2f.events.spikes<=float*1.3``. Without a network's name a
+gate holds for every network that it is asked about. What is unknown passes no gate; where it is known what would make
+it known, the failure says so.
 """
 
 from __future__ import annotations
@@ -24,7 +26,12 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
-_FORM = re.compile(r"\s*(?:(?P<network>[^\s<>=]+)\.)?(?P<name>[^\s<>=.]+)\s*(?P<op><=|>=|==|<|>)\s*(?P<limit>\S+)\s*")
+_FORM = re.compile(
+    r"\s*(?:(?P<network>[^\s<>=]+)\.)?(?P<name>[^\s<>=.]+)\s*(?P<op><=|>=|==|<|>)\s*(?P<limit>\S(?:.*\S)?)\s*"
+)
+_RELATIVE = re.compile(r"(?P<to>[^\s<>=*+]+?)(?:\s*(?P<sign>[-+*])\s*(?P<by>[0-9.]+(?:[eE][-+]?[0-9]+)?))?")
+_DECIMALS = 12
+_CHANGES: dict[str, Callable[[float, float], float]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 
 
 @dataclass(frozen=True)
@@ -47,29 +54,66 @@ _SPREAD = {"synops": 1.0, "spikes": 1.0, "energy_pj": 1.0, "energy_uj": 1e-6}
 
 @dataclass(frozen=True)
 class ReportGate:
-    """A limit: ``network`` None for every network, ``op`` one of ``< <= == >= >``."""
+    """A limit on a number.
+
+    Attributes:
+        text: as it was given.
+        network: whose number; None for every network.
+        name: of the number.
+        op: one of ``< <= == >= >``.
+        limit: the limit; where there is another network, what its number is changed by.
+        to: another network, whose number of the same name is the limit; None for the limit alone.
+        sign: how its number is changed: ``+``, ``-`` or ``*``.
+    """
 
     text: str
     network: str | None
     name: str
     op: str
     limit: float
+    to: str | None = None
+    sign: str = "+"
 
-    def holds(self, value: Value) -> bool:
-        """Whether a value passes; an unknown one does not."""
-        if value is None or isinstance(value, Unknown) or math.isnan(value):
+    def holds(self, value: Value, limit: float | None = None) -> bool:
+        """Whether a value passes; an unknown one does not, nor does any where the limit is unknown.
+
+        Args:
+            value: the number that is asked about.
+            limit: of `limit_of`; by default the number of the gate itself.
+        """
+        limit = self.limit if limit is None and self.to is None else limit
+        if value is None or limit is None or isinstance(value, Unknown) or math.isnan(value):
             return False
-        return _OPERATORS[self.op](value, self.limit)
+        return _OPERATORS[self.op](value, limit)
+
+    def limit_of(self, networks: Mapping[str, Scalars]) -> float | None:
+        """The limit among these networks; None where the other network's number is unknown."""
+        if self.to is None:
+            return self.limit
+        found = networks[self.to].get(self.name)
+        if found is None or isinstance(found, Unknown) or math.isnan(found):
+            return None
+        # 0.3 - 0.1 is meant, not 0.19999999999999998
+        return round(_CHANGES[self.sign](found, self.limit), _DECIMALS)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A gate that one network did not pass; ``got`` None where the number is unknown, for the reason ``why``."""
+    """A gate that one network did not pass.
+
+    Attributes:
+        gate: the gate.
+        network: whose number did not pass.
+        got: the number; None where it is unknown, for the reason ``why``.
+        why: it is unknown; empty where it is known, or where nobody can say.
+        limit: what it was held against; None where that is unknown.
+    """
 
     gate: ReportGate
     network: str
     got: float | None
     why: str = ""
+    limit: float | None = None
 
     @property
     def issue(self) -> Issue:
@@ -78,7 +122,8 @@ class Failure:
         hint = f"gate {self.gate.text!r}"
         if self.got is None:
             hint = f"an unknown number passes no gate{self.why and f': {self.why}'}"
-        return Issue(self.gate.name, self.network, got, f"{self.gate.op} {self.gate.limit:,.6g}", hint)
+        limit = f"{self.gate.op} {'unknown' if self.limit is None else f'{self.limit:,.6g}'}"
+        return Issue(self.gate.name, self.network, got, limit, hint)
 
     def to_json(self) -> dict[str, object]:
         """Plain values for a report."""
@@ -88,7 +133,7 @@ class Failure:
             "name": self.gate.name,
             "got": self.got,
             "op": self.gate.op,
-            "limit": self.gate.limit,
+            "limit": self.limit,
             "why": self.why,
         }
 
@@ -124,19 +169,30 @@ def _parsed(text: str) -> ReportGate | Issue:
         return Issue(
             "known name", "--gate", repr(match["name"]), f"{len(NUMBERS)} names", nearest(match["name"], NUMBERS)
         )
-    try:
-        limit = float(match["limit"])
-    except ValueError:
-        limit = math.nan
-    if not math.isfinite(limit):
+    limit = _number(match["limit"])
+    if limit is not None and math.isfinite(limit):
+        return ReportGate(text.strip(), match["network"], match["name"], match["op"], limit)
+    relative = _RELATIVE.fullmatch(match["limit"])
+    by = None if relative is None else _number(relative["by"] or "0")
+    # nan, inf and numbers with a unit are no networks
+    if limit is not None or relative is None or by is None or not math.isfinite(by) or relative["to"][0].isdigit():
         return Issue(
             "finite number",
             "--gate",
             repr(match["limit"]),
-            "a number without a unit",
+            "a number without a unit, or a network of the run, as float-0.01 or float*1.3",
             "the unit is in the name: energy_uj is microjoules a clip, accuracy is from 0 to 1",
         )
-    return ReportGate(text.strip(), match["network"], match["name"], match["op"], limit)
+    return ReportGate(
+        text.strip(), match["network"], match["name"], match["op"], by, relative["to"], relative["sign"] or "+"
+    )
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def evaluate(
@@ -153,7 +209,7 @@ def evaluate(
         ConfigError: a gate names a network that this run has not, or there is none to ask.
     """
     known = list(networks)
-    asked = {*(gate.network for gate in gates), *deployed} - {None}
+    asked = {*(gate.network for gate in gates), *(gate.to for gate in gates), *deployed} - {None}
     wrong = sorted(str(name) for name in asked if name not in networks)
     if wrong or not known:
         issues = [
@@ -167,12 +223,13 @@ def evaluate(
         )
     failures = []
     for gate in gates:
+        limit = gate.limit_of(networks)
         judged = [gate.network] if gate.network else list(deployed) or known
         for network in judged:
             got = networks[network].get(gate.name)
-            if not gate.holds(got):
+            if not gate.holds(got, limit):
                 why = got.how if isinstance(got, Unknown) else ""
-                failures.append(Failure(gate, network, None if isinstance(got, Unknown) else got, why))
+                failures.append(Failure(gate, network, None if isinstance(got, Unknown) else got, why, limit))
     return failures
 
 

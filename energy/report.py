@@ -19,7 +19,7 @@ _HATCH = "///"
 _LOG_FROM = 20.0
 """Ratio of the longest to the shortest end of a tornado from which its axis is logarithmic."""
 _TEMPLATE = Path(__file__).with_name("report.html.jinja")
-_TITLES = {"synops": "synaptic events", "spikes": "spikes", "energy_pj": "estimate, pJ"}
+_TITLES = {"synops": "synaptic events", "spikes": "spikes", "energy_pj": "estimate, uJ"}
 
 
 def energy_bars(networks: dict[str, Any]) -> str:
@@ -121,4 +121,15 @@ def uncertainty_section(results: Mapping[str, Any], clips: Mapping[str, NetworkC
         coverages={name: network["counts"]["coverage"] for name, network in networks.items()},
         tornados=tornados,
         titles=_TITLES,
+        uj=_uj,
+        shown=_shown,
     )
+
+
+def _uj(picojoules: float) -> str:
+    return f"{picojoules / 1e6:,.4g}"
+
+
+def _shown(quantity: str, value: float) -> str:
+    """A quantity in the unit of `_TITLES`."""
+    return _uj(value) if quantity == "energy_pj" else f"{value:,.0f}"

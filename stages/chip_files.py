@@ -124,7 +124,12 @@ def _on_cores(name: str) -> str:
 
 
 def compare_runners(
-    networks: Mapping[str, tuple[Network, Network]], frames: np.ndarray, vendor_clips: int, reporter: Reporter
+    networks: Mapping[str, tuple[Network, Network]],
+    frames: np.ndarray,
+    vendor_clips: int,
+    reporter: Reporter,
+    *,
+    allow_silent: bool = False,
 ) -> dict[str, Parity]:
     """Every runner of each chip on the same clips, spike for spike.
 
@@ -133,6 +138,7 @@ def compare_runners(
         frames: ``(T, N, C, H, W)``.
         vendor_clips: how many of the clips the vendor's simulator is given, where the chip has one.
         reporter: told each comparison.
+        allow_silent: a layer that never fires is a failure in the result, and the others are compared all the same.
 
     Raises:
         MismatchError: a runner does not report every layer, or a layer never fires. Spikes that differ are in the
@@ -142,7 +148,7 @@ def compare_runners(
     for name, (real, integer) in networks.items():
         simulator = chip_named(name).vendor_simulator
         vendor = None if simulator is None else simulator(real, integer)
-        found[name] = parity.check(name, integer, frames, vendor, vendor_clips)
+        found[name] = parity.check(name, integer, frames, vendor, vendor_clips, allow_silent=allow_silent)
         for comparison in found[name].comparisons:
             reporter.line(f"{name}: {comparison.describe()}")
     return found

@@ -18,7 +18,7 @@ from spikefold.energy.silicon.verdict import Prediction, Row, held_against
 from spikefold.errors import ConfigError, EnvironmentLacksError
 from spikefold.export.ops import Shape
 from spikefold.hardware.loihi.cores import tile_size
-from spikefold.hardware.loihi.lava.provision import carried_network
+from spikefold.hardware.loihi.lava.provision import carried_network, kept_network
 from spikefold.hardware.loihi.pilotnet import OLDER_PROFILES, PROFILE, PilotNet, pilotnet
 
 STEPS_MEASURED = 10_000
@@ -63,22 +63,27 @@ def silicon(network: Path | None = None) -> Silicon:
     Args:
         network: PilotNet's file; that of lava-dl's wheel by default, which is downloaded once where it is not there.
     """
-    found = _without_a_run()
-    missing, balance = {}, None
     try:
-        run = pilotnet(carried_network(PILOTNET_FILE) if network is None else network)
+        return _silicon(carried_network(PILOTNET_FILE) if network is None else network)
     except EnvironmentLacksError as error:
-        missing["pilotnet-lif"] = f"its file could not be had: {error.what}"
-    else:
-        found |= dict(pilotnet_predictions(run))
-        balance = proposal(run.work, _times(load_profile(PROFILE)))
-    return Silicon(held_against(publications(), found, missing), balance)
+        return _silicon(None, f"its file could not be had: {error.what}")
 
 
 def at_hand() -> tuple[Row, ...]:
-    """Every published point, with the predictions that need neither a file nor the time that PilotNet takes."""
-    why = "PilotNet takes some 20 s and a file, so no report runs it: `spikefold energy silicon`"
-    return held_against(publications(), _without_a_run(), {"pilotnet-lif": why})
+    """Every published point beside its prediction, PilotNet's where its file lies here: nothing is fetched."""
+    why = "its file is in lava-dl's wheel, which is not installed here; `spikefold energy silicon` fetches it"
+    return _silicon(kept_network(PILOTNET_FILE), why).rows
+
+
+def _silicon(network: Path | None, why: str = "") -> Silicon:
+    found, missing, balance = _without_a_run(), {}, None
+    if network is None:
+        missing["pilotnet-lif"] = why
+    else:
+        run = pilotnet(network)
+        found |= dict(pilotnet_predictions(run))
+        balance = proposal(run.work, _times(load_profile(PROFILE)))
+    return Silicon(held_against(publications(), found, missing), balance)
 
 
 def _without_a_run() -> dict[str, Prediction]:

@@ -35,7 +35,14 @@ def _overview(found: Iterable[TechnologyProfile]) -> Table:
     from spikefold.hardware.chip import Table
 
     rows = tuple(
-        (one.name, _kinds(one), _known(one.node_nm), _amount(one.energy_pj.mac), _amount(one.energy_pj.ac), one.title)
+        (
+            one.name,
+            _kinds(one),
+            _known(one.node_nm),
+            _with_ends(one.energy_pj.mac),
+            _with_ends(one.energy_pj.ac),
+            one.title,
+        )
         for one in found
     )
     return Table("Technology profiles", ("profile", "kind", "nm", "E_MAC, pJ", "E_AC, pJ", "what"), rows)
@@ -71,6 +78,13 @@ def _kinds(profile: TechnologyProfile) -> str:
 def _band(price: Price) -> str:
     """Low to high, and where they come from; empty for a number without a band."""
     return "" if price.low == price.high else f"{_known(price.low)} to {_known(price.high)} ({price.band})"
+
+
+def _with_ends(price: Price) -> str:
+    """The value; with its interval where that is all that is known, for the value alone would say too much."""
+    if price.evidence != "bounded":
+        return _amount(price)
+    return f"{_amount(price)} ({_known(price.low)} to {_known(price.high)}, bounded)"
 
 
 def _amount(price: Price) -> str:

@@ -33,7 +33,11 @@ class FirstMismatch:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One runner against another: how much was compared, and how many spike counts differ."""
+    """One runner against another: how much was compared, and how many spike counts differ.
+
+    Attributes:
+        silent: layers that never fire in either, so that nothing was compared there.
+    """
 
     runners: tuple[str, str]
     layers: int
@@ -43,6 +47,7 @@ class Comparison:
     spikes: int
     mismatches: int
     first: FirstMismatch | None = None
+    silent: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Plain values for a report."""
@@ -51,19 +56,24 @@ class Comparison:
     def describe(self) -> str:
         """One line for people."""
         verdict = "equal" if not self.mismatches else f"{self.mismatches} MISMATCHES"
+        quiet = f"; NOT COMPARED, for it never fires: {', '.join(self.silent)}" if self.silent else ""
         return (
             f"{self.runners[0]} = {self.runners[1]}: {verdict} ({self.layers} layers, {self.neurons} neurons, "
-            f"{self.steps} steps, {self.clips} clips, {self.spikes} spikes)"
+            f"{self.steps} steps, {self.clips} clips, {self.spikes} spikes){quiet}"
         )
 
 
-def compare(first: Trace, second: Trace, reruns: tuple[Rerun, Rerun] | None = None) -> Comparison:
+def compare(
+    first: Trace, second: Trace, reruns: tuple[Rerun, Rerun] | None = None, *, allow_silent: bool = False
+) -> Comparison:
     """Compare every layer, step, clip and neuron of two traces of the same clips.
 
     Args:
         first: one trace, usually the reference's.
         second: the other.
         reruns: how to run one clip again with potentials, for the explanation of a mismatch.
+        allow_silent: a layer that is silent on both sides is named in the result, and the others are compared; the
+            caller must say that it was not compared, and fail in the end.
 
     Raises:
         MismatchError: the traces do not have the same layers and shapes, or a layer is silent on both sides, so that
@@ -78,19 +88,23 @@ def compare(first: Trace, second: Trace, reruns: tuple[Rerun, Rerun] | None = No
     if not first.layers:
         raise MismatchError(f"{names[0]} and {names[1]} report no spiking layer, so nothing was compared")
     mismatches, spikes, neurons = 0, 0, 0
+    silent: list[str] = []
     found: FirstMismatch | None = None
     steps = clips = 0
     for name, one in first.layers.items():
         other = second.layers[name]
         if one.raster.shape != other.raster.shape:
             raise MismatchError(f"{names[0]} gives {one.raster.shape}, {names[1]} {other.raster.shape}", where=name)
+        steps, clips = one.raster.shape[:2]
+        if not one.spikes and not other.spikes and allow_silent:
+            silent.append(name)
+            continue
         if not one.spikes and not other.spikes:
             raise MismatchError(
                 f"{name} never fires, so nothing was compared there",
                 where=f"{names[0]} and {names[1]}",
                 hint="use input that makes every layer fire, or lower that layer's threshold",
             )
-        steps, clips = one.raster.shape[:2]
         neurons += int(np.prod(one.raster.shape[2:]))
         spikes += one.spikes
         differ = one.raster != other.raster
@@ -99,7 +113,8 @@ def compare(first: Trace, second: Trace, reruns: tuple[Rerun, Rerun] | None = No
             found = _locate(name, one.raster, other.raster, differ)
     if found is not None and reruns is not None:
         found = _with_states(found, *(rerun(found.clip) for rerun in reruns))
-    return Comparison(names, len(first.layers), steps, clips, neurons, spikes, mismatches, found)
+    compared = len(first.layers) - len(silent)
+    return Comparison(names, compared, steps, clips, neurons, spikes, mismatches, found, tuple(silent))
 
 
 def _locate(layer: str, one: np.ndarray, other: np.ndarray, differ: np.ndarray) -> FirstMismatch:

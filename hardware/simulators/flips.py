@@ -26,7 +26,8 @@ States are compared in units of ``before``: where the pass scaled a channel, by 
 adds ``2 gamma_4 (S + theta)``. One percent on top covers the rounding of the bound itself.
 
 A layer that never fires has no spikes to compare, and is refused, unless others carry spikes around it from the input
-to the output: a residual block may learn to be silent. Its states are then compared with the bound instead.
+to the output (a residual block may learn to be silent), or the caller allows it and says so in its report. Its states
+are then compared with the bound instead.
 """
 
 from __future__ import annotations
@@ -116,10 +117,11 @@ class FlipReport:
         )
 
 
-def flips(before: Network, after: Network, frames: np.ndarray) -> FlipReport:
+def flips(before: Network, after: Network, frames: np.ndarray, *, allow_silent: bool = False) -> FlipReport:
     """Run two real networks on clips ``(T, N, C, H, W)`` and bound every spike in which they differ.
 
-    A layer that ``after`` lacks is taken to have fired alike; one that only ``after`` has is not looked at.
+    A layer that ``after`` lacks is taken to have fired alike; one that only ``after`` has is not looked at. With
+    ``allow_silent`` any layer may be silent: its states are compared, and it is named in the report.
 
     Raises:
         MismatchError: a root flip beyond its bound; an integer network; no layer in common, the outputs not among
@@ -146,7 +148,7 @@ def flips(before: Network, after: Network, frames: np.ndarray) -> FlipReport:
                 tainted |= watched[source].differed if source in watched else False
             watched[name].step(step, currents[name], (one, two), (spikes[name], others[name]), tainted)
     silent = tuple(name for name, layer in watched.items() if not layer.fires)
-    if silent and not _carried(before, silent):
+    if silent and not allow_silent and not _carried(before, silent):
         raise MismatchError(
             f"{', '.join(silent)} never fires, so nothing was compared there",
             hint="use input that makes every layer fire",

@@ -40,9 +40,17 @@ class Parity:
         """The runners compared, the reference first."""
         return (reference.RUNNER, *(comparison.runners[1] for comparison in self.comparisons))
 
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Layers that were not compared somewhere, because they never fire."""
+        return tuple(dict.fromkeys(name for comparison in self.comparisons for name in comparison.silent))
+
     def failures(self) -> list[str]:
-        """One sentence for each comparison that is not equal."""
-        return [f"{self.chip}: {explain(c)}" for c in self.comparisons if c.mismatches]
+        """One sentence for each comparison that is not equal, and one for the layers that were not compared."""
+        found = [f"{self.chip}: {explain(c)}" for c in self.comparisons if c.mismatches]
+        if self.silent:
+            found.append(f"{self.chip}: NOT COMPARED, for it never fires: {', '.join(self.silent)}")
+        return found
 
     def to_json(self) -> dict[str, object]:
         """Plain values: totals over the comparisons, sizes of the largest, and each comparison."""
@@ -59,7 +67,15 @@ class Parity:
         }
 
 
-def check(chip: str, network: Network, frames: np.ndarray, vendor: Runner | None, vendor_clips: int) -> Parity:
+def check(
+    chip: str,
+    network: Network,
+    frames: np.ndarray,
+    vendor: Runner | None,
+    vendor_clips: int,
+    *,
+    allow_silent: bool = False,
+) -> Parity:
     """Compare the reference with the PyTorch engine on all clips, and with the vendor's simulator on some.
 
     Args:
@@ -68,6 +84,7 @@ def check(chip: str, network: Network, frames: np.ndarray, vendor: Runner | None
         frames: ``(T, N, C, H, W)``.
         vendor: the simulator of the chip's vendor; None for a chip without one.
         vendor_clips: how many of the clips it is given.
+        allow_silent: a layer that never fires is among the failures of the result, and the others are compared.
 
     Raises:
         MismatchError: a runner does not report every layer, or a layer never fires.
@@ -81,7 +98,8 @@ def check(chip: str, network: Network, frames: np.ndarray, vendor: Runner | None
 
     def compared(trace: Trace, runner: Runner, clips: np.ndarray) -> tuple[Comparison, Trace]:
         found = runner(clips)
-        return compare(trace, found, (_one_clip(specification, clips), _one_clip(runner, clips))), found
+        reruns = _one_clip(specification, clips), _one_clip(runner, clips)
+        return compare(trace, found, reruns, allow_silent=allow_silent), found
 
     expected = specification(frames)
     comparisons, simulated = [compared(expected, engine, frames)[0]], None

@@ -27,24 +27,29 @@ class FirstMismatchForm(Form):
 
 
 class ComparisonForm(Form):
-    """One runner against another: how much was compared, and how many spike counts differ."""
+    """One runner against another: how much was compared, and how many spike counts differ.
+
+    ``silent`` are the layers that never fire, in which nothing was compared; sizes are of the others.
+    """
 
     runners: tuple[str, str]
-    layers: Positive
+    layers: Count
     steps: Positive
     clips: Positive
-    neurons: Positive
+    neurons: Count
     spikes: Count
     mismatches: Count
     first: FirstMismatchForm | None
+    silent: Annotated[list[str], Field(default_factory=list)]
 
 
 class SimulatedForm(Form):
-    """What the simulator of the chip's vendor gave on the clips given to it."""
+    """What the simulator of the chip's vendor gave on the clips given to it, and of how many classes they are."""
 
     runner: str
     accuracy: Share
     clips: Positive
+    classes: Positive
     interval: Interval
     spikes: Count
 
@@ -53,9 +58,9 @@ class ParityForm(Form):
     """One chip: sizes of its largest comparison, mismatches of all; ``simulated`` is null without a simulator."""
 
     runners: list[str]
-    layers: Positive
+    layers: Count
     steps: Positive
-    neurons: Positive
+    neurons: Count
     clips: Positive
     spikes: Count
     mismatches: Count

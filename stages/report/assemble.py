@@ -21,6 +21,7 @@ from spikefold.stages.files.fold import FoldFile
 from spikefold.stages.files.simulate import SimulateFile
 from spikefold.stages.files.train import TrainFile
 from spikefold.stages.files.validate import ValidateFile
+from spikefold.stages.report.first_screen import first_screen
 
 SCHEMA_VERSION = 1
 _OF_TRAINING = ("protocol", "chosen", "voted", "repairs", "shared_masks")
@@ -34,18 +35,22 @@ def assemble(session: Session) -> dict[str, Any]:
     validated = ValidateFile.of_run(session)
     energy, board = energy_of_run(session, list(simulated.variants)), _board(session)
     training, folded, on_chips = trained.plain(), folds.plain(), exported.plain()["chips"]
-    variants = simulated.plain()["variants"]
+    variants, first = simulated.plain()["variants"], first_screen(session, simulated, validated, energy)
     return {
         "schema_version": SCHEMA_VERSION,
         "spikefold": __version__,
         "run": session.folder.name,
         "config": session.resolved().model_dump(mode="json"),
         "environment": {"python": platform.python_version(), "packages": _versions(), **_vendors_packages()},
+        "verdicts": {key: verdict.to_json() for key, verdict in first.verdicts.items()},
+        "findings": [finding.to_json() for finding in first.findings],
         "classes": trained.classes,
         "training": {key: training[key] for key in _OF_TRAINING if key in training},
         "accuracy": {name: variant.accuracy for name, variant in simulated.variants.items()},
         "clips": next(iter(simulated.variants.values())).clips,
         "accuracy_ladder": list(_ladder(simulated, validated, energy)),
+        "on_chip": first.on_chip,
+        "fit": {name: one.to_json() for name, one in first.fit.items()},
         "parity": validated.plain()["chips"],
         "events": {
             name: {key: variants[by_events][key] for key in ("went_in", "gap", "loads", "over_limit")}
@@ -88,7 +93,7 @@ def _ladder(simulated: SimulateFile, validated: ValidateFile, energy: dict[str, 
         if parity is not None and (vendor := parity.simulated) is not None:
             yield {
                 "name": f"{name}.simulated",
-                "what": f"{vendor.runner}, on the clips given to it",
+                "what": f"{vendor.runner}, on {vendor.clips} clips of {vendor.classes} classes, drawn over all",
                 "accuracy": vendor.accuracy,
                 "interval": list(vendor.interval),
                 "ties": None,

@@ -6,23 +6,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, UndefinedError
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 
 from spikefold.energy.chip.markdown import NOMINAL, by_reason
 from spikefold.energy.report import energy_bars, uncertainty_section
 from spikefold.errors import DataError, Issue
 from spikefold.hardware.report import input_and_layers, output_rasters, spikes_per_layer
 from spikefold.session import RESULTS, Session
-from spikefold.stage_table import ENERGY, SIMULATE, TRAIN
+from spikefold.stage_table import ANALYSE, ENERGY, SIMULATE, TRAIN
+from spikefold.stages.analyse import PAGE
 from spikefold.stages.files.base import refused
 from spikefold.stages.files.energy import clips_of_run
 from spikefold.stages.files.simulate import FLOAT, FOLDED, SimulateFile, VariantForm
 from spikefold.stages.files.traces import trace_of_run
 from spikefold.stages.files.train import TrainFile
+from spikefold.stages.report.pictures import ladder_chart, training_chart
 from spikefold.stages.silicon import at_hand
 from spikefold.train.data.clips import ClipSet
 
-_TEMPLATE = Path(__file__).with_name("report.html.jinja")
+_FOLDER = Path(__file__).parent
+_TEMPLATE = "report.html.jinja"
+_ANALYSIS = f"{ANALYSE.folder}/{PAGE}"
 
 
 def render(session: Session, report: dict[str, Any]) -> str:
@@ -42,25 +46,43 @@ def render(session: Session, report: dict[str, Any]) -> str:
     spread = [FLOAT, *session.config.chips.names]
     clips = clips_of_run(session, spread)
     clip = _shown(session, simulated.shown)
+    quoted = [one["variant"] for one in report["on_chip"].values()]
     pictures = {
+        "ladder": ladder_chart(report["accuracy_ladder"], quoted, report["clips"]),
+        "training": training_chart(TrainFile.of_run(session).epochs),
         "input": input_and_layers(clip.frames, traces[FOLDED], 0),
         "rasters": output_rasters(traces, classes, 0, int(clip.labels[0])),
         "spikes": spikes_per_layer({name: _spikes_per_clip(variants[name]) for name in shown}),
         "energy": energy_bars({name: report["energy"]["networks"][name] for name in shown}),
         "spread": uncertainty_section(report["energy"], {name: clips.networks[name] for name in spread}),
     }
-    environment = Environment(undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
-    shown_values = {"r": report, "pictures": pictures, "chips": list(session.config.chips.names)}
+    values = {
+        "r": report,
+        "pictures": pictures,
+        "chips": list(session.config.chips.names),
+        "quoted": quoted,
+        "silicon": [row.to_json() for row in at_hand()],
+        "analysis": _ANALYSIS if (session.folder / _ANALYSIS).is_file() else "",
+    }
     try:
-        silicon = [row.to_json() for row in at_hand()]
-        return template.render(shown_values, by_reason=by_reason, nominal=NOMINAL, silicon=silicon)
+        return templates().get_template(_TEMPLATE).render(values, by_reason=by_reason, nominal=NOMINAL)
     except UndefinedError as error:  # all other files are read in a closed form, so it is this one
         raise DataError(
             f"{RESULTS} lacks a part that the page shows: {error}",
             where=str(session.path(ENERGY) / RESULTS),
             hint=ENERGY.command(session.folder),
         ) from error
+
+
+def templates() -> Environment:
+    """The templates of the page and of its parts; what they name must be there, and text is escaped."""
+    return Environment(
+        loader=FileSystemLoader(_FOLDER),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def _shown(session: Session, number: int) -> ClipSet:

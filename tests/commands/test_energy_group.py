@@ -164,7 +164,9 @@ def test_every_profile_is_listed_with_its_prices() -> None:
         "0.9",
         "45 nm CMOS, 0.9 V, 32-bit floating point (Horowitz)",
     ]
-    assert listed["speck"][:4] == ["marginal", "65", "unknown", "60"]  # between 24.5 and 146.8, bounded
+    # where only an interval is known, its middle alone would say too much
+    assert listed["speck"][:4] == ["marginal", "65", "unknown", "60 (24.5 to 146.8, bounded)"]
+    assert listed["loihi2"][3] == "30.12 (0 to 30.12, bounded)"
     assert listed["truenorth-all-in"][0] == "marginal and all-in"
 
 

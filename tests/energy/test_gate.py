@@ -149,6 +149,39 @@ def test_a_gate_without_a_network_is_for_all_or_for_the_deployed() -> None:
     assert [f.network for f in evaluate(parse(["float.energy_uj<50"]), NETWORKS, ["speck2f"])] == ["float"]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("speck2f.events.accuracy>=float-0.01", ("speck2f.events", "accuracy", ">=", 0.01, "float", "-")),
+        ("speck2f.spikes <= float * 1.3", ("speck2f", "spikes", "<=", 1.3, "float", "*")),
+        ("loihi2.accuracy>=speck2f.events", ("loihi2", "accuracy", ">=", 0.0, "speck2f.events", "+")),
+        ("accuracy>=vanilla+1e-2", (None, "accuracy", ">=", 0.01, "vanilla", "+")),
+    ],
+)
+def test_a_limit_may_be_another_networks_number(text: str, expected: tuple[Any, ...]) -> None:
+    (gate,) = parse([text])
+    assert (gate.network, gate.name, gate.op, gate.limit, gate.to, gate.sign) == expected
+
+
+def test_a_gate_relative_to_another_network_holds_to_the_clip() -> None:
+    numbers = {
+        "float": {"accuracy": 0.95, "spikes": 1000.0},
+        "speck2f": {"accuracy": 0.94, "spikes": 1300.0},
+        "loihi2": {"accuracy": 0.93, "spikes": None},
+    }
+    gate = parse(["accuracy>=float-0.01", "spikes<=float*1.3"])
+    failed = evaluate(gate, numbers, ["speck2f", "loihi2"])
+    assert [(one.network, one.gate.name, one.got, one.limit) for one in failed] == [
+        ("loihi2", "accuracy", 0.93, 0.94),
+        ("loihi2", "spikes", None, 1300.0),
+    ]
+    assert str(failed[0].issue) == ("loihi2: accuracy: got 0.93, limit >= 0.94. gate 'accuracy>=float-0.01'")
+    (unknown,) = evaluate(parse(["speck2f.spikes<=loihi2*2"]), numbers)
+    assert (unknown.got, unknown.limit) == (1300.0, None), "what is held against something unknown does not pass"
+    with pytest.raises(ConfigError, match="this run has not"):
+        evaluate(parse(["speck2f.accuracy>=flaot-0.01"]), numbers)
+
+
 def test_a_failure_says_what_it_got() -> None:
     known, unknown = evaluate(parse(["energy_uj<50"]), NETWORKS)
     assert str(known.issue) == "float: energy_uj: got 60, limit < 50. gate 'energy_uj<50'"

@@ -126,9 +126,10 @@ def test_what_was_repaired_in_the_data_is_said(finished_run: Path, report: dict[
 
 def test_the_page_is_self_contained(finished_run: Path) -> None:
     page = (finished_run / "report.html").read_text(encoding="utf-8")
-    assert page.count("<svg ") == 4 + 1 + 3
-    for outside in ('src="http', 'href="http', "url(http", "<script", "<link"):
+    assert page.count("<svg ") == 6 + 1 + 3
+    for outside in ("src=", 'href="http', "url(http", "<link", "import("):
         assert outside not in page
+    assert page.count("<script>") == page.count("<script") == 1, "the one that sorts tables"
     assert len(page) < 2_000_000
 
 

@@ -16,7 +16,7 @@ from spikefold.hardware.loihi.lava.provision import carried_network
 from spikefold.hardware.loihi.pilotnet import PilotNet, pilotnet
 from spikefold.hardware.loihi.tiles import TileSize
 from spikefold.stages import silicon as stage
-from spikefold.stages.silicon import Silicon, silicon
+from spikefold.stages.silicon import Silicon, at_hand, silicon
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +128,21 @@ def test_without_pilotnets_file_its_points_say_why(monkeypatch: pytest.MonkeyPat
     written = found.to_json()
     assert len(written["points"]) == len(found.rows) >= 70
     assert sum(written["verdicts"].values()) == len(found.rows)
+
+
+def test_a_page_predicts_pilotnet_where_its_file_lies_here(
+    file: Path, run: PilotNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "pilotnet", lambda path: run)
+    monkeypatch.setattr(stage, "kept_network", lambda name: file)
+    verdicts = [row.verdict for row in at_hand() if row.point.key.startswith("pilotnet-lif/")]
+    assert len(verdicts) > 25
+    assert "NOT PREDICTED" not in verdicts
+
+
+def test_a_page_points_to_the_command_where_pilotnets_file_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "kept_network", lambda name: None)
+    monkeypatch.setattr(stage, "carried_network", lambda name: pytest.fail("a report downloads nothing"))
+    rows = [row for row in at_hand() if row.verdict == "NOT PREDICTED"]
+    assert len(rows) > 25
+    assert all("`spikefold energy silicon`" in row.why for row in rows)

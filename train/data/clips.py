@@ -124,6 +124,21 @@ def parts_of(samples: Sequence[Recording | FrameClip], binning: Binning, each: i
         yield Part(start, ClipSet(frames, labels), None)
 
 
+def over_classes(labels: np.ndarray, count: int) -> np.ndarray:
+    """Which clips are compared: the first of each class, then the second of each, and so on, at most ``count``.
+
+    Recordings often lie class by class, so that the first 20 would all be of one.
+
+    Returns:
+        Indices into ``labels``; of their first n, as many classes as n allows.
+    """
+    turn = np.empty(len(labels), np.int64)
+    for label in np.unique(labels):
+        mine = np.flatnonzero(labels == label)
+        turn[mine] = np.arange(len(mine))
+    return np.lexsort((labels, turn))[:count]
+
+
 @dataclass(frozen=True, eq=False)
 class Slices:
     """Clips that are cut from their recordings in every epoch, and augmented on the raw events.

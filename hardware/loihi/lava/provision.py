@@ -67,7 +67,7 @@ def provision(
     """
     interpreter = interpreter or sys.executable
     say = progress or (lambda _: None)
-    base = cache or Path(os.environ.get("SPIKEFOLD_CACHE") or platformdirs.user_cache_dir("spikefold"))
+    base = _base(cache)
     target = base / _key(interpreter)
     if _complete(target):
         return target
@@ -125,6 +125,12 @@ def carried_network(name: str, *, install: Installer | None = None, cache: Path 
     return path
 
 
+def kept_network(name: str, *, cache: Path | None = None) -> Path | None:
+    """A carried network that lies in the lava folder already; None where none does. Nothing is downloaded."""
+    path = _base(cache) / _key(sys.executable) / NETWORKS / name
+    return path if path.is_file() else None
+
+
 def _keep_networks(installed: Path, library: Path) -> None:
     """Copy the networks out of what is thrown away, each by rename."""
     for name, inside in _CARRIED.items():
@@ -162,6 +168,10 @@ def pip_install(interpreter: str, into: Path) -> None:
         f"lava could not be downloaded:\n{said.strip()[-_TAIL_CHARS:]}",
         hint="this needs a package index once; check the network and pip's configuration, then run it again",
     )
+
+
+def _base(cache: Path | None) -> Path:
+    return cache or Path(os.environ.get("SPIKEFOLD_CACHE") or platformdirs.user_cache_dir("spikefold"))
 
 
 def _key(interpreter: str) -> str:

@@ -20,7 +20,7 @@ from spikefold.errors import EnvironmentLacksError
 from spikefold.hardware.loihi.lava import golden as lava_golden
 from spikefold.hardware.loihi.lava import process as lava_process
 from spikefold.hardware.loihi.lava import provision as lava_provision
-from spikefold.hardware.loihi.lava.provision import pip_install, provision
+from spikefold.hardware.loihi.lava.provision import kept_network, pip_install, provision
 
 Installer = Callable[[str, Path], None]
 
@@ -239,3 +239,12 @@ def test_pip_that_is_killed(tmp_path: Path, checks: list[str]) -> None:
 def test_interpreter_that_does_not_run(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentLacksError, match="does not run"):
         provision(cache=tmp_path, interpreter=str(tmp_path / "python"), install=fake)
+
+
+def test_a_network_that_lies_here_is_found_without_a_download(tmp_path: Path, checks: list[str]) -> None:
+    assert kept_network("pilotnet_lif.net", cache=tmp_path) is None
+    folder = provision(cache=tmp_path, install=fake)
+    assert kept_network("pilotnet_lif.net", cache=tmp_path) is None
+    (folder / "networks").mkdir()
+    (folder / "networks" / "pilotnet_lif.net").write_bytes(b"network")
+    assert kept_network("pilotnet_lif.net", cache=tmp_path) == folder / "networks" / "pilotnet_lif.net"
