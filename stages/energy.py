@@ -50,7 +50,7 @@ def energy_stage(session: Session) -> None:
         trace = trace_of_run(session, name, variant, network)
         counts = count(network, test.frames, trace)
         kind = session.config.model.attention if name == FLOAT else "none"
-        cost, one = (_attention_cost(unfolded, kind, number) for number in (len(test), 1))
+        cost, one = (_attention_cost(session, unfolded, kind, number) for number in (len(test), 1))
         rule, rates = session.config.energy_rule, input_rates(network, test.frames, trace)
         found = budgets[name] = budget(counts, profile, cost, rule=rule, rates=rates)
         right = predictions(trace.output_counts(network.classes)) == test.labels
@@ -83,7 +83,8 @@ def energy_stage(session: Session) -> None:
     rate, clip_steps = networks[FLOAT]["counts"]["nasfr"], len(test.frames)
     results["firing_break_even"] = vars(YAN) | {"verdict": YAN.verdict(clip_steps, rate)}
     if (kind := session.config.model.attention) != "none":
-        results["attention_macs"] = labelled_macs(kind, _gated(unfolded), unfolded.input.steps)
+        ratio = session.config.model.reduction_ratio
+        results["attention_macs"] = labelled_macs(kind, _gated(unfolded), unfolded.input.steps, ratio)
     results["constants"] = constants_used(results, [profile, *others, *_profiles(sources)])
     with session.writing(ENERGY) as folder:
         write_text(folder / RESULTS, energy_json(results))
@@ -144,8 +145,8 @@ def _same_geometry(unfolded: Network, session: Session, folded: VariantForm, pro
     return budget(count(unfolded, frames, trace), profile, rule=session.config.energy_rule, rates=rates)
 
 
-def _attention_cost(unfolded: Network, kind: str, clips: int) -> AttentionCost:
-    return cost_of(kind, _gated(unfolded), unfolded.input.steps, clips)
+def _attention_cost(session: Session, unfolded: Network, kind: str, clips: int) -> AttentionCost:
+    return cost_of(kind, _gated(unfolded), unfolded.input.steps, clips, session.config.model.reduction_ratio)
 
 
 def _gated(unfolded: Network) -> dict[str, tuple[int, int, int]]:
