@@ -205,7 +205,8 @@ class Chip:
         rules: what ``violations`` checks, in its order.
         memory: one row for each core that a layer can be placed on; None where layers are not placed on cores here.
         resources: what a network that keeps the rules takes of the chip. Without it a chip has no energy budget.
-        or_pools: whether max pools of binary spikes become OR neurons for it (`passes.maxpool_to_or`, exact).
+        rewrites: exact passes that make of what it lacks what it has, such as OR neurons of max pools, in this order.
+            Each leaves alone what it cannot do, or refuses with UnsupportedError; see `hardware.rewrites`.
         counts_any: whether ``resources`` also counts a network that breaks rules, or a real one.
         laid_out: the form in which the chip runs an integer network, spike for spike the same: layers split over
             cores; None where the network is run as it is.
@@ -238,7 +239,7 @@ class Chip:
     rules: tuple[Rule, ...] = ()
     memory: Table | None = None
     resources: Callable[[Network], Resources] | None = None
-    or_pools: bool = False
+    rewrites: tuple[Callable[[Network], Network], ...] = ()
     counts_any: bool = False
     laid_out: Callable[[Network], Network] | None = None
     event_driven: bool = False
