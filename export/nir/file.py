@@ -76,10 +76,11 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """All nodes by name, nested graphs flattened, and each edge once, in the order of the file."""
+    """All nodes by name, nested graphs flattened, each edge once, in the order of the file; the outer metadata."""
 
     nodes: dict[str, Node] = field(default_factory=dict)
     edges: dict[tuple[str, str], None] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 def read_graph(path: Path) -> Graph:
@@ -90,7 +91,10 @@ def read_graph(path: Path) -> Graph:
     """
     graph = Graph()
     try:
-        _flatten(_read_tree(path), "", graph)
+        tree = _read_tree(path)
+        if isinstance(told := tree.get("metadata"), dict):
+            graph.metadata.update(told)
+        _flatten(tree, "", graph)
     except DataError as error:
         where = f"{path}: {error.where}" if error.where else str(path)
         raise DataError(error.what, where=where, hint=error.hint or _HINT) from error
