@@ -159,7 +159,14 @@ class ReadNetwork(Protocol):
     """Reads a file of a vendor's training tool as an integer network, or refuses it."""
 
     def __call__(
-        self, path: Path, *, steps: int | None = None, dt_us: int = 10_000, classes: int | None = None
+        self,
+        path: Path,
+        *,
+        steps: int | None = None,
+        dt_us: int = 10_000,
+        classes: int | None = None,
+        input_shape: tuple[int, int, int] | None = None,
+        ignore_input_bias: bool = False,
     ) -> Network:
         """Read one file.
 
@@ -168,6 +175,8 @@ class ReadNetwork(Protocol):
             steps: time steps of a clip; by default what the file says.
             dt_us: length of a step in microseconds.
             classes: groups of output neurons; by default one each.
+            input_shape: ``(C, H, W)`` of the input, where the file does not say it.
+            ignore_input_bias: hold the bias of an input layer at 0, whatever the file says.
 
         Raises:
             ConfigError: neither the file nor ``steps`` says how long a clip is.

@@ -119,10 +119,20 @@ def _core_work(network: Network, frames: np.ndarray, trace: Trace) -> dict[str, 
     return core_work(network, frames, trace)
 
 
-def _read_net(path: Path, *, steps: int | None = None, dt_us: int = 10_000, classes: int | None = None) -> Network:
+def _read_net(
+    path: Path,
+    *,
+    steps: int | None = None,
+    dt_us: int = 10_000,
+    classes: int | None = None,
+    input_shape: tuple[int, int, int] | None = None,
+    ignore_input_bias: bool = False,
+) -> Network:
     from spikefold.hardware.loihi.from_netx import from_net
 
-    return from_net(path, steps=steps, dt_us=dt_us, classes=classes)
+    return from_net(
+        path, steps=steps, dt_us=dt_us, classes=classes, input_shape=input_shape, ignore_input_bias=ignore_input_bias
+    )
 
 
 def _not_run() -> tuple[NotRun, ...]:
