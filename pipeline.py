@@ -21,6 +21,7 @@ from spikefold.commands.diff import diff
 from spikefold.commands.energy.group import energy
 from spikefold.commands.export import export
 from spikefold.commands.fit import fit
+from spikefold.commands.importing.group import imports
 from spikefold.commands.inspect import inspect
 from spikefold.commands.report import report
 from spikefold.commands.run import run
@@ -55,6 +56,7 @@ COMMANDS: dict[str, Command] = {
     **_of_stages(in_run=True),
     "report": report,
     **_of_stages(in_run=False),
+    "import": imports,
     "diff": diff,
     "chips": chips,
     "inspect": inspect,

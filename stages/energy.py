@@ -49,7 +49,7 @@ def energy_stage(session: Session) -> None:
             for name, variant in variants.items():
                 found = counts_of_run(session, name, variant)
                 kind = session.config.model.attention if name == FLOAT else "none"
-                cost, one = (_attention_cost(unfolded, kind, number) for number in (found.counts.clips, 1))
+                cost, one = (_attention_cost(session, unfolded, kind, number) for number in (found.counts.clips, 1))
                 budgets[name], clips, networks[name] = pricing.priced(found, cost, one)
                 if (on := name.removesuffix(f".{EVENTS}").removesuffix(f".{BASELINE}")) in sources:
                     network = network_at(session, variant.network)
@@ -75,7 +75,8 @@ def energy_stage(session: Session) -> None:
         rate, clip_steps = networks[FLOAT]["counts"]["nasfr"], networks[FLOAT]["counts"]["steps"]
         results["firing_break_even"] = vars(YAN) | {"verdict": YAN.verdict(clip_steps, rate)}
         if (kind := session.config.model.attention) != "none":
-            results["attention_macs"] = labelled_macs(kind, _gated(unfolded), unfolded.input.steps)
+            ratio = session.config.model.reduction_ratio
+            results["attention_macs"] = labelled_macs(kind, _gated(unfolded), unfolded.input.steps, ratio)
         results["constants"] = constants_used(results, [profile, *others, *_profiles(sources)])
         write_text(folder / RESULTS, energy_json(results))
         written = read_energy(folder / RESULTS)
@@ -188,8 +189,8 @@ def _same_geometry(session: Session, folded: VariantForm, profile: TechnologyPro
     return budget(found.counts, profile, rule=session.config.energy_rule, rates=found.rates)
 
 
-def _attention_cost(unfolded: Network, kind: str, clips: int) -> AttentionCost:
-    return cost_of(kind, _gated(unfolded), unfolded.input.steps, clips)
+def _attention_cost(session: Session, unfolded: Network, kind: str, clips: int) -> AttentionCost:
+    return cost_of(kind, _gated(unfolded), unfolded.input.steps, clips, session.config.model.reduction_ratio)
 
 
 def _gated(unfolded: Network) -> dict[str, tuple[int, int, int]]:

@@ -13,6 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spikefold.export.network import Network
+from spikefold.export.passes.expand_kernels import expand_kernels
+from spikefold.export.passes.maxpool_to_or import maxpool_to_or
+from spikefold.export.passes.pool_into_weights import pool_into_weights
+from spikefold.export.passes.square_kernels import square_kernels
 from spikefold.hardware.board import Board, BoardRun, BoardTask, PowerMeter
 from spikefold.hardware.chip import Chip, Lowered, NotRun, PublishedProfiles, Table, rules_of
 from spikefold.hardware.event_engine import EventClips, EventFindings
@@ -91,6 +95,12 @@ _CORES = Chip(
     rules=rules_of(*NETWORK_RULES, *CORE_RULES),
     memory=MEMORY,
     resources=resources,
+    rewrites=(
+        partial(pool_into_weights, input_only=True),
+        partial(maxpool_to_or, groups=False),
+        expand_kernels,
+        square_kernels,
+    ),
     laid_out=split_to_fit,
     event_driven=True,
     event_engine=_by_events,

@@ -34,8 +34,9 @@ from spikefold.train.data.events import Recording, pack_events, save_packed
 from tests.silent import Silent
 
 STEPS, CLIPS, SIZE = 6, 4, (2, 34, 34)
-ZERO = NirOptions(convention="sinabs", reset="zero", max_spikes=1, steps=STEPS)
-SUBTRACT = NirOptions(convention="sinabs", steps=STEPS)
+ZERO = NirOptions(convention="sinabs", reset="zero", max_spikes=1, v_min="none", steps=STEPS)
+SUBTRACT = NirOptions(convention="sinabs", steps=STEPS, v_min="none")
+OURS = NirOptions(convention="spikefold", steps=5)
 # by path of the layer in the model below: what sinabs leaves open, though nir cannot write it so
 _SHAPES = {"0": (34, 34), "2": (16, 16)}
 
@@ -223,7 +224,7 @@ def test_pools_and_thresholds_are_folded_and_each_fold_proven(tmp_path: Path) ->
     path = _mixed(tmp_path / "net.nir")
     frames = np.random.default_rng(0).poisson(0.7, (5, 3, 2, 8, 8)).clip(max=3).astype(np.uint16)
     clips = ClipSet(frames, np.array([0, 1, 2]))
-    report = export_file(path, ("speck2f",), tmp_path / "out", NirOptions(steps=5), Silent(), clips)
+    report = export_file(path, ("speck2f",), tmp_path / "out", OURS, Silent(), clips)
     assert [proof["pass"] for proof in report["passes"]] == [
         "fold_spike_pooling",
         "fold_pooling",
@@ -232,11 +233,14 @@ def test_pools_and_thresholds_are_folded_and_each_fold_proven(tmp_path: Path) ->
     assert all(proof["spikes"] > 50 and proof["clips"] == 3 for proof in report["passes"])
     assert report["parity"]["speck2f"]["mismatches"] == 0
     folded = load_network(tmp_path / "out" / "folded")
-    before, after = clocked.run(read(path, NirOptions(steps=5)), frames), clocked.run(folded, frames)
+    before, after = (
+        clocked.run(read(path, OURS), frames),
+        clocked.run(folded, frames),
+    )
     for name, layer in before.layers.items():
         assert layer.spikes > 20
         assert int((after.layers[name].raster != layer.raster).sum()) == 0
-    without = export_file(path, ("speck2f",), tmp_path / "plain", NirOptions(steps=5), Silent())
+    without = export_file(path, ("speck2f",), tmp_path / "plain", OURS, Silent())
     assert all(proof["proof"].startswith("NOT RUN") for proof in without["passes"])
 
 
@@ -356,7 +360,7 @@ def test_the_command_exports_a_file(files: Any, program: Any, tmp_path: Path) ->
     _, path = files(single=True, pool=False)
     data = f"npz:{_recordings(tmp_path / 'data', (34, 34))}"
     common = ("export", str(path), "--chip", "speck2f", "--convention", "sinabs", "--steps", "6")
-    zero = ("--nir", "reset=zero", "--nir", "max_spikes=1")
+    zero = ("--nir", "reset=zero", "--nir", "max_spikes=1", "--nir", "v_min=none")
     done = program(*common, *zero, "--data", data, "--out", "chips", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "reference = torch = sinabs discretised: 0 mismatches" in done.stdout
