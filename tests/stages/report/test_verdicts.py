@@ -38,7 +38,9 @@ def _right(clips: int, right: int, flipped: tuple[int, int] = (0, 0)) -> np.ndar
 
 
 def _clips(right: np.ndarray) -> NetworkClips:
-    return NetworkClips(("conv",), np.ones((1, 2, len(right)), np.int64), np.ones((1, 2, len(right)), np.int64), right)
+    return NetworkClips(
+        ("conv",), np.ones((1, 2, len(right)), np.int64), np.ones((1, 2, len(right)), np.int64), right
+    )
 
 
 def _variant(right: np.ndarray, before: str | None = None, spikes: int = 1000, rate: float = 0.1) -> VariantForm:
