@@ -12,8 +12,8 @@ import numpy as np
 
 from spikefold.errors import DataError, Issue
 from spikefold.session import Session
-from spikefold.stages.evaluate.evaluate import finished
 from spikefold.stages.evaluate.form import FILE, EngineForm, EvaluationForm
+from spikefold.stages.evaluate.on_recordings import finished
 from spikefold.stages.files.base import read_form, shown
 from spikefold.stages.files.counts import Totals
 from spikefold.stages.files.fold import FoldFile
