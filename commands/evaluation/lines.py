@@ -24,6 +24,8 @@ def tell(found: EvaluationForm, place: Path, *, as_json: bool) -> None:
     typer.echo(f"{rows.count} recordings of {rows.source}, {rows.split}, {len(found.classes)} classes")
     for name, results in found.results.items():
         typer.echo(_line(name, results))
+        if voted := results["voted"]:
+            typer.echo(f"{'':>14}  {voted['accuracy']:.3f} by the vote of {voted['clips']} clips a recording")
     typer.echo(place / "evaluation.html")
 
 

@@ -20,6 +20,7 @@ from spikefold.hardware.simulators.accuracy import predictions
 from spikefold.hardware.simulators.trace import load_trace
 from spikefold.session import NETWORK, open_session
 from spikefold.stage_table import TRAIN
+from spikefold.stages.evaluate.on_recordings import Asked, evaluate
 from spikefold.train.checkpoint import load
 from spikefold.train.data.clips import Windows
 from spikefold.train.data.events import EVENT_DTYPE, Recording, save_packed
@@ -158,6 +159,18 @@ def test_variants_on_frames_are_judged_by_the_vote_of_all_clips(run: Path, repor
     assert found["folded"]["accuracy"] == (2 * right > EACH).mean()
     assert found["folded"]["interval"][0] <= found["folded"]["accuracy"] <= found["folded"]["interval"][1]
     assert (windows.frames([0])[:, 0] == session.clips("test").frames[:, 0]).all(), "the first clip is the one traced"
+
+
+def test_on_its_own_test_set_the_vote_is_that_of_the_report(run: Path, data: str, report: dict[str, Any]) -> None:
+    found = evaluate(open_session(run, Silent()), Asked(data))
+    ladder = {variant["name"]: variant for variant in report["accuracy_ladder"]}
+    assert list(found.results) == ["float", "vanilla"]
+    for name, figures in found.results.items():
+        assert figures["accuracy"] == ladder[name]["accuracy"]
+        assert len(found.engines[name].voted) == TEST
+        told = {key: ladder[name]["voted"][key] for key in ("accuracy", "interval", "clips", "vote")}
+        assert figures["voted"] == told
+        assert figures["spikes"]["mean"] == ladder[name]["spikes_per_clip"] > 100
 
 
 def test_exchange_files_add_what_a_block_adds(run: Path, report: dict[str, Any]) -> None:
