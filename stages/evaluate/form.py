@@ -52,8 +52,8 @@ class BinningForm(Form):
 class RecordingsForm(Form):
     """Which recordings of which source, and what became of their classes.
 
-    ``trained_on`` says whether the run was trained on some of them. ``all`` is how many recordings there are, ``first`` and ``count`` the range of them that this file is of, and
-    ``at_once`` how many were in memory together.
+    ``trained_on`` says whether the run was trained on some of them. ``all`` is how many there are, ``first`` and
+    ``count`` the range of them that this file is of, and ``at_once`` how many were in memory together.
     """
 
     source: str
