@@ -19,7 +19,7 @@ from spikefold.commands.adapt import adapt
 from spikefold.commands.chips import chips
 from spikefold.commands.diff import diff
 from spikefold.commands.energy.group import energy
-from spikefold.commands.evaluate import evaluate
+from spikefold.commands.evaluation.evaluate import evaluate
 from spikefold.commands.export import export
 from spikefold.commands.fit import fit
 from spikefold.commands.importing.group import imports

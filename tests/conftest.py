@@ -26,6 +26,8 @@ _SHARES_A_RUN = (
     "stages/test_on_board.py",
     "stages/files/test_damaged_runs.py",
     "commands/test_energy_commands.py",
+    "stages/evaluate/test_on_recordings.py",
+    "stages/test_simulate.py",
 )
 
 

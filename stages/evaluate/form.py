@@ -17,7 +17,8 @@ VERSION = 1
 class EngineForm(Form):
     """One engine on the clips of the range: sums, and for each clip the class that it named and what it took.
 
-    ``confusion`` has a row for each true class of the run and a column for each named one.
+    ``confusion`` has a row for each true class of the run and a column for each named one. ``voted`` says of each
+    recording whether it is right by the vote of several clips, where the run has several.
     """
 
     what: str
@@ -32,10 +33,11 @@ class EngineForm(Form):
     predicted: list[Count]
     spikes: list[Count]
     synops: list[Count]
+    voted: list[bool]
 
 
 class BinningForm(Form):
-    """How the run cuts a clip."""
+    """How the run cuts clips, how many of a recording vote, and how."""
 
     sensor: tuple[Positive, Positive]
     downsample: Positive
@@ -43,13 +45,15 @@ class BinningForm(Form):
     steps: Positive
     max_count: Positive
     bins: str
+    clips: Positive
+    vote: str
 
 
 class RecordingsForm(Form):
     """Which recordings of which source, and what became of their classes.
 
-    ``all`` is how many recordings there are, ``first`` and ``count`` the range of them that this file is of, and
-    ``at_once`` how many were in memory together.
+    ``trained_on`` says whether the run was trained on some of them. ``all`` is how many there are, ``first`` and
+    ``count`` the range of them that this file is of, and ``at_once`` how many were in memory together.
     """
 
     source: str
@@ -57,6 +61,7 @@ class RecordingsForm(Form):
     settings: dict[str, Any]
     seed: Count
     repairs: str
+    trained_on: bool
     absent: list[str]
     left_out: dict[str, Positive]
     all: Positive

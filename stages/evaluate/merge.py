@@ -12,8 +12,8 @@ import numpy as np
 
 from spikefold.errors import DataError, Issue
 from spikefold.session import Session
-from spikefold.stages.evaluate.evaluate import finished
 from spikefold.stages.evaluate.form import FILE, EngineForm, EvaluationForm
+from spikefold.stages.evaluate.on_recordings import finished
 from spikefold.stages.files.base import read_form, shown
 from spikefold.stages.files.counts import Totals
 from spikefold.stages.files.fold import FoldFile
@@ -60,7 +60,7 @@ def _added(one: EngineForm, two: EngineForm) -> EngineForm:
             "confusion": confusion.tolist(),
             "layers": {name: spikes + two.layers[name] for name, spikes in one.layers.items()},
             "totals": totals.form(),
-            **{name: getattr(one, name) + getattr(two, name) for name in ("predicted", "spikes", "synops")},
+            **{name: getattr(one, name) + getattr(two, name) for name in ("predicted", "spikes", "synops", "voted")},
         }
     )
 
@@ -85,6 +85,7 @@ def _strangers(session: Session, parts: list[EvaluationForm], names: list[str]) 
         lengths = {len(part.labels), len(part.names)} | {
             len(values) for one in part.engines.values() for values in (one.predicted, one.spikes, one.synops)
         }
+        lengths |= {len(one.voted) for one in part.engines.values() if one.voted}
         if lengths != {part.recordings.count}:
             got = ", ".join(map(str, sorted(lengths)))
             issues.append(Issue("a line for each clip", name, got, str(part.recordings.count), ""))

@@ -48,12 +48,19 @@ class Figures:
         sources = numbers_of(chips, {key: one for key, one in self._power.items() if key in chips})
         found = {}
         for name, engine in engines.items():
-            found[name] = self._figures(name, engine) | {"against_float": None, "chip": None}
+            found[name] = self._figures(name, engine) | {"voted": None, "against_float": None, "chip": None}
+            if engine.voted:
+                found[name]["voted"] = self._voted(engine.voted)
             if name != FLOAT and FLOAT in engines:
                 found[name]["against_float"] = _against(engines[FLOAT], engine, told, self.session.config.seed)
             if (chip := name.removesuffix(f".{EVENTS}")) in sources:
                 found[name]["chip"] = self._on_chip(chip, engine, sources[chip])
         return found
+
+    def _voted(self, voted: list[bool]) -> dict[str, Any]:
+        data = self.session.config.data
+        hits = Accuracy(sum(voted), len(voted))
+        return {"accuracy": hits.share, "interval": list(hits.interval), "clips": data.clips, "vote": data.vote}
 
     @property
     def _power(self) -> dict[str, str]:

@@ -39,7 +39,7 @@ class Chosen:
     samples: Sequence[Any]
     labels: np.ndarray
     names: tuple[str, ...]
-    split: str
+    split: Split
     classes: tuple[str, ...]
     absent: tuple[str, ...]
     left_out: dict[str, int]
@@ -72,7 +72,7 @@ def choose(
             network of events or the other way round.
     """
     found = _loaded(config, seed, split, binning, reporter)
-    samples, split = _split_of(found, split, config.source)
+    samples, taken = _split_of(found, split, config.source)
     to_run, left = _classes(found.classes, classes, {one.label for one in samples}, config.source)
     kept = [one for one in samples if one.label in to_run]
     if not kept:
@@ -90,7 +90,7 @@ def choose(
         kept,
         labels,
         tuple(_short(one.name, place) for one in kept),
-        split,
+        taken,
         tuple(name for label, name in enumerate(classes) if label in there),
         tuple(name for label, name in enumerate(classes) if label not in there),
         left_out,
@@ -114,10 +114,9 @@ def _loaded(config: DataConfig, seed: int, split: Split | None, binning: Binning
     return load_dataset(config, seed, reporter.progress, splits=wanted)
 
 
-def _split_of(found: Samples, split: Split | None, source: str) -> tuple[list[Any], str]:
+def _split_of(found: Samples, asked: Split | None, source: str) -> tuple[list[Any], Split]:
     """The samples of a split, and which one it is."""
-    if split is None:
-        split = "test" if found.test else "all"
+    split: Split = asked or ("test" if found.test else "all")
     parts = {"all": (*found.train, *found.test), "train": found.train, "test": found.test}
     samples = list(parts[split])
     if not samples:

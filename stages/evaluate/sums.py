@@ -14,7 +14,8 @@ from spikefold.stages.evaluate.form import EngineForm
 from spikefold.stages.files.counts import Totals
 from spikefold.stages.variants.listed import Variant
 from spikefold.stages.variants.sums import VariantSums
-from spikefold.train.data.clips import Part
+from spikefold.stages.variants.voting import Voting
+from spikefold.train.data.clips import Part, Windows
 
 
 @dataclass
@@ -27,6 +28,8 @@ class EngineSums:
         totals: its operations.
         spikes: of each clip.
         synops: synaptic events of each clip.
+        voted: whether each recording is right by the vote of its clips; empty where it has one clip, or where the
+            engine takes events and not clips.
     """
 
     sums: VariantSums
@@ -34,6 +37,7 @@ class EngineSums:
     totals: Totals = field(default_factory=Totals)
     spikes: list[int] = field(default_factory=list)
     synops: list[int] = field(default_factory=list)
+    voted: list[bool] = field(default_factory=list)
 
     @classmethod
     def of(cls, variant: Variant, network: Network, classes: int) -> EngineSums:
@@ -49,6 +53,12 @@ class EngineSums:
         self.totals.add(counts, input_rates(self.network, frames, found.trace))
         self.spikes += counts.by_clip("spikes").tolist()
         self.synops += counts.by_clip("events").tolist()
+
+    def vote(self, part: Part, windows: Windows, voting: Voting) -> None:
+        """Run all clips of the next recordings."""
+        runner = self.sums.variant.on_frames
+        if runner is not None:
+            self.voted += voting.right(runner, windows, part.clips.labels, part.first).tolist()
 
     def form(self, labels: np.ndarray) -> EngineForm:
         """All clips so far, as they are written."""
@@ -69,4 +79,5 @@ class EngineSums:
             predicted=sums.predicted,
             spikes=self.spikes,
             synops=self.synops,
+            voted=self.voted,
         )

@@ -8,7 +8,7 @@ An archive holds the series of each part of the clips as an array of its own, ``
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
@@ -260,7 +260,7 @@ def _read(archive: Archive, path: Path, hint: str) -> VariantCounts:
 
 
 def _wrong_arrays(archive: Archive, names: list[str], path: Path) -> Iterator[Issue]:
-    wanted: Mapping[str, tuple[str, int]] = {"totals": ("U", 0), "right": ("b", 1)}
+    wanted = {"totals": ("U", 0), "right": ("b", 1)}
     wanted |= {f"series.{number:05d}": ("i", 4) for number in range(max(1, len(names)))}
     for name in sorted({*wanted, *archive.claims}):
         claim = archive.claims.get(name)

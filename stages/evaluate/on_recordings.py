@@ -19,8 +19,9 @@ from spikefold.stages.evaluate.sums import EngineSums
 from spikefold.stages.files.fold import FoldFile
 from spikefold.stages.files.networks import network_at
 from spikefold.stages.variants.listed import ends_of
+from spikefold.stages.variants.voting import Voting
 from spikefold.train import checkpoint
-from spikefold.train.data.clips import parts_of
+from spikefold.train.data.clips import Windows, parts_of
 from spikefold.train.evaluate import clips_at_once
 
 SETTINGS = (
@@ -97,10 +98,15 @@ def evaluate(session: Session, asked: Asked) -> EvaluationForm:
     engines = [
         EngineSums.of(variant, network_at(session, variant.network), classes) for variant in ends_of(session, chips)
     ]
+    voting = Voting(config.data.vote, at_once, classes)
     for part in parts_of(chosen.samples, trained.binning, at_once, labels=chosen.labels, span=span):
         for engine in engines:
             engine.run(part)
+            if config.data.clips > 1 and part.recordings is not None:
+                engine.vote(part, Windows(part.recordings, trained.binning, config.data.clips), voting)
         session.reporter.progress("evaluate", part.first + len(part.clips) - span.start, len(span))
+    if _trained_on(config, asked, chosen, seed):
+        session.reporter.line("the run was trained on some of these recordings: --split test leaves them out")
     labels = chosen.labels[span.start : span.stop]
     about: dict[str, Any] = {
         "schema_version": 1,
@@ -108,8 +114,10 @@ def evaluate(session: Session, asked: Asked) -> EvaluationForm:
         "run": session.folder.resolve().name,
         "identity": FoldFile.of_run(session).identity,
         "classes": list(trained.classes),
-        "binning": asdict(trained.binning) | {"bins": trained.binning.bins.value},
-        "recordings": _recordings(chosen, asked, data, seed) | {
+        "binning": asdict(trained.binning) | {
+            "bins": trained.binning.bins.value, "clips": config.data.clips, "vote": config.data.vote,
+        },
+        "recordings": _recordings(config, chosen, asked, data, seed) | {
             "first": span.start, "count": len(span), "at_once": at_once,
         },
         "pricing": {
@@ -159,14 +167,20 @@ def _span(samples: int, at_once: int, shard: tuple[int, int] | None) -> range:
     return range(start, min(stop, samples))
 
 
-def _recordings(chosen: Chosen, asked: Asked, data: DataConfig, seed: int) -> dict[str, Any]:
+def _recordings(run: Config, chosen: Chosen, asked: Asked, data: DataConfig, seed: int) -> dict[str, Any]:
     return {
         "source": asked.source,
         "split": chosen.split,
         "settings": {key: getattr(data, key) for key in ("on_fault", "sensor", "time_unit")},
         "seed": seed,
         "repairs": chosen.repairs,
+        "trained_on": _trained_on(run, asked, chosen, seed),
         "absent": list(chosen.absent),
         "left_out": chosen.left_out,
         "all": len(chosen.samples),
     }
+
+
+def _trained_on(run: Config, asked: Asked, chosen: Chosen, seed: int) -> bool:
+    """Whether some of the recordings are those that the run was trained on, as far as their source tells."""
+    return asked.source == run.data.source and chosen.split != "test" and seed == run.seed

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from spikefold.commands.evaluation.lines import tell
 from spikefold.commands.options import LATEST_RUN, Json, Quiet, RunFolder
-from spikefold.commands.screen import Screen, guarded
-from spikefold.commands.tables import say_json
+from spikefold.commands.screen import guarded
 from spikefold.errors import ConfigError
 from spikefold.session import Session, open_session
 
@@ -38,7 +38,7 @@ def evaluate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """A trained run on other recordings: accuracy, spikes, operations, energy of each engine. The run is only read."""
+    """A trained run on other recordings, by every engine: accuracy, spikes, operations, energy. It is only read."""
     with guarded(quiet) as screen:
         from spikefold.stages.evaluate.write import out_folder, write_evaluation
 
@@ -55,7 +55,7 @@ def evaluate(
             place = out_folder(session, data, out)
             found = _ran(session, data, chip, _split(split), tuple(sets or ()), _shard(shard))
         write_evaluation(found, place)
-        _tell(found, place, screen, as_json=as_json)
+        tell(found, place, as_json=as_json)
 
 
 def _ran(
@@ -66,8 +66,8 @@ def _ran(
     sets: tuple[str, ...],
     shard: tuple[int, int] | None,
 ) -> EvaluationForm:
-    from spikefold.stages.evaluate.evaluate import Asked
-    from spikefold.stages.evaluate.evaluate import evaluate as evaluated
+    from spikefold.stages.evaluate.on_recordings import Asked
+    from spikefold.stages.evaluate.on_recordings import evaluate as evaluated
 
     return evaluated(session, Asked(data, split, chips or None, sets, shard))
 
@@ -93,26 +93,3 @@ def _shard(text: str | None) -> tuple[int, int] | None:
     if found is None:
         raise ConfigError(f"{text!r} is no shard", where="--shard", hint="I/N, as 2/8")
     return int(found[1]), int(found[2])
-
-
-def _tell(found: EvaluationForm, place: Path, screen: Screen, *, as_json: bool) -> None:
-    if as_json:
-        content = found.model_dump(mode="json", exclude={"engines", "names", "labels"})
-        say_json(content | {"written": str(place)})
-        return
-    rows = found.recordings
-    typer.echo(f"{rows.count} recordings of {rows.source}, {rows.split}, {len(found.classes)} classes")
-    for name, results in found.results.items():
-        typer.echo(_line(name, results))
-    typer.echo(place / "evaluation.html")
-
-
-def _line(name: str, found: dict[str, Any]) -> str:
-    low, high = found["interval"]
-    line = f"{name:>14}  accuracy {found['accuracy']:.3f} ({low:.2f} to {high:.2f})"
-    line += f"  spikes/clip {found['spikes']['mean']:,.0f}  SynOps/clip {found['synops']['mean']:,.0f}"
-    line += f"  {found['energy_pj_per_clip'] / 1e6:.3f} uJ"
-    if (against := found["against_float"]) is not None:
-        low, high = against["accuracy"]["interval"]
-        line += f"  against float {against['accuracy']['difference']:+.3f} ({low:+.2f} to {high:+.2f})"
-    return line
