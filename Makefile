@@ -17,7 +17,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	mkdir -p .dev && ln -sfn .. .dev/spikefold
 	MYPYPATH=.dev:. $(BIN)/mypy -m spikefold.pipeline -p spikefold.commands -p spikefold.stages \
-		-p spikefold.train -p spikefold.export -p spikefold.hardware -p spikefold.energy -p tests -p benchmarks
+		-p spikefold.train -p spikefold.export -p spikefold.hardware -p spikefold.energy -p spikefold.provenance -p tests -p benchmarks
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks

@@ -9,21 +9,22 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from spikefold.commands.about import config, version
 from spikefold.commands.adapt import adapt
-from spikefold.commands.chips import chips
-from spikefold.commands.diff import diff
 from spikefold.commands.energy.group import energy
 from spikefold.commands.evaluation.evaluate import evaluate
 from spikefold.commands.export import export
 from spikefold.commands.fit import fit
 from spikefold.commands.importing.group import imports
-from spikefold.commands.inspect import inspect
+from spikefold.commands.look.about import config, version
+from spikefold.commands.look.chips import chips
+from spikefold.commands.look.diff import diff
+from spikefold.commands.look.doctor import doctor
+from spikefold.commands.look.inspect import inspect
 from spikefold.commands.report import report
 from spikefold.commands.run import run
 from spikefold.commands.stage_command import stage_command
@@ -64,6 +65,7 @@ COMMANDS: dict[str, Command] = {
     "inspect": inspect,
     "fit": fit,
     "config": config,
+    "doctor": doctor,
     "version": version,
 }
 """In the order of ``spikefold --help``: first the stages, in the order in which they run."""
@@ -76,9 +78,32 @@ class _InOrder(TyperGroup):
         return list(COMMANDS)
 
 
+_HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
-    cls=_InOrder, no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help=__doc__
+    cls=_InOrder,
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings=_HELP,
+    help=__doc__,
 )
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    told: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """The command line: ``spikefold run`` from events to two chips, or one stage at a time."""
+
+
 for _name, _command in COMMANDS.items():
     if isinstance(_command, typer.Typer):
         app.add_typer(_command, name=_name)

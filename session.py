@@ -9,6 +9,7 @@ Each stage (see `stage_table`) writes into a folder of its own that appears whol
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,22 +22,21 @@ from typing import TYPE_CHECKING, Any, Protocol
 from spikefold.config import Config, load_config, to_toml
 from spikefold.errors import ConfigError, DataError
 from spikefold.files import write_text
-from spikefold.stage_table import TRAIN, Stage, computed_from
+from spikefold.provenance.origin import BOARD as BOARD
+from spikefold.provenance.origin import keep_origin
+from spikefold.provenance.same_run import CONFIG as CONFIG
+from spikefold.stage_table import REPORTS, TRAIN, Stage, computed_from
 
 if TYPE_CHECKING:  # the command line must start without loading NumPy and PyTorch
     from spikefold.train.data.clips import ClipSet, Part
     from spikefold.train.data.datasets import Samples
     from spikefold.train.data.frames import Binning
 
-CONFIG = "config.toml"
 NETWORK, BASELINE = "network", "vanilla"
-_REPORTS = ("report.json", "report.html")
 LATEST = "latest"
 EVENTS = "events"
 """The variant of an event-driven chip, as ``speck2f.events``."""
 RESULTS = "energy.json"
-BOARD = "board.json"
-"""In the folder of validation: what a board did."""
 
 
 class Reporter(Protocol):
@@ -175,17 +175,20 @@ class Session:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         final, scratch, old = (
-            self.folder / name for name in (stage.folder, f".{stage.folder}.part", f".{stage.folder}.old")
+            self.folder / name
+            for name in (stage.folder, f".{stage.folder}.{os.getpid()}.part", f".{stage.folder}.{os.getpid()}.old")
         )
-        shutil.rmtree(scratch, ignore_errors=True)
+        for left in self.folder.glob(f".{stage.folder}.*.*"):  # by a process that was killed: the run is locked
+            shutil.rmtree(left, ignore_errors=True)
         scratch.mkdir()
         try:
             yield scratch
+            keep_origin(stage, self.config, self.folder, scratch)
             # what is stale goes first: after a kill in between it is missing, not wrong
             for stale in computed_from(stage):
                 shutil.rmtree(self.folder / stale.folder, ignore_errors=True)
             if stage.in_run:
-                for name in _REPORTS:
+                for name in REPORTS:
                     (self.folder / name).unlink(missing_ok=True)
             shutil.rmtree(old, ignore_errors=True)
             if final.exists():

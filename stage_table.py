@@ -131,6 +131,10 @@ ANALYSE = Stage(
 )
 STAGES = (TRAIN, FOLD, ADAPT, EXPORT, SIMULATE, VALIDATE, ENERGY, ANALYSE)
 """In the order in which they run: each stands behind every stage that it reads."""
+REPORTS = ("report.json", "report.html")
+"""What binds together the results of the stages."""
+REPORT_SETTINGS = ("chips.accuracy_loss",)
+"""Configuration keys that only the report depends on."""
 
 
 def computed_from(stage: Stage) -> tuple[Stage, ...]:
@@ -145,4 +149,4 @@ def computed_from(stage: Stage) -> tuple[Stage, ...]:
 
 def may_change(stage: Stage) -> tuple[str, ...]:
     """Configuration keys and sections that may be set when a stage runs again: nothing that stays depends on them."""
-    return tuple(sorted({key for one in (stage, *computed_from(stage)) for key in one.settings}))
+    return tuple(sorted({*REPORT_SETTINGS, *(key for one in (stage, *computed_from(stage)) for key in one.settings)}))

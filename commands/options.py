@@ -13,18 +13,22 @@ from spikefold.session import LATEST
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; `spikefold config` prints one.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Override one key, as --set train.epochs=3.")]
-Data = Annotated[str | None, typer.Option("--data", help="gestures | digits | npz:DIR | folder:DIR")]
+_SOURCES = (
+    "gestures | digits | npz:DIR | folder:DIR | dvs128gesture:DIR | gait-day:DIR | gait-night:DIR | dailyaction:DIR "
+    "| nmnist:DIR | har-dvs:DIR"
+)
+Data = Annotated[str | None, typer.Option("--data", help=_SOURCES)]
 Out = Annotated[Path | None, typer.Option("--out", help="Run folder; by default a new one under runs/.")]
 RunFolder = Annotated[Path, typer.Argument(help="A run folder.")]
 Budget = Annotated[
     float | None,
     typer.Option(help="Most synaptic operations a clip that adaptation may leave, input events included."),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Arch = Annotated[str, typer.Option("--arch", help="a | b | c | d | sew18 (the paper's) | speck-s, -m or -yao")]
 Attention = Annotated[str | None, typer.Option(help="none | sa | tcsa | asa1 | asa2; none where it is not given.")]
 Classes = Annotated[int | None, typer.Option(help="Classes; those of the network's own data set by default.")]
-Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, and nothing else there.")]
 LATEST_RUN = Path("runs") / LATEST
 
 

@@ -1,16 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``spikefold run``: all stages of a new run, and its report."""
+"""``spikefold run``: all stages of a run that are not done yet, and its report."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
-from spikefold.commands.options import Budget, ConfigFile, Data, Out, Quiet, Sets, budgeted, configured
-from spikefold.commands.report import tell_report
-from spikefold.commands.screen import guarded
-from spikefold.session import new_session, point_latest
-from spikefold.stage_table import STAGES, TRAIN
+import typer
+
+from spikefold.commands.gates import Gates, check_gates, read_gates
+from spikefold.commands.options import (
+    Budget,
+    ConfigFile,
+    Data,
+    Json,
+    Out,
+    Quiet,
+    Sets,
+    budgeted,
+    configured,
+)
+from spikefold.commands.report import written_report
+from spikefold.commands.screen import INTERRUPTED, Screen, guarded
+from spikefold.commands.summary import say_report
+from spikefold.config import Config
+from spikefold.errors import ConfigError, MismatchError, nearest
+from spikefold.provenance.lock import locked
+from spikefold.provenance.manifest import note_stage
+from spikefold.provenance.origin import why_again
+from spikefold.provenance.same_run import config_of, same_run
+from spikefold.session import CONFIG, Session, keep_config, new_session, point_latest
+from spikefold.stage_table import REPORTS, STAGES, TRAIN, VALIDATE, Stage
 from spikefold.train.processes.main_process import is_main_process
+
+_RUNS = Path("runs")
+Force = Annotated[bool, typer.Option("--force", help="Do every stage again, whatever is done.")]
+From = Annotated[str | None, typer.Option("--from", help="Do this stage and those behind it again.")]
 
 
 def run(
@@ -18,19 +46,132 @@ def run(
     sets: Sets = None,
     data: Data = None,
     out: Out = None,
+    force: Force = False,
+    from_: From = None,
+    gate: Gates = None,
+    as_json: Json = False,
     quiet: Quiet = False,
     synops_budget: Budget = None,
 ) -> None:
-    """Everything: train, fold, adapt, export to both chips, simulate, compare every spike, count energy, report."""
+    """Everything: train, fold, adapt, export to both chips, simulate, compare every spike, count energy, report.
+
+    A stage is skipped where its settings, inputs, data and code are those of the last time. Without --out the run of
+    the same configuration is gone on with, or a new one begins. For example: spikefold run --data npz:recordings
+    """
     with guarded(quiet or not is_main_process()) as screen:
-        session = new_session(configured(config, [*(sets or []), *budgeted(synops_budget)], data), out, screen)
-        for stage in STAGES:
-            if not stage.in_run:
-                continue
-            if stage is not TRAIN and not is_main_process():
-                return  # torchrun's other processes are for the training alone
-            started = time.monotonic()
-            stage.load()(session)
-            screen.line(f"{stage.name} took {time.monotonic() - started:.1f} s")
-        tell_report(session)
-        point_latest(session)
+        gates = read_gates(gate)
+        overrides = [*(sets or []), *budgeted(synops_budget)]
+        chosen, again = _configuration(config, overrides, data, out), _again(force, from_)
+        folder = out or (None if force else same_run(_RUNS, chosen))
+        if folder is None and from_ is not None:
+            raise ConfigError("there is no run of this configuration", where="--from", hint="name it with --out")
+        session = new_session(chosen, folder, screen)
+        if not is_main_process():
+            TRAIN.load()(session)  # torchrun's other processes are for the training alone
+            return
+        with locked(session.folder):
+            failed = _stages(session, again, screen)
+            content = written_report(session, screen)
+            point_latest(session)
+        say_report(content, session.folder, as_json=as_json)
+        if failed is not None:
+            raise failed
+        check_gates(gates, session, screen)
+
+
+def _configuration(file: Path | None, overrides: list[str], data: str | None, out: Path | None) -> Config:
+    """What the user asked for; of a run that exists its own, where nothing is asked for."""
+    if out is not None and file is None and not overrides and data is None and (found := config_of(out)) is not None:
+        return found
+    return configured(file, overrides, data)
+
+
+def _again(force: bool, from_: str | None) -> tuple[Stage, ...]:
+    """The stages that are done again whatever is there."""
+    stages = tuple(stage for stage in STAGES if stage.in_run)
+    if force and from_ is not None:
+        raise ConfigError("--force and --from", where="run", hint="--force is --from train")
+    if force:
+        return stages
+    if from_ is None:
+        return ()
+    names = [stage.name for stage in stages]
+    if from_ not in names:
+        raise ConfigError(f"--from {from_}", where="run", hint=nearest(from_, names))
+    return stages[names.index(from_) :]
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """A stage, and why it must be done; no reason where it is unchanged."""
+
+    stage: Stage
+    why: tuple[str, ...]
+
+
+def _standing(session: Session, again: tuple[Stage, ...]) -> Iterator[_Standing]:
+    """Each stage of the run; what reads files of a stage that is done again must be done again too."""
+    redone: set[str] = set()
+    for stage in STAGES:
+        if not stage.in_run:
+            continue
+        why = ["asked for"] if stage in again else why_again(stage, session.config, session.folder)
+        if not why and (changed := redone.intersection(stage.reads)):
+            why = [f"{name} is made again" for name in sorted(changed)]
+        if why:
+            redone.add(stage.name)
+        yield _Standing(stage, tuple(why))
+
+
+def _stages(session: Session, again: tuple[Stage, ...], screen: Screen) -> MismatchError | None:
+    """Do what is to be done; a comparison that failed comes back, for the run must have its report all the same."""
+    standing = list(_standing(session, again))
+    to_do = [one for one in standing if one.why]
+    if to_do and not again and all((session.folder / name).is_file() for name in REPORTS):
+        issues = [f"{one.stage.name}: {'; '.join(one.why)}" for one in to_do]
+        raise ConfigError(
+            "a finished run lies there and would be overwritten, for " + ", ".join(issues),
+            where=str(session.folder),
+            hint=f"--from {to_do[0].stage.name} does that, --force everything; or choose another --out",
+        )
+    if (session.folder / TRAIN.folder).is_dir() and to_do[:1] != standing[:1]:
+        session = Session(session.folder, session.config, session.reporter, trained=True)
+    failed = None
+    for one in standing:
+        if not one.why:
+            screen.line(f"{one.stage.name}: unchanged")
+            continue
+        try:
+            failed = _do(one.stage, session, screen) or failed
+        except KeyboardInterrupt:
+            typer.echo(_kept(one.stage, session.folder), err=True)
+            raise typer.Exit(INTERRUPTED) from None
+    if to_do and (session.folder / CONFIG).is_file():
+        keep_config(session)
+    return failed
+
+
+def _do(stage: Stage, session: Session, screen: Screen) -> MismatchError | None:
+    started = time.monotonic()
+    failed = None
+    try:
+        stage.load()(session)
+    except MismatchError as error:
+        if stage is not VALIDATE or not (session.folder / stage.folder).is_dir():
+            raise
+        failed = error  # its evidence was written before
+    seconds = time.monotonic() - started
+    note_stage(session.folder, stage.name, seconds)
+    screen.line(f"{stage.name} took {seconds:.1f} s")
+    return failed
+
+
+def _kept(stage: Stage, run: Path) -> str:
+    """One line after an interruption: what is kept, and the command that goes on."""
+    done = [one.name for one in STAGES if one.in_run and (run / one.folder).is_dir()]
+    what = f"{', '.join(done)} {'is' if len(done) == 1 else 'are'} kept" if done else "no stage is done"
+    if config_of(run) is None:
+        return f"interrupted in {stage.name}: nothing is kept; the same command begins again"
+    if stage is TRAIN:
+        what += ", and the epochs of the training so far"
+    return f"interrupted in {stage.name}: {what}; `spikefold run --out {run}` goes on"

@@ -3,14 +3,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from spikefold.commands.system_errors import forget_output, from_system
 from spikefold.errors import SpikefoldError
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
 
 
 class Screen:
@@ -53,13 +59,29 @@ class Screen:
 
 @contextmanager
 def guarded(quiet: bool = False) -> Iterator[Screen]:
-    """Turn errors a user can cause into a message on stderr and their exit code."""
+    """Turn errors a user can cause, and what the system refuses, into a message on stderr and their exit code."""
     screen = Screen(quiet)
     try:
         yield screen
+        sys.stdout.flush()  # a full disk or a closed pipe is told here, not by the interpreter at its end
     except SpikefoldError as error:
+        _fail(error, screen)
+    except (OSError, MemoryError) as error:
+        _fail(from_system(error), screen)
+    except KeyboardInterrupt:
         screen.close()
-        typer.echo(str(error), err=True)
-        raise typer.Exit(error.exit_code) from error
+        typer.echo("interrupted; what was not finished is as it was before", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     finally:
         screen.close()
+
+
+def _fail(error: SpikefoldError, screen: Screen) -> NoReturn:
+    screen.close()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        forget_output()
+    with suppress(OSError):
+        typer.echo(str(error), err=True)
+    raise typer.Exit(error.exit_code) from error

@@ -32,6 +32,12 @@ def show(table: Table, console: Console) -> None:
         typer.echo("  " + "  ".join(cells).rstrip())
 
 
+def tabled(table: Table) -> dict[str, Any]:
+    """A table as plain values: its rows by the names of its columns, or as they are where it has none."""
+    rows = [dict(zip(table.columns, row, strict=True)) if table.columns else list(row) for row in table.rows]
+    return {"title": table.title, "rows": rows}
+
+
 def say_json(content: Any) -> None:
     """One JSON document."""
     typer.echo(json.dumps(content, indent=1, allow_nan=False))

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from spikefold.commands.options import ConfigFile, Data, Out, Quiet, Sets, configured
+from spikefold.commands.options import ConfigFile, Data, Json, Out, Quiet, Sets, configured
 from spikefold.commands.screen import guarded
+from spikefold.commands.stage_command import say_run
 from spikefold.errors import ConfigError
+from spikefold.provenance.lock import locked
+from spikefold.provenance.manifest import note_stage
 from spikefold.session import new_session, point_latest
 from spikefold.stage_table import TRAIN
 from spikefold.train.processes.main_process import is_main_process
@@ -22,9 +26,13 @@ def train(
     data: Data = None,
     out: Out = None,
     resume: Annotated[Path | None, typer.Option(help="A run whose training was interrupted.")] = None,
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train into a new run folder, or go on with the training of one; under torchrun, on several processes."""
+    """Train into a new run folder, or go on with the training of one; under torchrun, on several processes.
+
+    For example: spikefold train --data npz:recordings --out runs/mine
+    """
     with guarded(quiet or not is_main_process()) as screen:
         if resume is None:
             session = new_session(configured(config, sets or [], data), out, screen)
@@ -34,7 +42,12 @@ def train(
             if config or sets or data or out:
                 raise ConfigError("--resume goes alone", where="train", hint="the run has its own configuration")
             session = new_session(unfinished(resume), resume, screen)
-        TRAIN.load()(session)
-        if is_main_process():
+        if not is_main_process():
+            TRAIN.load()(session)
+            return
+        with locked(session.folder):
+            started = time.monotonic()
+            TRAIN.load()(session)
+            note_stage(session.folder, TRAIN.name, time.monotonic() - started)
             point_latest(session)
-            typer.echo(session.folder)
+        say_run(TRAIN, session.folder, as_json=as_json)

@@ -19,6 +19,7 @@ from spikefold.energy.chip.sources import numbers_of
 from spikefold.errors import DataError
 from spikefold.files import write_text
 from spikefold.hardware.registry import chip_named
+from spikefold.provenance.same_run import STATES
 from spikefold.session import BASELINE, CONFIG, NETWORK, Session, keep_config
 from spikefold.stage_table import TRAIN
 from spikefold.stages.files.train import TrainFile
@@ -31,9 +32,6 @@ from spikefold.train.processes.device import device_for
 from spikefold.train.processes.parallel import Ranks, joined
 from spikefold.train.recipe import PROTOCOLS, Plan, plan
 from spikefold.train.state import Epoch
-
-STATES = f".{TRAIN.folder}.state"
-"""Folder of a training that goes on, in the run folder."""
 
 
 def train_stage(session: Session) -> None:

@@ -28,6 +28,8 @@ _SHARES_A_RUN = (
     "commands/test_energy_commands.py",
     "stages/evaluate/test_on_recordings.py",
     "stages/test_simulate.py",
+    "commands/test_run_folder.py",
+    "stages/report/test_bad_network.py",
 )
 
 

@@ -33,7 +33,7 @@ FLOORS = (
     ("hardware.speck", "hardware.loihi"),
     ("hardware",),
     ("train",),
-    ("session",),
+    ("session", "provenance"),
     ("energy",),
     ("stages",),
     ("commands",),

@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
+from spikefold.commands.options import Json
 from spikefold.commands.screen import guarded
+from spikefold.commands.tables import say_json
 from spikefold.config import ChipsConfig
 from spikefold.errors import ConfigError
 
@@ -21,6 +23,7 @@ def calibrate(
     out: Annotated[Path, typer.Option(help="The profile to write, for --set chips.power.speck2f=FILE.toml.")],
     device: Annotated[str, typer.Option(help="What was measured, for the profile.")],
     chip: Annotated[str | None, typer.Option(help=_PROFILE)] = None,
+    as_json: Json = False,
 ) -> None:
     """Fit power = rest + running + pJ per synaptic operation x rate to measurements of a board, as a profile."""
     with guarded():
@@ -39,5 +42,8 @@ def calibrate(
         found = fit_terms(given.points)
         when = datetime.now(UTC).date()
         write_profile(found, out, device=device, when=when, offset_mw=given.offset_mw, chip=profile)
+        if as_json:
+            say_json({"profile": str(out), "found": found.describe()})
+            return
         typer.echo(found.describe())
         typer.echo(out)

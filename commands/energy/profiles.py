@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from spikefold.commands.options import Json
 from spikefold.commands.screen import guarded
-from spikefold.commands.tables import show
+from spikefold.commands.tables import say_json, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,15 +19,28 @@ if TYPE_CHECKING:
     from spikefold.hardware.chip import Table
 
 
-def profiles(name: Annotated[str | None, typer.Argument(help="A profile, or FILE.toml of your own.")] = None) -> None:
-    """List the technology profiles; with a name, every number with band, kind, evidence, coverage and source."""
+def profiles(
+    name: Annotated[str | None, typer.Argument(help="A profile, or FILE.toml of your own.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the technology profiles; with a name, every number with band, kind, evidence, coverage and source.
+
+    For example: spikefold energy profiles speck
+    """
     with guarded():
         from spikefold.energy.prices.load import load_profile, profile_names
 
         if name is None:
-            show(_overview(load_profile(one) for one in profile_names()), Console(highlight=False))
+            found = [load_profile(one) for one in profile_names()]
+            if as_json:
+                say_json([one.model_dump(mode="json") for one in found])
+                return
+            show(_overview(found), Console(highlight=False))
             return
         profile = load_profile(name)
+        if as_json:
+            say_json(profile.model_dump(mode="json"))
+            return
         show(_details(profile), Console(highlight=False))
         typer.echo(f"source of the profile: {profile.source}")
 

@@ -9,7 +9,7 @@ memory and no graded spikes. For Loihi 1 we say whether a network fits; nothing 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,6 +135,12 @@ def _read_net(
     )
 
 
+def _environment() -> Mapping[str, str]:
+    from spikefold.hardware.loihi.lava.provision import VERSIONS, is_provisioned
+
+    return {"lava": VERSIONS if is_provisioned() else "absent"}
+
+
 def _not_run() -> tuple[NotRun, ...]:
     return (NotRun("Loihi 2 hardware", "needs Intel's research community and its closed runtime"),)
 
@@ -165,6 +171,7 @@ LOIHI2 = Chip(
     ),
     readers=(NetworkReader("net", _read_net),),
     not_run=_not_run,
+    environment=_environment,
 )
 LOIHI1 = Chip(
     "loihi1",

@@ -54,9 +54,9 @@ def first_screen(
     """
     chips, variants = list(session.config.chips.names), simulated.variants
     allowed = session.config.chips.accuracy_loss
-    fit = {
-        name: fit_report(network_of_run(session, EXPORT, f"{name}/network"), chip_named(name), name) for name in chips
-    }
+    networks = {name: network_of_run(session, EXPORT, f"{name}/network") for name in chips}
+    fit = {name: fit_report(network, chip_named(name), name) for name, network in networks.items()}
+    caps = {name: network.neurons[-1].neuron.max_spikes for name, network in networks.items()}
     names = [FLOAT]
     for chip in chips:
         names += [name for name in (quoted(chip, variants), baseline_of(quoted(chip, variants), variants)) if name]
@@ -72,7 +72,7 @@ def first_screen(
             energy_verdict(chips, variants, energy["networks"]),
         )
     }
-    return FirstScreen(verdicts, findings(chips, variants, verdicts, classes, allowed), fit, on_chip)
+    return FirstScreen(verdicts, findings(chips, variants, verdicts, classes, allowed, caps), fit, on_chip)
 
 
 def _cores(name: str) -> int | None:

@@ -214,12 +214,13 @@ def energy_verdict(chips: list[str], variants: Mapping[str, VariantForm], networ
     lines = []
     for chip in chips:
         name = quoted(chip, variants)
-        lines.append(_energy(chip, networks[name], networks.get(baseline_of(name, variants) or "")))
+        beside = networks.get(baseline_of(name, variants) or "")
+        lines.append(_energy(chip, networks[name], beside, f"#chip-{name}"))
     return _verdict("energy", "How much energy?", lines, "no chip")
 
 
-def _energy(chip: str, network: Mapping[str, Any], baseline: Mapping[str, Any] | None) -> Line:
-    link, arithmetic = f"#chip-{chip}", network["budget"]["energy_pj_per_clip"] / UJ
+def _energy(chip: str, network: Mapping[str, Any], baseline: Mapping[str, Any] | None, link: str) -> Line:
+    arithmetic = network["budget"]["energy_pj_per_clip"] / UJ
     power = (network.get("chip") or {}).get("power")
     band = power and power["bands_uj"]["total"]
     if power is None or band is None:

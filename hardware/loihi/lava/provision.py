@@ -125,6 +125,11 @@ def carried_network(name: str, *, install: Installer | None = None, cache: Path 
     return path
 
 
+def is_provisioned(*, cache: Path | None = None) -> bool:
+    """Whether lava lies here already, for this Python."""
+    return _complete(_base(cache) / _key(sys.executable))
+
+
 def kept_network(name: str, *, cache: Path | None = None) -> Path | None:
     """A carried network that lies in the lava folder already; None where none does. Nothing is downloaded."""
     path = _base(cache) / _key(sys.executable) / NETWORKS / name

@@ -167,9 +167,11 @@ def test_energy_is_an_interval_with_its_label_or_unknown() -> None:
     assert (unknown.tone, unknown.word, unknown.lines[0].number) == ("warn", "unknown", "2.500 uJ a clip")
 
 
-def _found(variants: dict[str, VariantForm], verdict: Verdict, classes: int = 10) -> tuple[Finding, ...]:
+def _found(
+    variants: dict[str, VariantForm], verdict: Verdict, classes: int = 10, cap: int | None = 1
+) -> tuple[Finding, ...]:
     verdicts = {"accuracy": verdict, "spikes": spikes_verdict({CHIP: _parity()}), "fit": fit_verdict({}, {})}
-    return findings([CHIP], variants, verdicts, classes, 0.02)
+    return findings([CHIP], variants, verdicts, classes, 0.02, {CHIP: cap})
 
 
 def test_a_run_in_which_nothing_is_wrong_has_no_findings() -> None:
@@ -185,12 +187,16 @@ def test_what_is_bad_shouts_with_advice_the_worst_first() -> None:
     variants[CHIP] = _variant(_right(100, 78), spikes=2000, rate=0.8)
     found = _found(variants, verdict)
     told = [one.what for one in found]
-    assert told[0] == f"{CHIP}: the output is saturated, 0.80 spikes a neuron and step over all classes (out)"
+    assert told[0] == f"{CHIP}: the output is saturated, 0.80 of 1 spikes a neuron and step over all classes (out)"
     assert told[1] == f"adaptation made it worse: {CHIP}.adapted 0.800, {CHIP}.target 0.900 before it"
     assert told[2].startswith(f"{CHIP} loses accuracy: 0.780")
     assert told[3] == f"{CHIP} fires 2.0 times as often as the float network"
     assert [one.tone for one in found] == ["bad", "bad", "bad", "warn"]
     assert all(one.to_do for one in found)
+    assert not [one for one in _found(variants, verdict, cap=None) if "saturated" in one.what], "nothing caps it"
+    tied = variants[CHIP].model_copy(update={"ties": 12})
+    (told_tie,) = [one.what for one in _found(variants | {CHIP: tied}, verdict, cap=None) if "several" in one.what]
+    assert told_tie.startswith(f"{CHIP}: in 12 of 100 clips")
     variants[CHIP] = _variant(_right(100, 78), spikes=7000)
     (shouted,) = [one for one in _found(variants, verdict) if "fires" in one.what]
     assert (shouted.tone, shouted.what) == ("bad", f"{CHIP} fires 6.9 times as often as the float network")

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``--gate``: limits on the numbers of a run, which decide the exit code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from spikefold.commands.screen import Screen
+from spikefold.errors import MismatchError
+from spikefold.session import Session
+
+if TYPE_CHECKING:
+    from spikefold.energy.gate import ReportGate
+
+_HELP = 'Exit code 1 unless it holds, as "energy_uj<50" or "speck2f.events.accuracy>=float-0.01".'
+Gates = Annotated[list[str] | None, typer.Option("--gate", help=_HELP)]
+
+
+def read_gates(texts: list[str] | None) -> tuple[ReportGate, ...]:
+    """Gates as they were typed; what cannot be read is told before anything runs.
+
+    Raises:
+        ConfigError: a gate cannot be read.
+    """
+    if not texts:
+        return ()
+    from spikefold.energy.gate import parse
+
+    return parse(texts)
+
+
+def check_gates(gates: tuple[ReportGate, ...], session: Session, screen: Screen) -> None:
+    """Hold the numbers of a finished run against the gates.
+
+    Raises:
+        MismatchError: some do not hold, each named.
+        ConfigError: a gate is for a network that the run has not.
+    """
+    if not gates:
+        return
+    from spikefold.energy.gate import evaluate, scalars
+    from spikefold.stages.files.energy import energy_of_run
+    from spikefold.stages.files.simulate import SimulateFile
+
+    variants = SimulateFile.of_run(session).variants
+    networks = energy_of_run(session, variants)["networks"]
+    numbers = {name: scalars(networks[name], variant.accuracy) for name, variant in variants.items()}
+    if failures := evaluate(gates, numbers, deployed=session.config.chips.names):
+        raise MismatchError(
+            f"{len(failures)} gates do not hold",
+            where=str(session.folder),
+            issues=[failure.issue for failure in failures],
+        )
+    screen.line(f"{len(gates)} gates hold")

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``spikefold config`` and ``spikefold version``."""
+
+from __future__ import annotations
+
+import typer
+
+from spikefold import __version__
+from spikefold.commands.options import ConfigFile, Json, Sets
+from spikefold.commands.screen import guarded
+from spikefold.commands.tables import say_json
+from spikefold.config import load_config, to_toml
+
+
+def config(file: ConfigFile = None, sets: Sets = None, as_json: Json = False) -> None:
+    """Print the whole configuration as TOML, each key with its meaning.
+
+    For example: spikefold config > mine.toml
+    """
+    with guarded():
+        found = load_config(file, tuple(sets or []))
+        if as_json:
+            say_json(found.model_dump(mode="json"))
+            return
+        typer.echo(to_toml(found), nl=False)
+
+
+def version(as_json: Json = False) -> None:
+    """Print the version."""
+    with guarded():
+        if as_json:
+            say_json({"spikefold": __version__})
+            return
+        typer.echo(__version__)
