@@ -35,7 +35,7 @@ from spikefold.hardware.registry import chip_named
 from spikefold.hardware.simulators import clocked
 from spikefold.hardware.simulators.accuracy import accuracy
 from spikefold.session import Reporter
-from spikefold.stages.chip_files import NOT_PROVEN, ChipNetwork, chip_network, compare_runners, proof_of, write_chip
+from spikefold.stages.chip_files import NOT_PROVEN, ChipNetwork, chip_network, compare_runners, proof_of
 from spikefold.stages.exchange.foreign import Foreign
 from spikefold.train.data.clips import ClipSet
 
@@ -111,7 +111,7 @@ def export_network(
     with replacing_folder(out) as folder:
         save_network(made.folded, folder / "folded")
         kept = ["folded.json", "folded.safetensors"]
-        written = {one.chip.name: write_chip(one, folder / one.chip.name) for one in made.chips}
+        made, written = _written(made, folder)
         report: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "spikefold": __version__,
@@ -153,6 +153,31 @@ def export_network(
     return report
 
 
+def _written(made: Fitted, folder: Path) -> tuple[Fitted, dict[str, Any]]:
+    """The files of each chip; a chip whose vendor's tool refuses the network joins those that refuse it.
+
+    Raises:
+        UnsupportedError: no chip is left.
+    """
+    written: dict[str, Any] = {}
+    refused = dict(made.refused)
+    for one in made.chips:
+        name = one.chip.name
+        try:
+            written[name] = write_chip(one, folder / name)
+        except UnsupportedError as error:
+            shutil.rmtree(folder / name)
+            refused[name] = _issues(error)
+    left = replace(made, chips=tuple(one for one in made.chips if one.chip.name in written), refused=refused)
+    if not written and (refusal := left.refusal()) is not None:
+        raise refusal
+    return left, written
+
+
+def _issues(error: UnsupportedError) -> tuple[Issue, ...]:
+    return tuple(error.issues) or (Issue(error.what, error.where, "as said", "none", error.hint),)
+
+
 def fitted(network: Network, chips: Sequence[str], clips: ClipSet | None, calibration: np.ndarray | None) -> Fitted:
     """The network folded, and in each chip's integers where the chip takes it.
 
@@ -192,7 +217,7 @@ def _on_chip(
     try:
         made = chip_network(folded, chip, calibration, proven)
     except UnsupportedError as error:
-        return None, list(error.issues) or [Issue(error.what, error.where, "as said", "none", error.hint)]
+        return None, list(_issues(error))
     return made, chip.violations(made.integer)
 
 
