@@ -102,11 +102,11 @@ def _asked_own(own: str, said: Asked, chip: Chip, screen: Screen) -> tuple[FitRe
     from spikefold.stages.verbs import check_fit, pace_of
 
     # how long a clip is does not matter here, and a .net file may not say it
-    found, _ = opened(own, replace(said, steps=said.steps or 1), screen)
+    found, _ = opened(own, replace(said, steps=said.steps or pace_of.FILE_STEPS), screen)
     report = check_fit.fit_network(found.network, chip, found.name, folded=found.chip is not None)
     if found.chip is None or not report.fits:
         return report, None
-    return report, pace_of.pace_of_net(Path(own.removeprefix("net:")), chip)
+    return report, pace_of.pace_of_network(found.network, chip)
 
 
 def _applied(

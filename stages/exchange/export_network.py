@@ -15,6 +15,7 @@ their files: ``export.json`` holds its reasons, and the error comes at the end.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -35,7 +36,7 @@ from spikefold.hardware.registry import chip_named
 from spikefold.hardware.simulators import clocked
 from spikefold.hardware.simulators.accuracy import accuracy
 from spikefold.session import Reporter
-from spikefold.stages.chip_files import NOT_PROVEN, ChipNetwork, chip_network, compare_runners, proof_of
+from spikefold.stages.chip_files import NOT_PROVEN, ChipNetwork, chip_network, compare_runners, proof_of, write_chip
 from spikefold.stages.exchange.foreign import Foreign
 from spikefold.train.data.clips import ClipSet
 

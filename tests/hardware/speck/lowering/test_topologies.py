@@ -19,6 +19,7 @@ from spikefold.hardware.speck.limits import NUMBERS, violations
 from spikefold.hardware.speck.lowering import sinabs_runner
 from spikefold.hardware.speck.lowering.sinabs import convert
 from spikefold.hardware.speck.lowering.sinabs_check import differences
+from tests.came_in import Record, came_in
 
 POOL = SumPool2d((2, 2))
 Row = tuple[str, Op, tuple[str, ...]]
@@ -72,7 +73,7 @@ TOPOLOGIES = {
 
 
 @pytest.mark.parametrize("name", TOPOLOGIES)
-def test_sinabs_accepts_it_with_the_same_cores(name: str) -> None:
+def test_sinabs_accepts_it_with_the_same_cores(name: str, record_property: Record) -> None:
     layers = tuple(Layer(*row) for row in TOPOLOGIES[name])
     network = Network(InputSpec((2, 8, 8), 1000, 4, 2), layers, 1)
     frames = (np.random.default_rng(3).random((4, 3, 2, 8, 8)) < 0.3).astype(np.uint16)
@@ -87,6 +88,8 @@ def test_sinabs_accepts_it_with_the_same_cores(name: str) -> None:
     model = convert(made.network)
     assert differences(model, integer) == []
     assert set(model.layer2core) == {layer.name for layer in integer.neurons}
-    found = compare(reference.run(integer, frames), sinabs_runner.run(model, frames))
+    ours = reference.run(integer, frames)
+    found = compare(ours, sinabs_runner.run(model, frames))
     assert (found.mismatches, found.layers) == (0, len(integer.neurons))
     assert found.spikes > 300
+    came_in(record_property, [layer.spikes for layer in ours.layers.values()])
