@@ -32,7 +32,8 @@ def rewritten(network: Network, chip: Chip) -> Rewritten:
         network: real or integer, folded.
         chip: the target.
     """
-    steps, issues = [], []
+    steps: list[tuple[str, Network, Network]] = []
+    issues: list[Issue] = []
     for rewrite in chip.rewrites:
         before = network
         try:

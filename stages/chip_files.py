@@ -63,14 +63,16 @@ class ChipNetwork:
     passes: tuple[Mapping[str, Any], ...] = ()
 
 
-def chip_network(network: Network, chip: Chip, frames: np.ndarray | None) -> ChipNetwork:
+def chip_network(
+    network: Network, chip: Chip, frames: np.ndarray | None, proven: np.ndarray | None = None
+) -> ChipNetwork:
     """Rewrite for one chip what the chip lacks, and quantise.
 
     Args:
         network: real, folded, with the chip's neurons.
         chip: the target.
-        frames: calibration clips ``(T, N, C, H, W)`` for the search of the scales and the proof of each rewrite;
-            None: the largest weight decides, and nothing is proven.
+        frames: calibration clips ``(T, N, C, H, W)`` for the search of the scales; None: the largest weight decides.
+        proven: clips on which each rewrite is proven; ``frames`` by default, and nothing where there are none either.
 
     Raises:
         UnsupportedError: everything that a rewrite or the quantiser cannot do. The chip's rules are not asked here.
@@ -79,9 +81,9 @@ def chip_network(network: Network, chip: Chip, frames: np.ndarray | None) -> Chi
     made = rewritten(network, chip)
     if made.issues:
         raise UnsupportedError(f"the network cannot be rewritten for {chip.title}", issues=made.issues)
-    network = made.network
+    network, proven = made.network, frames if proven is None else proven
     passes = tuple(
-        {"pass": name, **({"proof": NOT_PROVEN} if frames is None else proof_of(before, after, frames))}
+        {"pass": name, **({"proof": NOT_PROVEN} if proven is None else proof_of(before, after, proven))}
         for name, before, after in made.steps
     )
     clipped: tuple[Clipped, ...] = ()

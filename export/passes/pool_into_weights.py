@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Folds sum pools into the weights that read them, for chips without pools, or without one on the input.
+"""Folds sum pools into the weights that read them, for chips without pools, or without those in some places.
 
 Equation: with kernel ``k``, stride ``s``, padding ``p``, dilation ``d`` and a sum over ``q x q``, in each dimension::
 
@@ -15,7 +15,7 @@ rounded. One synapse becomes ``q^2``, and operations do not change: a spike of a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -28,14 +28,14 @@ STEP = "pool_into_weights"
 
 
 @network_pass(STEP)
-def pool_into_weights(network: Network, *, input_only: bool = False) -> Sequence[Layer]:
+def pool_into_weights(network: Network, *, only: Collection[str] | None = None) -> Sequence[Layer]:
     """The same function without those `SumPool2d` that weight layers read.
 
     Args:
         network: real or integer.
-        input_only: leave the pools of spikes, and fold those on the input alone.
+        only: names of pools; a layer that reads none of them keeps its pools. None: all of them.
     """
-    layers = [_without_pools(network, layer, input_only) for layer in network]
+    layers = [_without_pools(network, layer, only) for layer in network]
     read = {name for layer in layers for name in layer.inputs}
     while True:
         kept = [la for la in layers if not isinstance(la.op, SumPool2d) or la.name in read or la is layers[-1]]
@@ -45,7 +45,7 @@ def pool_into_weights(network: Network, *, input_only: bool = False) -> Sequence
         read = {name for layer in layers for name in layer.inputs}
 
 
-def _without_pools(network: Network, layer: Layer, input_only: bool) -> Layer:
+def _without_pools(network: Network, layer: Layer, only: Collection[str] | None) -> Layer:
     if not isinstance(layer, WeightLayer):
         return layer
     op, inputs = layer.op, layer.inputs
@@ -54,7 +54,8 @@ def _without_pools(network: Network, layer: Layer, input_only: bool) -> Layer:
         windows = {pool.op.kernel if isinstance(pool.op, SumPool2d) else (1, 1) for pool in pools}
         behind = tuple(name for pool in pools for name in pool.inputs)
         whole = len(windows) == 1 and all(isinstance(pool.op, SumPool2d) for pool in pools)
-        if not whole or len(set(behind)) < len(behind) or (input_only and not _all_from_input(network, behind)):
+        meant = only is None or _leads_to(network, inputs, only)
+        if not whole or len(set(behind)) < len(behind) or not meant:
             break
         made = _widened(op, windows.pop(), network.input_shape(pools[0]))
         if made is None:
@@ -63,10 +64,15 @@ def _without_pools(network: Network, layer: Layer, input_only: bool) -> Layer:
     return layer if op is layer.op else replace(layer, op=op, inputs=inputs)
 
 
-def _all_from_input(network: Network, names: tuple[str, ...]) -> bool:
-    """Whether only pools lie between the input and these."""
-    return all(
-        name == INPUT or (isinstance(network[name].op, SumPool2d) and _all_from_input(network, network[name].inputs))
+def _leads_to(network: Network, names: Collection[str], only: Collection[str]) -> bool:
+    """Whether one of these is meant, or a pool that it reads through pools."""
+    return any(
+        name in only
+        or (
+            name != INPUT
+            and isinstance(network[name].op, SumPool2d)
+            and _leads_to(network, network[name].inputs, only)
+        )
         for name in names
     )
 

@@ -19,7 +19,7 @@ from spikefold.config import DataConfig
 from spikefold.errors import ConfigError, DataError
 from spikefold.export.network import Network
 from spikefold.export.nir.from_nir import understood
-from spikefold.export.nir.options import nir_options
+from spikefold.export.nir.options import AT_THRESHOLD, NirOptions, nir_options
 from spikefold.hardware.registry import reader_of
 from spikefold.session import Reporter
 from spikefold.stages.chip_files import SAMPLE_CLIPS
@@ -156,20 +156,32 @@ def _refuse_strange(kind: str, asked: Asked) -> None:
 
 def _net(rest: str, asked: Asked) -> Foreign:
     path, (chip, reader) = Path(rest), reader_of(NET)
-    shape = {} if asked.input_shape is None else {"input_shape": asked.input_shape}
-    bias = {"ignore_input_bias": True} if asked.ignore_input_bias else {}
     network = reader.read(
-        path, steps=asked.steps, dt_us=asked.dt_us or 10_000, classes=asked.classes, **shape, **bias
+        path,
+        steps=asked.steps,
+        dt_us=asked.dt_us or 10_000,
+        classes=asked.classes,
+        input_shape=asked.input_shape,
+        ignore_input_bias=asked.ignore_input_bias,
     )
     return Foreign(path.name, network, chip.name, {"source": of_file(path)})
 
 
 def _nir(rest: str, asked: Asked) -> Foreign:
-    path = Path(rest)
     given = {key: getattr(asked, key) for key in ("convention", "steps", "dt_us", "classes", "input_shape")}
-    network, writer, options = understood(path, nir_options(asked.nir, **given))
+    return of_nir(Path(rest), nir_options(asked.nir, **given))
+
+
+def of_nir(path: Path, options: NirOptions) -> Foreign:
+    """The network of a ``.nir`` file, and how it was understood.
+
+    Raises:
+        ConfigError, DataError, UnsupportedError: as `spikefold.export.nir.from_nir.understood`.
+    """
+    network, writer, options = understood(path, options)
     semantics = options.semantics()
-    bound = {"threshold": "minus the threshold", None: "none"}.get(semantics.v_min, f"{semantics.v_min}")
+    named = {AT_THRESHOLD: "minus the threshold", "None": "none"}
+    bound = named.get(str(semantics.v_min), str(semantics.v_min))
     told = (
         f"convention {writer.convention} (told by {writer.told_by}): dt = {semantics.dt:g}, leak {semantics.leak}, "
         f"reset {semantics.reset}, fires {semantics.fire}, spikes a step {semantics.max_spikes or 'many'}, "

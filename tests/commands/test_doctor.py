@@ -70,7 +70,14 @@ def test_every_command_has_short_help_and_json_and_those_that_work_long_are_quie
 
 @pytest.mark.parametrize(
     "arguments",
-    [("config",), ("version",), ("chips",), ("chips", "speck2f"), ("energy", "profiles"), ("energy", "profiles", "speck")],
+    [
+        ("config",),
+        ("version",),
+        ("chips",),
+        ("chips", "speck2f"),
+        ("energy", "profiles"),
+        ("energy", "profiles", "speck"),
+    ],
 )
 def test_json_stands_alone_on_standard_output(arguments: tuple[str, ...]) -> None:
     code, out, err = _call(*arguments, "--json")

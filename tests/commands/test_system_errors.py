@@ -25,7 +25,9 @@ def test_each_refusal_has_its_path_and_an_advice(number: int) -> None:
     error = from_system(OSError(number, os.strerror(number), "some/where"))
     assert error.exit_code == 4
     text = str(error)
-    assert text.startswith(f"E-ENVIRONMENT: the system refuses: {os.strerror(number)}\n  where: some/where\n  to do: ")
+    assert text.startswith(
+        f"E-ENVIRONMENT: the system refuses: {os.strerror(number)}\n  where: some/where\n  to do: "
+    )
     assert error.hint != from_system(OSError(9999, "nobody knows it", "some/where")).hint
 
 
@@ -38,7 +40,10 @@ def test_memory_and_renames_are_told_too() -> None:
 @pytest.mark.parametrize(
     ("raised", "said"),
     [
-        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/x/7_energy/clips.npz"), "the disk is full: make room"),
+        (
+            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/x/7_energy/clips.npz"),
+            "the disk is full: make room",
+        ),
         (PermissionError(errno.EACCES, "Permission denied", "runs/x"), "give yourself the right"),
         (MemoryError(), "not enough memory"),
     ],

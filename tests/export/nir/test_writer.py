@@ -21,6 +21,7 @@ from spikefold.export.nir import to_nir
 from spikefold.export.nir.from_nir import read, understood
 from spikefold.export.nir.options import NirOptions
 from spikefold.hardware.simulators import reference
+from tests.came_in import Record, came_in
 from tests.export.nir.nir_cases import chain_file, frames_of, graph_file, if_node, issues_of, lif_node, our_network
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
@@ -68,7 +69,7 @@ def test_our_own_files_and_those_with_sum_pools_say_so(tmp_path: Path) -> None:
     assert understood(graph_file(tmp_path / "sum.nir", nodes))[1].convention == "sinabs"
 
 
-def test_snntorch_is_told_and_a_synaptic_fires_as_there(tmp_path: Path) -> None:
+def test_snntorch_is_told_and_a_synaptic_fires_as_there(tmp_path: Path, record_property: Record) -> None:
     torch.manual_seed(0)
     options = {"init_hidden": True, "reset_mechanism": "zero", "reset_delay": False}
     synaptic = [snn.Synaptic(alpha=0.5, beta=0.8, output=last, **options) for last in (False, True)]
@@ -95,9 +96,10 @@ def test_snntorch_is_told_and_a_synaptic_fires_as_there(tmp_path: Path) -> None:
     assert theirs.sum() > 20
     # float32 states there, float64 here: none of them lies within rounding of a threshold in these clips
     assert (ours != theirs).sum() == 0
+    came_in(record_property, [int(theirs.sum())])
 
 
-def test_sinabs_convention_is_what_its_own_reader_computes(tmp_path: Path) -> None:
+def test_sinabs_convention_is_what_its_own_reader_computes(tmp_path: Path, record_property: Record) -> None:
     weight = np.random.default_rng(1).integers(-40, 36, (8, 6)) / 32
     path = chain_file(tmp_path / "n.nir", 6, nir.Linear(weight), if_node(8), out=8)
     graph = nir.read(str(path))
@@ -110,6 +112,7 @@ def test_sinabs_convention_is_what_its_own_reader_computes(tmp_path: Path) -> No
     ours = reference.run(read(path, NirOptions(convention="sinabs")), frames).layers["n1"].raster
     assert theirs.sum() > 20
     assert np.array_equal(ours.reshape(theirs.shape), theirs)
+    came_in(record_property, [int(theirs.sum())])
 
 
 def test_a_step_in_another_unit_is_refused_with_the_one_that_fits(tmp_path: Path) -> None:

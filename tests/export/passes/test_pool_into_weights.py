@@ -82,11 +82,11 @@ def test_pools_that_several_read_or_that_read_several_go_and_the_rest_stays() ->
         Layer("c", conv(2), ("pa", "pb")), Layer("nc", FIRE, ("c",)),
     )  # fmt: skip
     network = Network(InputSpec((2, 8, 8), 1000, 2), layers, 1)
-    every, first = pool_into_weights(network), pool_into_weights(network, input_only=True)
+    every, first = pool_into_weights(network), pool_into_weights(network, only=("pool",))
     assert [layer.name for layer in every] == ["a", "na", "b", "nb", "c", "nc"]
     assert every["c"].inputs == ("na", "nb")
     assert [layer.name for layer in first] == ["a", "na", "b", "nb", "pa", "pb", "c", "nc"]
-    assert pool_into_weights(first, input_only=True) is first
+    assert pool_into_weights(first, only=("pool",)) is first
 
 
 @pytest.mark.parametrize("dilated", [False, True])

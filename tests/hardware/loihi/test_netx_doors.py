@@ -14,10 +14,13 @@ from spikefold.export.nir import hdf5
 from spikefold.export.ops import Conv2d
 from spikefold.hardware.loihi.from_netx import from_net
 from spikefold.hardware.simulators import reference
+from tests.came_in import Record, came_in
 from tests.hardware.loihi.netx_cases import changed, events, refused, slayer_layers, slayer_neuron, write
 
 
-def test_a_file_that_begins_with_a_dense_layer_has_the_width_of_its_weights(tmp_path: Path) -> None:
+def test_a_file_that_begins_with_a_dense_layer_has_the_width_of_its_weights(
+    tmp_path: Path, record_property: Record
+) -> None:
     whole, layers = slayer_layers(), slayer_layers()[3:]
     network = from_net(write(tmp_path / "dense.net", layers))
     assert network.input.shape == (96, 1, 1)
@@ -28,11 +31,14 @@ def test_a_file_that_begins_with_a_dense_layer_has_the_width_of_its_weights(tmp_
     ours, theirs = (reference.run(one, x).layers for one in (network, told))
     assert [layer.spikes for layer in ours.values()] == [layer.spikes for layer in theirs.values()]
     assert sum(layer.spikes for layer in ours.values()) > 20
+    came_in(record_property, [layer.spikes for layer in ours.values()])
     assert refused(tmp_path, layers, input_shape=(2, 2, 2)) == [("layer/0", "input shape")]
     assert len(whole) == len(layers) + 3
 
 
-def test_a_file_that_begins_with_a_convolution_takes_the_shape_that_is_asked_for(tmp_path: Path) -> None:
+def test_a_file_that_begins_with_a_convolution_takes_the_shape_that_is_asked_for(
+    tmp_path: Path, record_property: Record
+) -> None:
     layers = slayer_layers()
     network = from_net(write(tmp_path / "conv.net", layers[1:]), input_shape=(2, 6, 9))
     told = from_net(write(tmp_path / "told.net", layers))
@@ -40,6 +46,7 @@ def test_a_file_that_begins_with_a_convolution_takes_the_shape_that_is_asked_for
     ours, theirs = (list(reference.run(one, x).layers.values()) for one in (network, told))
     assert all(np.array_equal(a.raster, b.raster) for a, b in zip(ours, theirs, strict=True))
     assert sum(layer.spikes for layer in ours) > 50
+    came_in(record_property, [layer.spikes for layer in ours])
     with pytest.raises(UnsupportedError, match="--input-shape"):
         from_net(tmp_path / "conv.net")
     assert refused(tmp_path, layers, input_shape=(2, 3, 3)) == [("layer/0", "input shape")]

@@ -179,13 +179,20 @@ def test_sinabs_as_it_is_by_default_goes_to_speck_and_is_refused_for_loihi_by_na
     assert (parity["mismatches"], parity["layers"]) == (0, 3)
     assert all(spikes > 0 for spikes in report["accuracy"]["speck2f"]["layers"].values())
     with pytest.raises(UnsupportedError, match="does not fit loihi2") as caught:
-        export_file(path, ("speck2f", "loihi2"), tmp_path / "both", SUBTRACT, Silent(), clips)
+        export_file(path, ("loihi2", "speck2f"), tmp_path / "both", SUBTRACT, Silent(), clips)
     found = {(issue.where, issue.rule) for issue in caught.value.issues}
     for layer in ("1", "3", "7"):
         assert {(f"loihi2: {layer}", "reset"), (f"loihi2: {layer}", "spikes a step")} <= found
     assert all(where.startswith("loihi2: ") for where, _ in found)
     assert "speck2f" in caught.value.hint
-    assert not (tmp_path / "both").exists()
+    # what fits is written and proven all the same, and the report holds the reasons of the other
+    both = json.loads((tmp_path / "both" / "export.json").read_text(encoding="utf-8"))
+    assert list(both["chips"]) == ["speck2f"]
+    assert both["parity"]["speck2f"]["mismatches"] == 0
+    assert {issue["where"] for issue in both["refused"]["loihi2"]} >= {"1", "3", "7"}
+    with pytest.raises(UnsupportedError, match="does not fit loihi2"):
+        export_file(path, ("loihi2",), tmp_path / "none", SUBTRACT, Silent(), clips)
+    assert not (tmp_path / "none").exists()
     # the wrong convention is noticed: sinabs' own run differs
     with pytest.raises(AssertionError):
         _compare(path, ZERO, model, clips)
@@ -378,7 +385,7 @@ def test_the_command_exports_a_file(files: Any, program: Any, tmp_path: Path) ->
         (2, "--out", common),
         (2, "Did you mean 'reset'?", (*common, "--nir", "resets=zero", "--out", "x")),
         (2, "go with FILE.nir or FILE.net", ("export", str(tmp_path), "--chip", "speck2f")),
-        (3, "loihi2: 1: reset", (*common, "--chip", "loihi2", "--out", "x")),
+        (3, "loihi2: 1: reset", ("export", str(path), "--chip", "loihi2", *common[4:], "--out", "x")),
         (6, "cannot read the NIR graph", ("export", str(bad), "--out", "x")),
         (6, "no run there", ("export", str(tmp_path))),
     ):
