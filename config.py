@@ -149,18 +149,21 @@ class ModelConfig(_Section):
 class TrainConfig(_Section):
     """The training."""
 
-    epochs: int = Field(16, ge=1)
+    epochs: int = Field(24, ge=1)
     batch: int = Field(20, ge=1)
-    lr: float = Field(2e-3, gt=0, description="Adam's learning rate: the schedule's highest")
-    weight_decay: float = Field(0.0, ge=0, description="Adam's: this times the weights is added to their gradient")
+    lr: float = Field(3e-3, gt=0, description="Adam's learning rate: the schedule's highest")
+    weight_decay: float = Field(0.01, ge=0, description="Adam's: this times the weights is added to their gradient")
     decoupled_decay: bool = Field(
-        False, description="AdamW: weights shrink by lr * weight_decay a step, past Adam's moments"
+        True, description="AdamW: weights shrink by lr * weight_decay a step, past Adam's moments"
     )
     label_smoothing: float = Field(
-        0.0, ge=0, lt=1, description="share of each label that goes evenly to all classes, in losses of cross-entropy"
+        0.05,
+        ge=0,
+        lt=1,
+        description="share of each label that goes evenly to all classes, in losses of cross-entropy",
     )
     synops_penalty: float = Field(
-        0.0, ge=0, description="added to the loss for each million synaptic operations a clip of hidden spikes"
+        0.2, ge=0, description="added to the loss for each million synaptic operations a clip of hidden spikes"
     )
     schedule: Literal["one_cycle", "cosine"] = Field(
         "one_cycle", description="one_cycle: up and down batch by batch; cosine: down epoch by epoch, to 1e-6"
@@ -170,12 +173,12 @@ class TrainConfig(_Section):
         description="cross-entropy on output rates or on output currents; rate_mse: squared distance of the rates "
         "from 1 for the class and 0 for the others",
     )
-    gain: float = Field(20.0, gt=0, description="factor from a firing rate to a logit")
-    shift: int = Field(1, ge=0, description="augmentation: shift each batch by up to this many input pixels")
-    augment: Literal["none", "eventdrop", "geometric"] = Field(
-        "none",
+    gain: float = Field(10.0, gt=0, description="factor from a firing rate to a logit")
+    shift: int = Field(0, ge=0, description="augmentation: shift each batch by up to this many input pixels")
+    augment: Literal["auto", "none", "eventdrop", "geometric"] = Field(
+        "auto",
         description="eventdrop: of the events of a clip leave out a stretch of time, an area, some, or none; "
-        "geometric: each clip turned, scaled, sheared and moved",
+        "geometric: each clip turned, scaled, sheared and moved; auto: geometric, of images none",
     )
     protocol: Literal["last", "validation", "paper"] = Field(
         "last",
@@ -252,6 +255,9 @@ class ChipsConfig(_Section):
 
     names: tuple[str, ...] = Field(
         ("speck2f", "loihi2"), description="chips to adapt to and export for; []: none, the network stays real"
+    )
+    baseline: bool = Field(
+        True, description="take the baseline without attention to each chip too, so that like stands beside like"
     )
     parity_clips: int = Field(20, ge=1, description="test clips, drawn over all classes, compared spike for spike")
     core_limit: float | None = Field(

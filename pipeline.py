@@ -16,8 +16,10 @@ from typer.core import TyperGroup
 
 from spikefold.commands.adapt import adapt
 from spikefold.commands.energy.group import energy
+from spikefold.commands.evaluation.evaluate import evaluate
 from spikefold.commands.export import export
 from spikefold.commands.fit import fit
+from spikefold.commands.importing.group import imports
 from spikefold.commands.look.about import config, version
 from spikefold.commands.look.chips import chips
 from spikefold.commands.look.diff import diff
@@ -56,6 +58,8 @@ COMMANDS: dict[str, Command] = {
     **_of_stages(in_run=True),
     "report": report,
     **_of_stages(in_run=False),
+    "import": imports,
+    "evaluate": evaluate,
     "diff": diff,
     "chips": chips,
     "inspect": inspect,

@@ -133,7 +133,7 @@ class Session:
         """One clip alone, by its number."""
         from spikefold.train.data.clips import parts_of
 
-        return next(parts_of(self._samples(split)[number : number + 1], self.binning, 1)).clips
+        return next(parts_of(self._samples(split), self.binning, 1, span=range(number, number + 1))).clips
 
     def number_of_clips(self, split: str) -> int:
         """How many clips `parts` gives."""

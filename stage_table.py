@@ -64,7 +64,7 @@ FOLD = Stage(
     "fold",
     "2_fold",
     reads=("train",),
-    settings=("gates", "adapt.spikes", "chips.names", "chips.parity_clips"),
+    settings=("gates", "adapt.spikes", "chips.names", "chips.baseline", "chips.parity_clips"),
     function="spikefold.stages.fold:fold_stage",
     help="Calibrate the attention, choose its static form, fold, and give each chip its neurons.",
 )

@@ -8,101 +8,104 @@ from typing import Annotated, Any
 
 import typer
 
+from spikefold.commands.importing.options import (
+    Convention,
+    From,
+    Groups,
+    InputShape,
+    Nir,
+    NoInputBias,
+    OnChips,
+    Recordings,
+    Steps,
+    StepUs,
+    asked,
+    chips_of,
+    foreign_source,
+    refuse_for_a_run,
+)
 from spikefold.commands.options import LATEST_RUN, Quiet
 from spikefold.commands.report import comparisons
 from spikefold.commands.screen import Screen, guarded
-from spikefold.config import ChipsConfig
 from spikefold.errors import ConfigError
 from spikefold.session import open_session
 from spikefold.stage_table import EXPORT
 
 
 def export(
-    source: Annotated[Path, typer.Argument(help="A run folder, or a FILE.nir or FILE.net.")] = LATEST_RUN,
-    from_: Annotated[str | None, typer.Option("--from", help="Instead: net:FILE (lava-dl) or nir:FILE.")] = None,
-    chip: Annotated[list[str] | None, typer.Option(help="FILE.nir: a target, as often as you like.")] = None,
-    out: Annotated[Path | None, typer.Option(help="FILE.nir: folder for the files.")] = None,
-    data: Annotated[str | None, typer.Option(help="FILE.nir: recordings to prove it on, as npz:DIR.")] = None,
-    convention: Annotated[str | None, typer.Option(help="FILE.nir: spikefold | sinabs | snntorch wrote it.")] = None,
-    steps: Annotated[int | None, typer.Option(help="FILE.nir: time steps of a clip.")] = None,
-    dt_us: Annotated[int | None, typer.Option(help="FILE.nir: microseconds of a step.")] = None,
-    classes: Annotated[int | None, typer.Option(help="FILE.net: groups of output neurons.")] = None,
-    nir: Annotated[list[str] | None, typer.Option(help="FILE.nir: what else it does not say, as reset=zero.")] = None,
+    source: Annotated[str, typer.Argument(help="A run folder, or a FILE.nir or FILE.net.")] = str(LATEST_RUN),
+    from_: From = None,
+    chip: OnChips = None,
+    out: Annotated[Path | None, typer.Option(help="A network of your own: folder for the files.")] = None,
+    data: Recordings = None,
+    convention: Convention = None,
+    steps: Steps = None,
+    dt_us: StepUs = None,
+    classes: Groups = None,
+    input_shape: InputShape = None,
+    nir: Nir = None,
+    no_input_bias: NoInputBias = False,
     quiet: Quiet = False,
 ) -> None:
     """Quantise and write every artefact of an adapted run; or of a network trained elsewhere, from its .nir file."""
-    given: dict[str, Any] = {"convention": convention, "steps": steps, "dt_us": dt_us}
     with guarded(quiet) as screen:
-        kind, file = _kind(source, from_)
-        if kind == "nir":
-            _refuse({"classes": classes}, "FILE.net")
-            _export_file(file, chip, out, data, (given, nir or []), screen)
+        own = foreign_source(source, from_, str(LATEST_RUN))
+        if own is not None:
+            said = asked(convention, steps, dt_us, classes, input_shape, nir, no_input_bias)
+            _export_own(own, said, chip, out, data, screen)
             return
-        if kind == "net":
-            _refuse({"chip": chip, "convention": convention, "nir": nir}, "FILE.nir")
-            _export_net(file, out, data, {"steps": steps, "dt_us": dt_us, "classes": classes}, screen)
-            return
-        _refuse(
-            given | {"chip": chip, "out": out, "data": data, "nir": nir, "classes": classes}, "FILE.nir or FILE.net"
-        )
-        session = open_session(source, screen)
+        refuse_for_a_run(
+            chip=chip, out=out, data=data, convention=convention, steps=steps, dt_us=dt_us, classes=classes,
+            input_shape=input_shape, nir=nir, no_input_bias=no_input_bias,
+        )  # fmt: skip
+        session = open_session(Path(source), screen)
         EXPORT.load()(session)
         typer.echo(session.folder)
 
 
-def _kind(source: Path, from_: str | None) -> tuple[str, Path]:
-    """``nir``, ``net`` or ``run``, and the path."""
-    if from_ is None:
-        suffix = source.suffix.lower().removeprefix(".")
-        return (suffix if suffix in ("nir", "net") else "run"), source
-    kind, _, name = from_.partition(":")
-    if kind not in ("nir", "net") or not name or source != LATEST_RUN:
-        raise ConfigError(f"--from {from_}", where="export", hint="net:FILE or nir:FILE, and no other source")
-    return kind, Path(name)
-
-
-def _refuse(given: dict[str, Any], belongs: str) -> None:
-    if wrong := [key for key, value in given.items() if value is not None]:
-        raise ConfigError(
-            f"{', '.join(wrong)} go with {belongs}", where="export", hint="a run folder has its own configuration"
-        )
-
-
-def _export_net(path: Path, out: Path | None, data: str | None, settings: dict[str, Any], screen: Screen) -> None:
-    from spikefold.stages.exchange.export_net import export_net, imported
-
-    network, clips = imported(path, data, screen, **settings)
-    _tell(export_net(path, _folder(out, path), network, screen, clips), out)
-
-
-def _folder(out: Path | None, path: Path) -> Path:
-    if out is None:
-        raise ConfigError("no folder for the files", where="--out", hint=f"for example --out {path.stem}_chips")
-    return out
-
-
-def _export_file(
-    path: Path,
-    chips: list[str] | None,
-    out: Path | None,
-    data: str | None,
-    settings: tuple[dict[str, Any], list[str]],
-    screen: Screen,
+def _export_own(
+    source: str, said: Any, chips: list[str] | None, out: Path | None, data: str | None, screen: Screen
 ) -> None:
-    from spikefold.export.nir.options import nir_options
-    from spikefold.stages.exchange.export_nir import clips_of, export_file
+    from spikefold.stages.exchange.export_net import export_net
+    from spikefold.stages.exchange.export_network import export_network
+    from spikefold.stages.exchange.foreign import opened
 
-    options, clips, calibration = nir_options(settings[1], **settings[0]), None, None
-    if data is not None:
-        options, clips, calibration = clips_of(data, path, options, screen)
-    folder = _folder(out, path)
-    _tell(export_file(path, chips or ChipsConfig().names, folder, options, screen, clips, calibration), out)
+    if out is None:
+        raise ConfigError("no folder for the files", where="--out", hint="for example --out chips")
+    found, clips = opened(source, said, screen, data)
+
+    def tell(content: dict[str, Any]) -> None:
+        _tell(content, out)
+
+    if found.chip is not None:
+        refuse_other_chips(found.chip, chips)
+        path = Path(source.removeprefix("net:"))
+        export_net(path, out, found.network, screen, None if clips is None else clips.test, tell)
+        return
+    test, calibration = (None, None) if clips is None else (clips.test, clips.calibration)
+    export_network(found, chips_of(chips), out, screen, test, calibration, tell)
 
 
-def _tell(content: dict[str, Any], out: Path | None) -> None:
+def refuse_other_chips(only: str, chips: list[str] | None) -> None:
+    """Refuse other targets for a network that is in one chip's integers.
+
+    Raises:
+        ConfigError: another chip was named.
+    """
+    if others := [name for name in chips or () if name != only]:
+        raise ConfigError(
+            f"the file holds the integers of {only}, which {', '.join(others)} cannot take",
+            where="--chip", hint="leave --chip out, or bring the network before it was quantised",
+        )  # fmt: skip
+
+
+def _tell(content: dict[str, Any], out: Path) -> None:
     for name, found in content["accuracy"].items():
         low, high = found["interval"]
         typer.echo(f"{name:>10}  accuracy {found['accuracy']:.3f} ({low:.2f} to {high:.2f})")
+    for name, chip in content["chips"].items():
+        for note in chip["notes"]:
+            typer.echo(f"{name:>10}  {note}")
     for line in comparisons(content):
         typer.echo(line)
     typer.echo(out)

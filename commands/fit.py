@@ -3,12 +3,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from spikefold.commands.importing.options import (
+    Convention,
+    From,
+    InputShape,
+    Nir,
+    NoInputBias,
+    asked,
+    foreign_source,
+)
 from spikefold.commands.options import Attention, Classes, Json, Out
 from spikefold.commands.screen import Screen, guarded
 from spikefold.commands.tables import say_json, show
@@ -19,6 +29,7 @@ from spikefold.session import open_session
 if TYPE_CHECKING:
     from spikefold.hardware.chip import Chip
     from spikefold.hardware.fit import FitReport
+    from spikefold.stages.exchange.foreign import Asked
     from spikefold.stages.verbs.pace_of import Pace
 
 _CHIP = ChipsConfig().names[0]
@@ -26,7 +37,7 @@ _APPLY = "Make it fit: a configuration to train (--arch), or fewer channels in t
 
 
 def fit(
-    model: Annotated[str | None, typer.Argument(help="A run folder, FILE.nir or net:FILE.")] = None,
+    model: Annotated[str | None, typer.Argument(help="A run folder, FILE.nir or FILE.net.")] = None,
     arch: Annotated[str | None, typer.Option(help="Instead: a network by name; `spikefold inspect`.")] = None,
     chip: Annotated[str, typer.Option(help="`spikefold chips` lists them.")] = _CHIP,
     attention: Attention = None,
@@ -34,15 +45,29 @@ def fit(
     apply: Annotated[bool, typer.Option("--apply", help=_APPLY)] = False,
     out: Out = None,
     as_json: Json = False,
+    from_: From = None,
+    convention: Convention = None,
+    input_shape: InputShape = None,
+    nir: Nir = None,
+    no_input_bias: NoInputBias = False,
 ) -> None:
     """Every rule of the chip that a network breaks, or what it takes of it. Exit code 3 where it does not fit."""
     with guarded(quiet=as_json) as screen:
         from spikefold.hardware.registry import chip_named
 
-        if (model is None) == (arch is None):
-            raise ConfigError("name one network", where="fit", hint="a run folder, FILE.nir, net:FILE or --arch NAME")
+        own = foreign_source(model, from_)
+        if [model or from_, arch].count(None) != 1:
+            hint = "a run folder, FILE.nir, net:FILE, --from torch:... or --arch NAME"
+            raise ConfigError("name one network", where="fit", hint=hint)
         target, pace = chip_named(chip), None
-        if apply:
+        if own is not None:
+            if apply:
+                hint = "there is no data to fine-tune it on: train a network that fits, see `fit --arch`"
+                raise ConfigError(f"{own} cannot be changed here", where="--apply", hint=hint)
+            said = asked(convention, None, None, classes, input_shape, nir, no_input_bias)
+            report, pace = _asked_own(own, said, target, screen)
+            content = report.to_json() | {"pace": None if pace is None else pace.to_json()}
+        elif apply:
             content, report = _applied(model, arch, attention, classes, target, out, screen)
         else:
             report, pace = _asked(model, arch, attention, classes, target, screen)
@@ -66,16 +91,22 @@ def _asked(
 
     if arch is not None:
         return check_fit.fit_architecture(architecture(arch, classes, attention), chip), None
-    name = str(model)
-    if name.lower().endswith(".nir"):
-        return check_fit.fit_file(Path(name), chip), None
-    if name.startswith("net:"):
-        file = Path(name.removeprefix("net:"))
-        report = check_fit.fit_net(file, chip)
-        return report, pace_of.pace_of_net(file, chip) if report.fits else None
-    session = open_session(Path(name), screen)
+    session = open_session(Path(str(model)), screen)
     report = check_fit.fit_run(session, chip)
     return report, pace_of.pace_of_run(session, chip) if report.fits else None
+
+
+def _asked_own(own: str, said: Asked, chip: Chip, screen: Screen) -> tuple[FitReport, Pace | None]:
+    """The same of a network trained elsewhere, which has no spikes but those of its biases."""
+    from spikefold.stages.exchange.foreign import opened
+    from spikefold.stages.verbs import check_fit, pace_of
+
+    # how long a clip is does not matter here, and a .net file may not say it
+    found, _ = opened(own, replace(said, steps=said.steps or pace_of.FILE_STEPS), screen)
+    report = check_fit.fit_network(found.network, chip, found.name, folded=found.chip is not None)
+    if found.chip is None or not report.fits:
+        return report, None
+    return report, pace_of.pace_of_network(found.network, chip)
 
 
 def _applied(
@@ -95,9 +126,6 @@ def _applied(
         proposal = narrow_run.apply_to_architecture(architecture(arch, classes, attention), chip, file)
         return proposal.to_json() | {"written": str(file)}, proposal.report
     name = str(model)
-    if name.startswith("net:") or name.lower().endswith(".nir"):
-        hint = "there is no data to fine-tune it on: train a network that fits, see `fit --arch`"
-        raise ConfigError(f"{name} cannot be changed here", where="--apply", hint=hint)
     narrowed = narrow_run.narrow_run(open_session(Path(name), screen), chip)
     return narrowed.to_json() | {"written": name}, narrowed.after
 

@@ -12,7 +12,9 @@ from spikefold.errors import MismatchError
 from spikefold.session import Session
 
 if TYPE_CHECKING:
-    from spikefold.energy.gate import ReportGate
+    from collections.abc import Collection, Mapping
+
+    from spikefold.energy.gate import ReportGate, Scalars
 
 _HELP = 'Exit code 1 unless it holds, as "energy_uj<50" or "speck2f.events.accuracy>=float-0.01".'
 Gates = Annotated[list[str] | None, typer.Option("--gate", help=_HELP)]
@@ -38,19 +40,39 @@ def check_gates(gates: tuple[ReportGate, ...], session: Session, screen: Screen)
         MismatchError: some do not hold, each named.
         ConfigError: a gate is for a network that the run has not.
     """
-    if not gates:
-        return
-    from spikefold.energy.gate import evaluate, scalars
+    if gates:
+        hold_gates(gates, numbers_of(session), session.config.chips.names, str(session.folder), screen)
+
+
+def numbers_of(session: Session) -> dict[str, Scalars]:
+    """By variant the numbers of a finished run that a gate can name."""
+    from spikefold.energy.gate import scalars
     from spikefold.stages.files.energy import energy_of_run
     from spikefold.stages.files.simulate import SimulateFile
 
     variants = SimulateFile.of_run(session).variants
     networks = energy_of_run(session, variants)["networks"]
-    numbers = {name: scalars(networks[name], variant.accuracy) for name, variant in variants.items()}
-    if failures := evaluate(gates, numbers, deployed=session.config.chips.names):
-        raise MismatchError(
-            f"{len(failures)} gates do not hold",
-            where=str(session.folder),
-            issues=[failure.issue for failure in failures],
-        )
+    return {name: scalars(networks[name], variant.accuracy) for name, variant in variants.items()}
+
+
+def hold_gates(
+    gates: tuple[ReportGate, ...],
+    numbers: Mapping[str, Scalars],
+    deployed: Collection[str],
+    where: str,
+    screen: Screen,
+) -> None:
+    """Hold numbers against gates, and say that they hold; nothing is said where there is none.
+
+    Raises:
+        MismatchError: some do not hold, each named.
+        ConfigError: a gate is for a network that has no numbers.
+    """
+    if not gates:
+        return
+    from spikefold.energy.gate import evaluate
+
+    if failures := evaluate(gates, numbers, deployed=tuple(deployed)):
+        issues = [failure.issue for failure in failures]
+        raise MismatchError(f"{len(failures)} gates do not hold", where=where, issues=issues)
     screen.line(f"{len(gates)} gates hold")

@@ -159,7 +159,14 @@ class ReadNetwork(Protocol):
     """Reads a file of a vendor's training tool as an integer network, or refuses it."""
 
     def __call__(
-        self, path: Path, *, steps: int | None = None, dt_us: int = 10_000, classes: int | None = None
+        self,
+        path: Path,
+        *,
+        steps: int | None = None,
+        dt_us: int = 10_000,
+        classes: int | None = None,
+        input_shape: tuple[int, int, int] | None = None,
+        ignore_input_bias: bool = False,
     ) -> Network:
         """Read one file.
 
@@ -168,6 +175,8 @@ class ReadNetwork(Protocol):
             steps: time steps of a clip; by default what the file says.
             dt_us: length of a step in microseconds.
             classes: groups of output neurons; by default one each.
+            input_shape: ``(C, H, W)`` of the input, where the file does not say it.
+            ignore_input_bias: hold the bias of an input layer at 0, whatever the file says.
 
         Raises:
             ConfigError: neither the file nor ``steps`` says how long a clip is.
@@ -205,7 +214,8 @@ class Chip:
         rules: what ``violations`` checks, in its order.
         memory: one row for each core that a layer can be placed on; None where layers are not placed on cores here.
         resources: what a network that keeps the rules takes of the chip. Without it a chip has no energy budget.
-        or_pools: whether max pools of binary spikes become OR neurons for it (`passes.maxpool_to_or`, exact).
+        rewrites: exact passes that make of what it lacks what it has, such as OR neurons of max pools, in this order.
+            Each leaves alone what it cannot do, or refuses with UnsupportedError; see `hardware.rewrites`.
         counts_any: whether ``resources`` also counts a network that breaks rules, or a real one.
         laid_out: the form in which the chip runs an integer network, spike for spike the same: layers split over
             cores; None where the network is run as it is.
@@ -238,7 +248,7 @@ class Chip:
     rules: tuple[Rule, ...] = ()
     memory: Table | None = None
     resources: Callable[[Network], Resources] | None = None
-    or_pools: bool = False
+    rewrites: tuple[Callable[[Network], Network], ...] = ()
     counts_any: bool = False
     laid_out: Callable[[Network], Network] | None = None
     event_driven: bool = False

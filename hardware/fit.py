@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from spikefold.errors import Issue, UnsupportedError
 from spikefold.export.network import Network
-from spikefold.export.passes.maxpool_to_or import maxpool_to_or
 from spikefold.export.passes.quantise import quantise
 from spikefold.hardware.chip import Chip, Resources
+from spikefold.hardware.rewrites import rewritten
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,10 @@ def fit_report(network: Network, chip: Chip, name: str = "") -> FitReport:
         chip: the target.
         name: of the network, for people.
     """
-    network = _pooled(network, chip)
+    made = rewritten(network, chip)
+    network = made.network
     integer, refused = _integer(network, chip)
-    found = _joined(chip.violations(network if integer is None else integer), refused)
+    found = _joined(chip.violations(network if integer is None else integer), [*made.issues, *refused])
     counted = None
     if chip.resources and (chip.counts_any or (integer is not None and not found)):
         counted = chip.resources(network if integer is None else integer)
@@ -73,19 +74,11 @@ def fit_report(network: Network, chip: Chip, name: str = "") -> FitReport:
 
 def broken_rules(network: Network, chip: Chip) -> list[Issue]:
     """The rules that a real network breaks, cheaply: rounding is tried only where everything else is kept."""
-    network = _pooled(network, chip)
+    network = rewritten(network, chip).network
     if found := chip.violations(network):
         return found
     integer, refused = _integer(network, chip)
     return refused if integer is None else chip.violations(integer)
-
-
-def _pooled(network: Network, chip: Chip) -> Network:
-    """The network with OR neurons for max pools, as an export makes it; unchanged where it cannot be done."""
-    try:
-        return maxpool_to_or(network) if chip.or_pools else network
-    except UnsupportedError:
-        return network
 
 
 def _integer(network: Network, chip: Chip) -> tuple[Network | None, list[Issue]]:

@@ -8,27 +8,16 @@ clips are against it. Training recordings that no weight was trained on choose w
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
-import numpy as np
-
-from spikefold.errors import ConfigError, Issue, SpikefoldError
 from spikefold.export.io import load_network, save_network
-from spikefold.hardware.registry import chip_named
-from spikefold.session import NETWORK, Session
-from spikefold.stage_table import ADAPT, FOLD, TRAIN
-from spikefold.stages.files.adapt import AdaptFile, SelectionForm
-from spikefold.stages.files.base import plain
-from spikefold.stages.files.fold import FoldFile
-from spikefold.stages.files.networks import network_of_run
-from spikefold.train import checkpoint
-from spikefold.train.data.frames import Bins, window
+from spikefold.files import write_json
+from spikefold.session import BASELINE, Session
+from spikefold.stage_table import ADAPT
+from spikefold.stages.adaptations import Work, plan
+from spikefold.stages.files.adapt import AdaptedForm, AdaptFile, SelectionForm
+from spikefold.stages.files.base import plain, read_form
 from spikefold.train.deploy.adapt import Task, adapt
-from spikefold.train.deploy.adapt_by_events import EventTask, adapt_by_events
-from spikefold.train.deploy.by_events import Recorded
-from spikefold.train.deploy.trial import ByEvents, InSteps, Trial
-from spikefold.train.evaluate import class_logits, clips_at_once
-from spikefold.train.recipe import held_recordings
+from spikefold.train.deploy.adapt_by_events import adapt_by_events
 from spikefold.train.side_by_side import side_by_side
 from spikefold.train.state import Epoch
 
@@ -37,38 +26,30 @@ _HINT = "the process that adapted it has just written it: is the disk full?"
 
 def adapt_stage(session: Session) -> None:
     """Write each chip's adapted network; with 0 epochs and no budget it is the network of the fold."""
-    config, folds = session.config, session.path(FOLD)
+    config = session.config
     if not config.chips.names:
         with session.writing(ADAPT) as folder:
-            AdaptFile.of({"chips": {}}).write(folder)
+            AdaptFile.of({"chips": {}, "baselines": {}}).write(folder)
         session.reporter.line("no chip is named, so there is nothing to adapt to")
         return
-    replaced = FoldFile.of_run(session).replaced
-    for name in config.chips.names:
-        network_of_run(session, FOLD, f"{name}/target")  # a damaged one is found here, not in a process of its own
-    by_events = {name for name in config.chips.names if goes_by_events(session, name)}
-    inputs, teacher = _Inputs(session), None
-    if by_events != set(config.chips.names):
-        trained = checkpoint.load(session.path(TRAIN) / NETWORK).model
-        teacher = class_logits(trained, inputs.clips.frames, config.train, clips_at_once(config))
     with session.writing(ADAPT) as folder:
-        tasks: dict[str, tuple[Task | EventTask, Path, Path, bool]] = {}
-        for name in config.chips.names:
-            if name in by_events:
-                task: Task | EventTask = inputs.event_task(name)
-            else:
-                task = inputs.task(name, teacher, from_far=bool(replaced[name]))
-            tasks[name] = task, folds / name / "target", folder / name, inputs.held.unseen
+        planned = plan(session, folder)
         side_by_side(
             _adapt_one,
-            tasks,
+            planned.works,
             lambda name, e: session.reporter.progress(
                 f"adapt to {name}", e.number, e.of, f"loss {e.loss:.3f}, accuracy {e.accuracy:.3f}"
             ),
         )
-        found = {name: AdaptFile.read(folder / name / AdaptFile.file, _HINT).chips[name] for name in tasks}
-        AdaptFile.of({"chips": {name: plain(one) for name, one in found.items()}}).write(folder)
-    session.reporter.line(f"adapted to {', '.join(tasks)}: {config.adapt.epochs} epochs on {len(inputs.tuned)} clips")
+        found = {key: read_form(AdaptedForm, work.told, _HINT) for key, work in planned.works.items()}
+        chips = {key: plain(one) for key, one in found.items() if key in config.chips.names}
+        baselines = {name: plain(found[key]) for name in config.chips.names if (key := f"{name}.{BASELINE}") in found}
+        AdaptFile.of({"chips": chips, "baselines": baselines}).write(folder)
+        for work in planned.works.values():
+            work.told.unlink()
+    session.reporter.line(
+        f"adapted to {', '.join(config.chips.names)}: {config.adapt.epochs} epochs on {planned.clips} clips"
+    )
     for name, one in found.items():
         if one.selection is not None:
             session.reporter.line(f"{name}: {_chosen(one.selection)}")
@@ -92,79 +73,12 @@ def _chosen(selection: SelectionForm) -> str:
     return told
 
 
-class _Inputs:
-    """What the adaptations of one run have in common: what they train on, and what chooses."""
-
-    def __init__(self, session: Session) -> None:
-        self.session, config = session, session.config
-        self.held = held_recordings(config, session.dataset, session.binning)
-        clips = session.clips("train")
-        self.tuned = np.setdiff1d(np.arange(len(clips)), self.held.indices)
-        self.all, self.clips = clips, clips.only(self.tuned) if len(self.held.indices) else clips
-
-    def trial(self, name: str) -> Trial | None:
-        """How the recordings held out are run for a chip; by events wherever its engine can take them."""
-        held, session, engine = self.held.indices, self.session, chip_named(name).event_engine
-        if not len(held):
-            return None
-        labels = self.all.labels[held]
-        if engine is None or session.binning.bins is not Bins.TIME:
-            return InSteps(self.all.only(held).frames, labels)
-        return ByEvents(Recorded(engine, session.binning, session.config.seed), self.recordings(held), labels)
-
-    def recordings(self, chosen: np.ndarray) -> tuple[np.ndarray, ...]:
-        """The events of the first clip of the chosen training recordings."""
-        train, binning = self.session.dataset.train, self.session.binning
-        return tuple(window(train[index].events, binning, 0) for index in chosen)
-
-    def event_task(self, name: str) -> EventTask:
-        """The adaptation by events."""
-        chip, config = chip_named(name), self.session.config
-        if chip.event_engine is None:
-            raise SpikefoldError(f"{name} has no event engine")
-        recorded = Recorded(chip.event_engine, self.session.binning, config.seed)
-        recordings = self.recordings(self.tuned)
-        return EventTask(
-            chip.numbers, recorded, recordings, self.clips, config.adapt, config.train, config.seed, self.trial(name)
-        )
-
-    def task(self, name: str, teacher: np.ndarray | None, *, from_far: bool) -> Task:
-        """The adaptation in steps."""
-        config = self.session.config
-        return Task(
-            chip_named(name).numbers,
-            self.clips,
-            teacher,
-            config.adapt,
-            config.train,
-            config.seed,
-            from_far=from_far,
-            trial=self.trial(name),
-        )
-
-
-def goes_by_events(session: Session, name: str) -> bool:
-    """Whether this chip's network is tuned event by event.
-
-    Raises:
-        ConfigError: it is asked for, but the clips are no bins of equal time.
-    """
-    by, bins = session.config.adapt.by, session.binning.bins
-    if by == "steps" or chip_named(name).event_engine is None:
-        return False
-    if bins is not Bins.TIME and by == "events":
-        issues = [Issue("bins of equal time", "data.bins", bins.value, "time", 'or adapt.by = "steps"')]
-        raise ConfigError("adaptation by events cannot do this", where="adapt.by", issues=issues)
-    return bins is Bins.TIME
-
-
-def _adapt_one(work: tuple[Task | EventTask, Path, Path, bool], report: Callable[[Epoch], None]) -> None:
-    task, source, folder, unseen = work
-    network = load_network(source)
+def _adapt_one(work: Work, report: Callable[[Epoch], None]) -> None:
+    task, network = work.task, load_network(work.source)
     adapted = adapt(network, task, report) if isinstance(task, Task) else adapt_by_events(network, task, report)
-    folder.mkdir()
-    save_network(adapted.network, folder / "adapted")
+    work.folder.mkdir(exist_ok=True)
+    save_network(adapted.network, work.folder / work.file)
     found = adapted.to_json()
     if isinstance(selection := found["selection"], dict):
-        selection["unseen"] = unseen
-    AdaptFile.of({"chips": {folder.name: found}}).write(folder)
+        selection["unseen"] = work.unseen
+    write_json(work.told, found)

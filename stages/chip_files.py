@@ -3,31 +3,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from spikefold.errors import UnsupportedError
 from spikefold.export.io import identity, save_network
 from spikefold.export.network import Network
 from spikefold.export.ops import Conv2d, Dense
 from spikefold.export.passes.clip_outliers import Clipped, clip_outliers
-from spikefold.export.passes.maxpool_to_or import maxpool_to_or
 from spikefold.export.passes.quantise import LayerScale, quantise
 from spikefold.hardware.chip import Chip
 from spikefold.hardware.registry import chip_named
+from spikefold.hardware.rewrites import rewritten
 from spikefold.hardware.simulators import clocked, parity, reference
+from spikefold.hardware.simulators.flips import flips
 from spikefold.hardware.simulators.parity import Parity
 from spikefold.hardware.simulators.reference import gathered
 from spikefold.session import Reporter
 
 SAMPLE_CLIPS = 10
 """Training clips on which the scales are searched."""
+NETWORK_FILE = "network"
+"""A chip's integer network, in its folder of the export."""
+NOT_PROVEN = "NOT RUN: no labelled recordings were given (--data)"
 ON_CORES = "on_cores"
 """The integer network as the chip runs it, where that is another form."""
 _SAMPLE_FRAMES = 64
+WHAT = {
+    "pool_into_weights": "sum pools are in the weights behind them",
+    "maxpool_to_or": "max pools of binary spikes are neurons that fire when any input does",
+    "expand_kernels": "groups and dilation are written out with zeros",
+    "square_kernels": "kernels are padded with zeros to squares",
+}
+"""What each rewrite did, for people."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +52,7 @@ class ChipNetwork:
         integer: what the chip runs.
         scales: how each layer was scaled.
         clipped: the weights that the search of the scales cut off.
+        passes: the rewrites that the chip needed, each with its proof.
     """
 
     chip: Chip
@@ -47,26 +60,47 @@ class ChipNetwork:
     integer: Network
     scales: tuple[LayerScale, ...]
     clipped: tuple[Clipped, ...] = ()
+    passes: tuple[Mapping[str, Any], ...] = ()
 
 
-def chip_network(network: Network, chip: Chip, frames: np.ndarray | None) -> ChipNetwork:
-    """Quantise for one chip.
+def chip_network(
+    network: Network, chip: Chip, frames: np.ndarray | None, proven: np.ndarray | None = None
+) -> ChipNetwork:
+    """Rewrite for one chip what the chip lacks, and quantise.
 
     Args:
-        network: real, folded, with the chip's neurons; max pools of binary spikes where the chip can take their OR.
+        network: real, folded, with the chip's neurons.
         chip: the target.
         frames: calibration clips ``(T, N, C, H, W)`` for the search of the scales; None: the largest weight decides.
+        proven: clips on which each rewrite is proven; ``frames`` by default, and nothing where there are none either.
 
     Raises:
-        UnsupportedError: the quantiser cannot do a layer. The chip's rules are not asked here.
+        UnsupportedError: everything that a rewrite or the quantiser cannot do. The chip's rules are not asked here.
+        MismatchError: a rewrite changed a spike by more than rounding can.
     """
-    if chip.or_pools:
-        network = maxpool_to_or(network)
+    made = rewritten(network, chip)
+    if made.issues:
+        raise UnsupportedError(f"the network cannot be rewritten for {chip.title}", issues=made.issues)
+    network, proven = made.network, frames if proven is None else proven
+    passes = tuple(
+        {"pass": name, **({"proof": NOT_PROVEN} if proven is None else proof_of(before, after, proven))}
+        for name, before, after in made.steps
+    )
     clipped: tuple[Clipped, ...] = ()
     if frames is not None:
         network, clipped = clip_outliers(network, chip.numbers, layer_inputs(network, frames), reference.apply)
     integer, scales = quantise(network, chip.numbers)
-    return ChipNetwork(chip, network, integer, tuple(scales), tuple(clipped))
+    return ChipNetwork(chip, network, integer, tuple(scales), tuple(clipped), passes)
+
+
+def proof_of(before: Network, after: Network, frames: np.ndarray) -> dict[str, Any]:
+    """The proof of one pass, for a report: both networks run in float64, and every flip is explained.
+
+    Raises:
+        MismatchError: a spike flipped further from its threshold than rounding can bring it.
+    """
+    found = flips(before, after, frames)
+    return {"flips": len(found.roots) + found.consequences} | found.to_json()
 
 
 def layer_inputs(network: Network, frames: np.ndarray) -> dict[str, np.ndarray]:
@@ -87,28 +121,46 @@ def write_chip(made: ChipNetwork, folder: Path) -> dict[str, Any]:
     name = made.chip.name
     folder.mkdir()
     save_network(made.real, folder / "real")
-    save_network(made.integer, folder / "network")
-    kept = ["network.json", "network.safetensors"]
-    laid_out = made.chip.laid_out(made.integer) if made.chip.laid_out else made.integer
-    if laid_out is not made.integer:
-        save_network(laid_out, folder / ON_CORES)
-        kept += [f"{ON_CORES}.json", f"{ON_CORES}.safetensors"]
+    kept = write_integers(made, folder, NETWORK_FILE)
     lowered = made.chip.require_files()(made.real, made.integer, folder)
     return {
         "title": made.chip.title,
         "identity": identity(made.integer),
-        "notes": list(lowered.notes),
+        "notes": [*_rewrites(made), *lowered.notes],
         "scales": [scale.to_json() for scale in made.scales],
         "clipped": [entry.to_json() for entry in made.clipped],
         "placement": dict(lowered.placement),
+        "passes": [dict(entry) for entry in made.passes],
         "artefacts": [f"{name}/{file}" for file in (*kept, *lowered.files)],
     }
 
 
-def network_on_chip(folder: Path) -> Path:
-    """The file of the integer network in the form in which the chip runs it, in a chip's exported folder."""
-    laid_out = folder / ON_CORES
-    return laid_out if laid_out.with_suffix(".json").is_file() else folder / "network"
+def write_integers(made: ChipNetwork, folder: Path, name: str) -> list[str]:
+    """Write an integer network and, where the chip runs it in another form, that form; the names of the files."""
+    save_network(made.integer, folder / name)
+    written = [name]
+    laid_out = made.chip.laid_out(made.integer) if made.chip.laid_out else made.integer
+    if laid_out is not made.integer:
+        written.append(_on_cores(name))
+        save_network(laid_out, folder / written[-1])
+    return [f"{file}.{ending}" for file in written for ending in ("json", "safetensors")]
+
+
+def network_on_chip(folder: Path, name: str = NETWORK_FILE) -> Path:
+    """The file of an integer network in the form in which the chip runs it, in a chip's exported folder."""
+    laid_out = folder / _on_cores(name)
+    return laid_out if laid_out.with_suffix(".json").is_file() else folder / name
+
+
+def _on_cores(name: str) -> str:
+    return ON_CORES if name == NETWORK_FILE else f"{name}_{ON_CORES}"
+
+
+def _rewrites(made: ChipNetwork) -> Iterator[str]:
+    """What was rewritten, in a sentence each."""
+    for entry in made.passes:
+        proven = f"{entry['spikes']:,} spikes before and after" if "spikes" in entry else "without recordings"
+        yield f"{entry['pass']}: {WHAT.get(entry['pass'], 'rewritten')}; compared: {proven}"
 
 
 def compare_runners(

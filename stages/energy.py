@@ -7,7 +7,7 @@ clip, for `spikefold diff`), ``layers.csv`` and ``energy.md``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,21 +43,21 @@ def energy_stage(session: Session) -> None:
     simulated = SimulateFile.of_run(session)
     variants, unfolded = simulated.variants, network_of_run(session, FOLD, "unfolded")
     pricing = Pricing(profile, others, session.config.energy_rule, session.config.seed)
-    networks, budgets, compared = {}, {}, {}
+    networks, budgets, compared, pairs = {}, {}, {}, dict(_pairs(variants))
     with session.writing(ENERGY) as folder:
         with writing_clips(folder / FILE, simulated.frames, simulated.labels) as writer:
             for name, variant in variants.items():
                 found = counts_of_run(session, name, variant)
                 kind = session.config.model.attention if name == FLOAT else "none"
-                cost, one = (_attention_cost(unfolded, kind, number) for number in (found.counts.clips, 1))
+                cost, one = (_attention_cost(session, unfolded, kind, number) for number in (found.counts.clips, 1))
                 budgets[name], clips, networks[name] = pricing.priced(found, cost, one)
-                if (on := name.removesuffix(f".{EVENTS}")) in sources:
+                if (on := name.removesuffix(f".{EVENTS}").removesuffix(f".{BASELINE}")) in sources:
                     network = network_at(session, variant.network)
                     taken = _on_chip(session, on, network, found.counts, sources[on])
                     networks[name]["chip"] = taken.to_json()
                     session.reporter.line(f"{name}: {taken.describe()}")
                 writer.add(name, clips)
-                if name in (FLOAT, BASELINE):
+                if name in pairs or name in pairs.values():
                     compared[name] = clips
         results: dict[str, Any] = {"profile": profile.model_dump(mode="json"), "networks": networks}
         if BASELINE in budgets:
@@ -67,10 +67,16 @@ def energy_stage(session: Session) -> None:
                 "static": equation_11(static, budgets[BASELINE], profile).to_json(),
             }
             results["paired"] = compare(compared[BASELINE], compared[FLOAT], paired=True)
+        results["paired_on_chips"] = {
+            name: compare(compared[baseline], compared[name], paired=True)
+            for name, baseline in pairs.items()
+            if name != FLOAT
+        }
         rate, clip_steps = networks[FLOAT]["counts"]["nasfr"], networks[FLOAT]["counts"]["steps"]
         results["firing_break_even"] = vars(YAN) | {"verdict": YAN.verdict(clip_steps, rate)}
         if (kind := session.config.model.attention) != "none":
-            results["attention_macs"] = labelled_macs(kind, _gated(unfolded), unfolded.input.steps)
+            ratio = session.config.model.reduction_ratio
+            results["attention_macs"] = labelled_macs(kind, _gated(unfolded), unfolded.input.steps, ratio)
         results["constants"] = constants_used(results, [profile, *others, *_profiles(sources)])
         write_text(folder / RESULTS, energy_json(results))
         written = read_energy(folder / RESULTS)
@@ -126,6 +132,18 @@ class Pricing:
         return priced, clips, content
 
 
+def _pairs(variants: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Each network that has a baseline beside it, with the name of that."""
+    for name in variants:
+        if name == FLOAT:
+            baseline = BASELINE
+        else:
+            stem = name.removesuffix(f".{EVENTS}")
+            baseline = f"{stem}.{BASELINE}{name[len(stem) :]}"
+        if baseline in variants:
+            yield name, baseline
+
+
 def _on_chip(session: Session, name: str, network: Network, counts: Counts, numbers: Numbers) -> ChipBudget:
     """The budget of a chip, on the cores on which the export placed it."""
     placement = ExportFile.of_run(session).chips[name].placement
@@ -171,8 +189,8 @@ def _same_geometry(session: Session, folded: VariantForm, profile: TechnologyPro
     return budget(found.counts, profile, rule=session.config.energy_rule, rates=found.rates)
 
 
-def _attention_cost(unfolded: Network, kind: str, clips: int) -> AttentionCost:
-    return cost_of(kind, _gated(unfolded), unfolded.input.steps, clips)
+def _attention_cost(session: Session, unfolded: Network, kind: str, clips: int) -> AttentionCost:
+    return cost_of(kind, _gated(unfolded), unfolded.input.steps, clips, session.config.model.reduction_ratio)
 
 
 def _gated(unfolded: Network) -> dict[str, tuple[int, int, int]]:

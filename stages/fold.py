@@ -17,7 +17,7 @@ from spikefold.export.passes.fold_global_mean import fold_global_mean
 from spikefold.hardware.registry import chip_named
 from spikefold.hardware.simulators.flips import flips
 from spikefold.npz import write_arrays
-from spikefold.session import NETWORK, Session
+from spikefold.session import BASELINE, NETWORK, Session
 from spikefold.stage_table import FOLD, TRAIN
 from spikefold.stages.files.fold import EXCHANGE, FoldFile
 from spikefold.train import checkpoint
@@ -49,15 +49,18 @@ def fold_stage(session: Session) -> None:
         network = _describe(trained, {} if form == "none" else static_forms.factors(statistics, form))
         folded[form] = network, *fold_proven(network, proven, passes)
         proofs[form] = folded[form][2]
+    several, baseline = config.adapt.spikes == "several", _folded_baseline(session, proven, passes)
     with session.writing(FOLD) as folder:
         unfolded, network, _ = folded[choices[EXCHANGE].form]
         save_network(unfolded, folder / "unfolded")
         save_network(network, folder / "folded")
         for name in config.chips.names:
             own = folded[choices[name].form][1]
-            several = config.adapt.spikes == "several"
             found[name] = _write_target(own, name, calibration.frames, folder / name, several=several)
             session.reporter.line(f"{name}: static attention per {choices[name].form}, {choices[name].why}")
+        if baseline is not None:
+            for name in config.chips.names:
+                _write_baseline(baseline, name, calibration.frames, folder / name, several=several)
         maps = {f"{name}.mean": layer.mean_map for name, layer in statistics.items()}
         maps |= {f"{name}.variance": layer.variance_map for name, layer in statistics.items()}
         if maps:
@@ -103,6 +106,20 @@ def fold_proven(
         proofs.append({"pass": step.__name__, "flips": len(found.roots) + found.consequences} | found.to_json())
         network = folded
     return network, proofs
+
+
+def _folded_baseline(session: Session, proven: np.ndarray, passes: tuple[Pass, ...]) -> Network | None:
+    """The baseline without attention, folded alike; None where none was trained, or none goes to a chip."""
+    path = session.path(TRAIN) / BASELINE
+    if not path.is_dir() or not session.config.chips.baseline:
+        return None
+    folded, _ = fold_proven(_describe(checkpoint.load(path), {}), proven, passes)
+    return folded
+
+
+def _write_baseline(network: Network, chip: str, frames: np.ndarray, folder: Path, *, several: bool) -> None:
+    target, _ = for_chip(network, chip_named(chip).numbers, frames, several=several)
+    save_network(target, folder / BASELINE)
 
 
 def _write_target(

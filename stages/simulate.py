@@ -15,12 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from spikefold.config import Config
 from spikefold.energy.counts.count import count
 from spikefold.energy.counts.input_rates import input_rates
 from spikefold.energy.statistics.clips import FramesIdentity, identity
 from spikefold.export.network import Network
-from spikefold.hardware.simulators.accuracy import Accuracy
 from spikefold.hardware.simulators.trace import Trace, save_trace
 from spikefold.session import BASELINE, Session
 from spikefold.stage_table import FOLD, SIMULATE
@@ -28,11 +26,12 @@ from spikefold.stages.files.counts import STATIC_UNFOLDED, CountsWriter, counts_
 from spikefold.stages.files.networks import network_at, network_of_run
 from spikefold.stages.files.simulate import FLOAT, FOLDED, SimulateFile
 from spikefold.stages.files.traces import trace_file
-from spikefold.stages.variants.listed import Runner, Variant, variants_of
+from spikefold.stages.variants.listed import Variant, variants_of
 from spikefold.stages.variants.shown import ShownClip
 from spikefold.stages.variants.sums import VariantSums
+from spikefold.stages.variants.voting import Voting
 from spikefold.train.data.clips import Part, Windows
-from spikefold.train.evaluate import clips_at_once, is_correct
+from spikefold.train.evaluate import clips_at_once
 
 
 def simulate_stage(session: Session) -> None:
@@ -109,12 +108,14 @@ def _results(session: Session, stream: _Stream) -> dict[str, dict[str, Any]]:
     """By variant what ``simulate.json`` says of it, but for the clip that is shown."""
     classes, config = len(session.dataset.classes), session.config
     windows = Windows(session.dataset.test, session.binning, config.data.clips)
+    voting, labels = Voting(config.data.vote, clips_at_once(config), classes), windows.labels
     results = {}
     for name, sums in stream.sums.items():
         results[name] = sums.facts() | sums.variant.more()
         runner = sums.variant.on_frames
         if windows.each > 1 and runner is not None:
-            results[name]["voted"] = _voted(runner, windows, config, classes)
+            right = voting.right(runner, windows, labels)
+            results[name]["voted"] = voting.facts(int(right.sum()), len(windows), windows.each)
     return results
 
 
@@ -128,21 +129,3 @@ def _say(session: Session, stream: _Stream, results: dict[str, dict[str, Any]]) 
         if voted := found.get("voted"):
             told += f"; {voted['accuracy']:.3f} by the vote of {voted['clips']} clips a recording"
         session.reporter.line(told)
-
-
-def _voted(run: Runner, windows: Windows, config: Config, classes: int) -> dict[str, Any]:
-    """The share of recordings for which the vote of their clips is right, with its 95 % interval."""
-    right, vote, together = 0, config.data.vote, max(1, clips_at_once(config) // windows.each)
-    labels = windows.labels
-    for start in range(0, len(windows), together):
-        chosen = range(start, min(start + together, len(windows)))
-        counts = run(windows.frames(chosen)).output_counts(classes).reshape(len(chosen), windows.each, classes)
-        right += int(is_correct(counts, labels[chosen], vote, np.array(chosen)).sum())
-    found = Accuracy(right, len(windows))
-    return {
-        "accuracy": found.share,
-        "interval": list(found.interval),
-        "recordings": len(windows),
-        "clips": windows.each,
-        "vote": vote,
-    }

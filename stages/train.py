@@ -24,7 +24,7 @@ from spikefold.session import BASELINE, CONFIG, NETWORK, Session, keep_config
 from spikefold.stage_table import TRAIN
 from spikefold.stages.files.train import TrainFile
 from spikefold.stages.reach import refuse_unreachable
-from spikefold.train.baseline import Job, train_all
+from spikefold.train.baseline import Job, Training, train_all
 from spikefold.train.checkpoint import load
 from spikefold.train.data.clips import Windows
 from spikefold.train.evaluate import clips_at_once, judged, unites_masks
@@ -59,15 +59,14 @@ def train_stage(session: Session) -> None:
         with session.writing(TRAIN) as folder:
             history = _train_all(session, job, folder, ranks)
             metrics = _metrics(session, planned, history) | {"processes": ranks.count}
-            if masks := _shared_masks(config):
-                metrics["shared_masks"] = masks
+            metrics |= shared_masks(config)
             if tests.each > 1 or config.data.held is not None:
                 metrics["voted"] = {name: _voted(folder / name, tests, config) for name in history}
             TrainFile.of(metrics).write(folder)
     keep_config(session)
     shutil.rmtree(states)
     session.reporter.line(f"trained {', '.join(history)} on {len(planned.clips)} clips")
-    if masks:
+    for masks in shared_masks(config).values():
         session.reporter.line(masks["what"])
     if planned.selector is not None:
         session.reporter.line(f"kept {PROTOCOLS[config.train.protocol]}")
@@ -87,9 +86,9 @@ def unfinished(folder: Path) -> Config:
 
 def _train_all(session: Session, job: Job, folder: Path, ranks: Ranks) -> dict[str, list[Epoch]]:
     attention = job.config.model.attention
-    folders = {NETWORK: (attention, folder / NETWORK)}
+    folders = {NETWORK: Training(attention, folder / NETWORK)}
     if job.config.train.baseline and attention != "none":
-        folders[BASELINE] = ("none", folder / BASELINE)
+        folders[BASELINE] = Training("none", folder / BASELINE, sparse=False)
     return train_all(job, folders, lambda name, epoch: _tell(session, name, epoch), ranks)
 
 
@@ -127,10 +126,10 @@ def _voted(folder: Path, tests: Windows, config: Config) -> dict[str, Any]:
     return {"accuracy": share, "recordings": len(tests), "clips": tests.each, "vote": config.data.vote}
 
 
-def _shared_masks(config: Config) -> dict[str, Any]:
-    """With ``asa_mode = batch`` a clip's result depends on those beside it: how many there are; else nothing."""
+def shared_masks(config: Config) -> dict[str, dict[str, Any]]:
+    """With ``asa_mode = batch`` a clip's result depends on those beside it: how many, by its key; else empty."""
     if not unites_masks(config.model):
         return {}
     clips, recordings, each = clips_at_once(config), config.train.test_batch, config.data.clips
     what = f"ASA's masks are united over a batch, in evaluation over {recordings} x {each} clips (train.test_batch)"
-    return {"train": config.train.batch, "evaluation": clips, "what": what}
+    return {"shared_masks": {"train": config.train.batch, "evaluation": clips, "what": what}}

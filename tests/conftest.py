@@ -26,6 +26,8 @@ _SHARES_A_RUN = (
     "stages/test_on_board.py",
     "stages/files/test_damaged_runs.py",
     "commands/test_energy_commands.py",
+    "stages/evaluate/test_on_recordings.py",
+    "stages/test_simulate.py",
     "commands/test_run_folder.py",
     "stages/report/test_bad_network.py",
 )
@@ -50,7 +52,8 @@ Program = Callable[..., "subprocess.CompletedProcess[str]"]
 SMALL = (
     "data.train=160", "data.test=30", "data.steps=5", "model.channels=[6,8]", "model.strides=[2,2]",
     "model.neuron=lif", "model.keep=0.8", "train.epochs=5", "train.batch=10",
-    "adapt.epochs=2", "chips.parity_clips=6", "chips.vendor_clips=2",
+    "train.augment=none", "train.shift=1", "train.lr=2e-3", "train.gain=20", "train.synops_penalty=0",
+    "adapt.by=steps", "adapt.epochs=2", "chips.parity_clips=6", "chips.vendor_clips=2",
 )  # fmt: skip
 """A run of seconds: every stage and runner, neurons that Speck has not; no claim about accuracy."""
 

@@ -252,6 +252,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
         "py.typed",
         "stages/report/report.html.jinja",
         "stages/analysis.html.jinja",
+        "stages/evaluate/evaluation.html.jinja",
         "energy/report.html.jinja",
         "energy/prices/profiles/horowitz45-fp32.toml",
     ):

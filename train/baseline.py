@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains a network and its vanilla baseline: side by side, or one after the other where processes share each."""
+"""Trains a network and its vanilla baseline: side by side, or one after the other where processes share each.
+
+The baseline has neither attention nor the penalty on synaptic operations (``train.synops_penalty``): it stands for
+the network as one trains it who saves nothing. Everything else is the same.
+"""
 
 from __future__ import annotations
 
@@ -38,14 +42,29 @@ class Job:
     states: Path | None = None
 
 
+@dataclass(frozen=True)
+class Training:
+    """One of the networks of a run.
+
+    Attributes:
+        attention: see ``model.attention``.
+        folder: of its checkpoint.
+        sparse: whether the configuration's penalty on synaptic operations applies.
+    """
+
+    attention: str
+    folder: Path
+    sparse: bool = True
+
+
 def train_all(
-    job: Job, folders: Mapping[str, tuple[str, Path]], report: NamedEpochReport, ranks: Ranks = ALONE
+    job: Job, folders: Mapping[str, Training], report: NamedEpochReport, ranks: Ranks = ALONE
 ) -> dict[str, list[Epoch]]:
     """Train one network for each name and write its checkpoint.
 
     Args:
         job: the data and the configuration.
-        folders: for each name its attention and the folder of its checkpoint.
+        folders: for each name what is trained.
         report: called with the name and the epoch, for every epoch of every network.
         ranks: this process among those that share every training; only the first one writes.
 
@@ -53,24 +72,27 @@ def train_all(
         The epochs of each network.
     """
     if ranks.count == 1:
-        tasks = {name: (job, name, attention, folder) for name, (attention, folder) in folders.items()}
+        tasks = {name: (job, name, training) for name, training in folders.items()}
         return side_by_side(_train_one, tasks, report)
     history: dict[str, list[Epoch]] = {name: [] for name in folders}
-    for name, (attention, folder) in folders.items():
+    for name, training in folders.items():
 
         def note(epoch: Epoch, name: str = name) -> None:
             history[name].append(epoch)
             report(name, epoch)
 
-        _train_one((job, name, attention, folder), note, ranks)
+        _train_one((job, name, training), note, ranks)
     return history
 
 
-def _train_one(task: tuple[Job, str, str, Path], report: EpochReport, ranks: Ranks = ALONE) -> None:
-    job, name, attention, folder = task
-    model = job.config.model.model_copy(update={"attention": attention})
-    config = job.config.model_copy(update={"model": model})
+def _train_one(task: tuple[Job, str, Training], report: EpochReport, ranks: Ranks = ALONE) -> None:
+    job, name, training = task
+    model = job.config.model.model_copy(update={"attention": training.attention})
+    settings = job.config.train
+    if not training.sparse:
+        settings = settings.model_copy(update={"synops_penalty": 0.0})
+    config = job.config.model_copy(update={"model": model, "train": settings})
     state = None if job.states is None else job.states / f"{name}.safetensors"
     network = train(config, job.clips, len(job.classes), report, selector=job.selector, state=state, ranks=ranks)
     if ranks.first:
-        save(folder, Checkpoint(network, job.binning, job.classes))
+        save(training.folder, Checkpoint(network, job.binning, job.classes))

@@ -1,35 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """The authors' checkpoints of ASA-SNNs as networks of ours.
 
-They are what ``train_test.py`` of BICLab/ASA-SNN (c68b2d0) saves: ``torch.save(model.state_dict())``. Layout, with
-SpikingJelly 0.0.0.0.12, whose containers are sequences:
-
-    architectures A and D   ConvAttLIFs.<i>.conv.0, .bn.0, .attn, and FCs.<i>.linear.0
-    architectures B and C   ConvAttLIFs.<i>.0.conv.0, .bn.0, .attn, .spike.0.w, and FCs.<i>.1.fc, .spike.0.w
-    attn                    alpha, beta, fc (or fc.0 and fc.2 where its reduction is above 1), conv1, conv2
-
-Their frames are ``(polarity, x, y)`` where ours are ``(polarity, y, x)``, so kernels are transposed, and so is the
-map that the first dense layer reads. ``ConvAttLIFs.<i>.spike.0.attn`` is attention that the code builds and
-never calls. A state dict says widths, steps, classes and attention; threshold and
-leak are those of the architecture's runs.
+They are what ``train_test.py`` of BICLab/ASA-SNN (c68b2d0) saves: ``torch.save(model.state_dict())``; the names of
+its tensors are in `published_names`. Its frames are ``(polarity, x, y)`` where ours are ``(polarity, y, x)``, so
+kernels are transposed, and so is the map that the first dense layer reads. SpikingJelly's ``sew_resnet18`` has our
+axes. A state dict says widths, steps, classes and attention; threshold and leak are those of the architecture's runs.
 """
 
 from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
+from dataclasses import replace
+from math import prod
 from pathlib import Path
 
 import torch
 
 from spikefold.config import ModelConfig
-from spikefold.errors import DataError, Issue
+from spikefold.errors import ConfigError, DataError, Issue, nearest
+from spikefold.export.ops import Shape
 from spikefold.train.models.architectures import Architecture, architecture
 from spikefold.train.models.spiking_net import SpikingNet, final_map
+from spikefold.train.published_names import UNUSED, Tensors, names_of
 
-Tensors = Mapping[str, torch.Tensor]
-_UNUSED = ".spike.0.attn."
-_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+PUBLISHED = ("a", "b", "c", "d", "sew18")
+"""The architectures whose checkpoints can be read."""
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
@@ -53,19 +49,31 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     return {key.removeprefix("module."): value for key, value in found.items()}
 
 
-def from_published(state: Tensors, arch: str, where: str = "") -> tuple[Architecture, SpikingNet]:
-    """The network that a state dict of the authors' code describes, in evaluation mode.
+def from_published(
+    state: Tensors, arch: str, where: str = "", *, shape: Shape | None = None, steps: int | None = None,
+    reduction: int | None = None,
+) -> tuple[Architecture, SpikingNet]:  # fmt: skip
+    """The network that a published state dict describes, in evaluation mode.
 
     Args:
         state: tensors by the names of their code.
-        arch: ``a`` to ``d``.
+        arch: one of `PUBLISHED`.
         where: the file, for messages.
+        shape: ``(C, H, W)`` of the frames, where they are not those of the architecture.
+        steps: T of a clip, where the checkpoint does not say: only a temporal MLP has that width.
+        reduction: of the temporal MLP, as the training was told; None: what its tensors say. Architectures B and C
+            have none, whatever they were told.
 
     Raises:
+        ConfigError: no such architecture.
         DataError: it is no checkpoint of that architecture; with every key that is missing, too much or misshapen.
     """
-    names = _names(state, arch)
+    if arch not in PUBLISHED:
+        raise ConfigError(f"no published checkpoints of {arch!r}", where="--arch", hint=nearest(arch, PUBLISHED))
+    names = names_of(state, arch)
     sizes = _sizes(state, arch, names, where)
+    sizes = replace(sizes, shape=shape or sizes.shape)
+    sizes = _in_time(sizes, state, names, steps, reduction)
     model = SpikingNet(sizes.model, sizes.shape, sizes.steps, sizes.classes)
     expected, issues, made = model.state_dict(), [], {}
     for ours, theirs in names.items():
@@ -78,7 +86,7 @@ def from_published(state: Tensors, arch: str, where: str = "") -> tuple[Architec
             issues.append(Issue("the shape of a tensor", theirs, str(tuple(state[theirs].shape)),
                                 str(tuple(expected[ours].shape)), "another --arch?"))  # fmt: skip
         made[ours] = value
-    unread = [key for key in state if key not in names.values() and _UNUSED not in key]
+    unread = [key for key in state if key not in names.values() and UNUSED not in key]
     issues += [Issue("only tensors of the architecture", key, str(tuple(state[key].shape)), "none",
                      "another --arch?") for key in unread]  # fmt: skip
     if issues:
@@ -88,71 +96,80 @@ def from_published(state: Tensors, arch: str, where: str = "") -> tuple[Architec
     return sizes, model.eval()
 
 
-def _names(state: Tensors, arch: str) -> dict[str, str]:
-    """Their name of each of our tensors, as far as the checkpoint's attention goes."""
-    deep = arch in ("b", "c")
-    body = "ConvAttLIFs.{}.0" if deep else "ConvAttLIFs.{}"
-    names: dict[str, str] = {}
-    convolutions, hidden = (5, 1) if deep else (3, 1)
-    for number in range(1, convolutions + 1):
-        their = body.format(number - 1)
-        names |= {
-            f"layers.conv{number}.{key}": f"{their}.conv.0.{key}" for key in ("weight", *(() if deep else ("bias",)))
-        }
-        names |= {f"layers.bn{number}.{key}": f"{their}.bn.0.{key}" for key in _NORM if f"{their}.bn.0.{key}" in state
-                  or key != "num_batches_tracked"}  # fmt: skip
-        names |= _attention_names(state, f"layers.asa{number}", f"{their}.attn")
-        names |= {f"layers.sn{number}.w": f"{their}.spike.0.w"} if arch == "b" else {}
-    for number in range(hidden + 1):
-        fc, neurons = ("fc", "out") if number == hidden else (f"fc{convolutions + 1}", f"sn{convolutions + 1}")
-        their = f"FCs.{number}.1.fc" if deep else f"FCs.{number}.linear.0"
-        names |= {f"layers.{fc}.{key}": f"{their}.{key}" for key in ("weight", "bias")}
-        names |= {f"layers.{neurons}.w": f"FCs.{number}.1.spike.0.w"} if arch == "b" else {}
-    return names
-
-
-def _attention_names(state: Tensors, ours: str, their: str) -> dict[str, str]:
-    if f"{their}.conv1.weight" not in state:
-        return {}
-    names = {f"{ours}.alpha": f"{their}.alpha", f"{ours}.beta": f"{their}.beta",
-             f"{ours}.important.weight": f"{their}.conv1.weight",
-             f"{ours}.sub_important.weight": f"{their}.conv2.weight"}  # fmt: skip
-    if f"{their}.fc.0.weight" in state:
-        return names | {f"{ours}.mix.{part}.weight": f"{their}.fc.{part}.weight" for part in (0, 2)}
-    return names | {f"{ours}.mix.weight": f"{their}.fc.weight"}
+def reads(state: Tensors, arch: str, shape: Shape) -> bool:
+    """Whether the first dense layer of a checkpoint fits frames ``(C, H, W)``, and its first convolution too."""
+    names = names_of(state, arch)
+    first = state.get(names["layers.conv1.weight"])
+    if first is None or first.ndim != 4 or first.shape[1] != shape[0]:
+        return False
+    if arch == "sew18":  # it takes the mean over its last map, whatever its size
+        return True
+    model = architecture(arch).model
+    wide = len(model.channels) + 1
+    last, dense = (state.get(names[f"layers.{layer}.weight"]) for layer in (f"conv{wide - 1}", f"fc{wide}"))
+    if last is None or dense is None or min(shape[1:]) < prod(model.strides):
+        return False
+    return int(dense.shape[-1]) == int(last.shape[0]) * prod(final_map(model, shape[1:]))
 
 
 def _sizes(state: Tensors, arch: str, names: Mapping[str, str], where: str) -> Architecture:
-    """The architecture with the widths, steps, classes and attention of the checkpoint."""
+    """The architecture with the widths, classes and attention of the checkpoint."""
     found = architecture(arch)
     shapes = {ours: tuple(state[theirs].shape) for ours, theirs in names.items() if theirs in state}
-    channels = [
-        shapes.get(f"layers.conv{number}.weight", (0,))[0] for number in range(1, len(found.model.channels) + 1)
-    ]
-    wide = len(found.model.channels) + 1
-    dense, last = shapes.get(f"layers.fc{wide}.weight"), shapes.get("layers.fc.weight")
-    if not all(channels) or dense is None or last is None:
+    first = "layers.block{}a.main.conv1.weight" if arch == "sew18" else "layers.conv{}.weight"
+    channels = [shapes.get(first.format(number), (0,))[0] for number in range(1, len(found.model.channels) + 1)]
+    dense, last = shapes.get(f"layers.fc{len(channels) + 1}.weight"), shapes.get("layers.fc.weight")
+    if not all(channels) or last is None or (dense is None and arch != "sew18"):
         have = ", ".join(sorted(state)[:4])
         raise DataError(f"the checkpoint is none of architecture {arch}: it begins with {have}", where=where,
-                        hint="state dicts of BICLab/ASA-SNN's models: --arch a, b, c or d")  # fmt: skip
-    mix, narrow = shapes.get("layers.asa1.mix.weight"), shapes.get("layers.asa1.mix.0.weight")
-    attention = "asa1" if mix or narrow else "none"
-    steps = mix[1] if mix else narrow[1] if narrow else found.steps
+                        hint="state dicts of BICLab/ASA-SNN's models (a, b, c, d), or of sew_resnet18")  # fmt: skip
+    attended = any(name.startswith("layers.asa") for name in names)
     model = ModelConfig.model_validate(found.model.model_dump() | {
-        "channels": channels, "hidden": (dense[0],), "attention": attention,
-        "reduction_ratio": max(1, round(steps / narrow[0])) if narrow else 1,
-        "asa_mode": "batch",  # the published code's masks: the union over the clips that are judged together
+        "channels": channels, "hidden": () if dense is None else (dense[0],),
+        "attention": "asa1" if attended else "none",
+        "asa_mode": "batch",  # the published code's masks: the union over the clips that are evaluated together
     })  # fmt: skip
     classes, rest = divmod(last[0], model.voters)
     if rest:
         raise DataError(
             f"{last[0]} outputs are no {model.voters} voters a class", where=where, hint="another --arch?"
         )
-    return Architecture(found.name, found.title, model, found.shape, steps, found.dt_us, classes, found.reasons)
+    reading = shapes["layers.conv1.weight"][1] if "layers.conv1.weight" in shapes else found.shape[0]
+    return replace(found, model=model, shape=(reading, *found.shape[1:]), classes=classes)
+
+
+def _in_time(
+    sizes: Architecture, state: Tensors, names: Mapping[str, str], steps: int | None, reduction: int | None
+) -> Architecture:
+    """The sizes with the steps and the reduction of the temporal MLP.
+
+    Raises:
+        DataError: the tensors say something else than what was asked for.
+    """
+    square, narrow = (
+        state.get(names.get(f"layers.asa1.mix{part}.weight", ""), torch.zeros(0, 0)).shape for part in ("", ".0")
+    )
+    width = square[-1] or narrow[-1] or steps or sizes.steps
+    # T // r is what the code makes of r; T // (T // r) gives it again
+    ratio = max(1, width // narrow[0]) if narrow[0] else 1
+    if steps is not None and width != steps:
+        raise DataError(f"the temporal MLP has {width} steps, {steps} were asked for", where="data.steps",
+                        hint=f"data.steps = {width}")  # fmt: skip
+    told = reduction is not None and sizes.name in ("a", "d") and sizes.model.attention == "asa1"
+    if told and reduction is not None and width // reduction != (narrow[0] or width):
+        raise DataError(
+            f"the temporal MLP goes from {width} steps to {narrow[0] or width}, with a reduction of {reduction} it "
+            f"would go to {width // reduction}", where="--reduction", hint=f"--reduction {ratio}, or leave it out",
+        )  # fmt: skip
+    return replace(sizes, steps=width, model=sizes.model.model_copy(update={"reduction_ratio": ratio}))
 
 
 def _turned(ours: str, value: torch.Tensor, sizes: Architecture) -> torch.Tensor:
     """A tensor for frames ``(polarity, y, x)``."""
+    if ours.endswith((".alpha", ".beta")):
+        return value.reshape(())
+    if sizes.model.family == "sew":
+        return value
     if value.ndim == 4:
         return value.transpose(-1, -2).contiguous()
     if ours == f"layers.fc{len(sizes.model.channels) + 1}.weight":
@@ -160,6 +177,4 @@ def _turned(ours: str, value: torch.Tensor, sizes: Architecture) -> torch.Tensor
         if value.shape[1] == sizes.model.channels[-1] * height * width:
             maps = value.reshape(len(value), sizes.model.channels[-1], width, height)
             return maps.transpose(-1, -2).flatten(1).contiguous()
-    if ours.endswith((".alpha", ".beta")):
-        return value.reshape(())
     return value

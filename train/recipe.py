@@ -74,6 +74,7 @@ def plan(config: Config, dataset: Samples, binning: Binning, first_clips: Callab
     if images:
         return Plan(ImageClips([dataset.train[i] for i in train], binning), selector, len(held))
     anywhere, augment = config.data.window == "random", config.train.augment
+    augment = "geometric" if augment == "auto" else augment
     if anywhere or augment != "none":
         recordings = [dataset.train[i] for i in train]
         return Plan(Slices(recordings, binning, config.seed, anywhere, augment), selector, len(held))
@@ -81,7 +82,7 @@ def plan(config: Config, dataset: Samples, binning: Binning, first_clips: Callab
 
 
 def _check_images(config: Config, dataset: Samples, binning: Binning) -> None:
-    if config.train.augment != "none":
+    if config.train.augment not in ("auto", "none"):
         raise ConfigError(
             "images have no events to drop or to move", where="train.augment", hint='train.augment = "none"'
         )

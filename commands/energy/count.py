@@ -1,29 +1,122 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``spikefold energy RUN``: count and price a run, and hold its numbers against gates."""
+"""``spikefold energy RUN``: count and price a run or a network of one's own, and hold its numbers against gates."""
 
 from __future__ import annotations
 
-from spikefold.commands.gates import Gates, check_gates, read_gates
-from spikefold.commands.options import LATEST_RUN, Json, Quiet, RunFolder, Sets
-from spikefold.commands.screen import guarded
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from spikefold.commands.gates import Gates, hold_gates, numbers_of, read_gates
+from spikefold.commands.importing.options import (
+    Convention,
+    From,
+    Groups,
+    InputShape,
+    Nir,
+    NoInputBias,
+    OnChips,
+    Recordings,
+    Steps,
+    StepUs,
+    asked,
+    chips_of,
+    foreign_source,
+    refuse_for_a_run,
+)
+from spikefold.commands.options import LATEST_RUN, Json, Quiet, Sets
+from spikefold.commands.screen import Screen, guarded
 from spikefold.commands.stage_command import again, say_run
+from spikefold.config import load_config
+from spikefold.errors import ConfigError
 from spikefold.session import open_session
 from spikefold.stage_table import ENERGY
 
+if TYPE_CHECKING:
+    from spikefold.energy.gate import Scalars
+    from spikefold.stages.exchange.foreign import Asked
+
 
 def count(
-    folder: RunFolder = LATEST_RUN,
+    source: Annotated[str, typer.Argument(help="A run folder, or a FILE.nir or FILE.net.")] = str(LATEST_RUN),
     sets: Sets = None,
     gate: Gates = None,
+    from_: From = None,
+    chip: OnChips = None,
+    data: Recordings = None,
+    out: Annotated[Path | None, typer.Option(help="A network of your own: file for its numbers, as JSON.")] = None,
+    convention: Convention = None,
+    steps: Steps = None,
+    dt_us: StepUs = None,
+    classes: Groups = None,
+    input_shape: InputShape = None,
+    nir: Nir = None,
+    no_input_bias: NoInputBias = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Count operations of a simulated run and price them, with gates on any number; meant where none is named.
+    """Count and price a run or a network of your own, with gates on any number; meant where none is named.
 
     For example: spikefold energy runs/latest --gate "speck2f.energy_uj<50"
     """
     with guarded(quiet) as screen:
         gates = read_gates(gate)
-        again(ENERGY, folder, sets or [], screen)
-        say_run(ENERGY, folder, as_json=as_json)
-        check_gates(gates, open_session(folder, screen), screen)
+        own = foreign_source(source, from_, str(LATEST_RUN))
+        if own is not None:
+            said = asked(convention, steps, dt_us, classes, input_shape, nir, no_input_bias)
+            numbers, deployed = _of_own(own, said, chip, data, out, sets or [], screen, as_json=as_json)
+        else:
+            refuse_for_a_run(
+                chip=chip, data=data, out=out, convention=convention, steps=steps, dt_us=dt_us, classes=classes,
+                input_shape=input_shape, nir=nir, no_input_bias=no_input_bias,
+            )  # fmt: skip
+            again(ENERGY, Path(source), sets or [], screen)
+            say_run(ENERGY, Path(source), as_json=as_json)
+            session = open_session(Path(source), screen)
+            numbers, deployed = numbers_of(session) if gates else {}, list(session.config.chips.names)
+        hold_gates(gates, numbers, deployed, own or source, screen)
+
+
+def _of_own(
+    source: str, said: Asked, chips: list[str] | None, data: str | None, out: Path | None, sets: list[str],
+    screen: Screen, *, as_json: bool,
+) -> tuple[dict[str, Scalars], list[str]]:  # fmt: skip
+    """The numbers of each network, told and written, and the chips among them."""
+    from spikefold.commands.export import refuse_other_chips
+    from spikefold.energy.gate import scalars
+    from spikefold.energy.outputs import energy_json
+    from spikefold.files import write_text
+    from spikefold.stages.exchange.energy_of import energy_of
+    from spikefold.stages.exchange.foreign import opened
+
+    allowed = ("energy_profile", "energy_rule")
+    if wrong := [text for text in sets if text.partition("=")[0] not in allowed]:
+        raise ConfigError(f"--set {', '.join(wrong)}", where="energy", hint=f"here: {', '.join(allowed)}")
+    config = load_config(None, tuple(sets))
+    found, clips = opened(source, said, screen, data)
+    if clips is None:
+        raise ConfigError(
+            "operations follow from spikes", where="--data", hint="recordings of its classes, as npz:DIR"
+        )
+    if found.chip is not None:
+        refuse_other_chips(found.chip, chips)
+        chips = [found.chip]
+    names = chips_of(chips)
+    content, accuracies = energy_of(
+        found, names, clips.test, clips.calibration, config.energy_profile, config.energy_rule, screen
+    )
+    if out is not None:
+        write_text(out, energy_json(content))
+    networks = content["networks"]
+    if as_json:
+        typer.echo(energy_json(content))
+    elif out is not None:
+        typer.echo(out)
+    for name, network in () if as_json else networks.items():
+        typer.echo(
+            f"{name:>10}  {network['budget']['energy_pj_per_clip'] / 1e6:.3f} uJ a clip ({config.energy_profile}), "
+            f"accuracy {accuracies[name]:.3f}"
+        )
+    numbers: dict[str, Scalars] = {name: scalars(network, accuracies[name]) for name, network in networks.items()}
+    return numbers, [name for name in names if name in networks]

@@ -1,33 +1,87 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``spikefold inspect``: a network by name, layer by layer."""
+"""``spikefold inspect``: a network by name, from a file or from a function, layer by layer."""
 
 from __future__ import annotations
+
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from spikefold.commands.options import Arch, Attention, Classes, Json
-from spikefold.commands.screen import guarded
+from spikefold.commands.importing.options import (
+    Convention,
+    From,
+    InputShape,
+    Nir,
+    NoInputBias,
+    Steps,
+    asked,
+    foreign_source,
+)
+from spikefold.commands.options import Attention, Classes, Json
+from spikefold.commands.screen import Screen, guarded
 from spikefold.commands.tables import say_json, show
+from spikefold.errors import ConfigError
 
 
-def inspect(arch: Arch, attention: Attention = None, classes: Classes = None, as_json: Json = False) -> None:
-    """Layers, shapes and parameters of one of the paper's networks, or of ours for Speck, as it would be trained."""
-    with guarded():
-        from spikefold.hardware.chip import Table
-        from spikefold.stages.verbs.layer_table import layer_table
-        from spikefold.train.models.architectures import architecture
+def inspect(
+    model: Annotated[str | None, typer.Argument(help="A FILE.nir or FILE.net.")] = None,
+    arch: Annotated[
+        str | None, typer.Option(help="Instead: a | b | c | d | sew18 (the paper's) | speck-s, -m or -yao.")
+    ] = None,
+    attention: Attention = None,
+    classes: Classes = None,
+    from_: From = None,
+    convention: Convention = None,
+    steps: Steps = None,
+    input_shape: InputShape = None,
+    nir: Nir = None,
+    no_input_bias: NoInputBias = False,
+    as_json: Json = False,
+) -> None:
+    """Layers, shapes and parameters of one of the paper's networks, of ours for Speck, or of one of your own."""
+    with guarded(quiet=as_json) as screen:
+        own = foreign_source(model, from_)
+        if [own, arch].count(None) != 1 or (model is not None and own is None):
+            hint = "--arch NAME, FILE.nir, FILE.net or --from torch:package.module:function"
+            raise ConfigError("name one network", where="inspect", hint=hint)
+        if own is not None:
+            said = asked(convention, steps, None, classes, input_shape, nir, no_input_bias)
+            content = _of_own(own, said, screen)
+            title = f"{content['network']}: input {content['input']}, {content['steps']} steps"
+        else:
+            from spikefold.stages.verbs.layer_table import layer_table
+            from spikefold.train.models.architectures import architecture
 
-        content = layer_table(architecture(arch, classes, attention))
+            content = layer_table(architecture(str(arch), classes, attention))
+            title = f"{arch}: {content['title']}, input {content['input']}, {content['steps']} steps"
         if as_json:
             say_json(content)
             return
-        rows = [
-            (layer["name"], layer["kind"], "x".join(map(str, layer["shape"])), f"{layer['parameters']:,}")
-            for layer in content["layers"]
-        ]
-        rows.append(("all", "", "", f"{content['parameters']:,}"))
-        title = f"{arch}: {content['title']}, input {content['input']}, {content['steps']} steps"
-        show(Table(title, ("layer", "kind", "shape", "parameters"), tuple(rows)), Console(highlight=False))
-        for reason in content["reasons"]:
-            typer.echo(f"  {reason}")
+        _show(content, title)
+
+
+def _of_own(source: str, said: Any, screen: Screen) -> dict[str, Any]:
+    from dataclasses import replace
+
+    from spikefold.stages.exchange.foreign import NET, kind_of, opened
+    from spikefold.stages.verbs.network_table import network_table
+
+    # how long a clip is does not matter here, and a .net file may not say it
+    if kind_of(source) == NET:
+        said = replace(said, steps=said.steps or 1)
+    found, _ = opened(source, said, screen)
+    return network_table(found.network, found.name)
+
+
+def _show(content: dict[str, Any], title: str) -> None:
+    from spikefold.hardware.chip import Table
+
+    rows = [
+        (layer["name"], layer["kind"], "x".join(map(str, layer["shape"])), f"{layer['parameters']:,}")
+        for layer in content["layers"]
+    ]
+    rows.append(("all", "", "", f"{content['parameters']:,}"))
+    show(Table(title, ("layer", "kind", "shape", "parameters"), tuple(rows)), Console(highlight=False))
+    for reason in content["reasons"]:
+        typer.echo(f"  {reason}")

@@ -251,4 +251,4 @@ def _spread(counts: Counts, cores: Mapping[str, Spread] | None) -> dict[str, Spr
 
 def _peak(layer: LayerCounts, field: str) -> int:
     """Most of one step of one clip."""
-    return int(layer.by_step(field).max(initial=0))
+    return layer.peak(field)

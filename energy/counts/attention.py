@@ -40,7 +40,9 @@ SPATIAL_TAPS = 7 * 7 * 2
 """Taps of SA's spatial convolution: 7x7 over two maps (the paper's parameter count, +98 a layer)."""
 
 
-def cost_of(kind: str, shapes: Mapping[str, tuple[int, int, int]], steps: int, clips: int) -> AttentionCost:
+def cost_of(
+    kind: str, shapes: Mapping[str, tuple[int, int, int]], steps: int, clips: int, reduction: int = 1
+) -> AttentionCost:
     """MACs that an attention adds over a run.
 
     ASA as in `attention_cost`. SA: ``T C H W`` gate products and one 7x7 convolution of two maps at every step. TCSA:
@@ -52,6 +54,7 @@ def cost_of(kind: str, shapes: Mapping[str, tuple[int, int, int]], steps: int, c
         shapes: output ``(C, H, W)`` of the attention layers, by name.
         steps: T.
         clips: N.
+        reduction: r of ASA-1's temporal MLP, ``model.reduction_ratio``.
     """
     if kind in ("sa", "tcsa"):
         elements = sum(steps * c * h * w for c, h, w in shapes.values()) * clips
@@ -60,18 +63,24 @@ def cost_of(kind: str, shapes: Mapping[str, tuple[int, int, int]], steps: int, c
             return AttentionCost(elements, maps)
         dense = sum(4 * (side * max(1, side // 4)) for c, _, _ in shapes.values() for side in (steps, c)) * clips
         return AttentionCost(3 * elements, maps, dense)
-    return attention_cost(shapes, steps, clips, mlp=kind == "asa1") if kind != "none" else AttentionCost()
+    if kind == "none":
+        return AttentionCost()
+    return attention_cost(shapes, steps, clips, mlp=kind == "asa1", reduction=reduction)
 
 
-def attention_cost(shapes: Mapping[str, tuple[int, int, int]], steps: int, clips: int, *, mlp: bool) -> AttentionCost:
+def attention_cost(
+    shapes: Mapping[str, tuple[int, int, int]], steps: int, clips: int, *, mlp: bool, reduction: int = 1
+) -> AttentionCost:
     """MACs of dynamic ASA over a run, for attention layers of output shape ``(C, H, W)`` by name.
 
     For each layer and clip: ``T C H W`` gate products, two 3x3 convolutions of two maps (``2 * 18 * H * W``), and for
-    ASA-1 the product of the importance with a ``T x T`` matrix for each channel.
+    ASA-1 the product of the importance of each channel with a ``T x T`` matrix, or with a reduction r above 1 those
+    with two matrices, from T to ``T // r`` and back.
     """
     gate = sum(steps * c * h * w for c, h, w in shapes.values()) * clips
     maps = sum(2 * KERNEL_TAPS * h * w for _, h, w in shapes.values()) * clips
-    mixing = sum(c * steps * steps for c, _, _ in shapes.values()) * clips if mlp else 0
+    channel = steps * steps if reduction == 1 else 2 * steps * (steps // reduction)
+    mixing = sum(c * channel for c, _, _ in shapes.values()) * clips if mlp else 0
     return AttentionCost(gate, maps, mixing)
 
 
@@ -94,7 +103,9 @@ _PAPER = {
 }
 
 
-def paper_cost(kind: str, shapes: Mapping[str, tuple[int, int, int]], steps: int, clips: int) -> AttentionCost:
+def paper_cost(
+    kind: str, shapes: Mapping[str, tuple[int, int, int]], steps: int, clips: int, reduction: int = 1
+) -> AttentionCost:
     """MACs that an attention adds over a run by the decompositions that meet the printed numbers of Table 3.
 
     For arch A, T = 60 and one clip: SA 14,292,480 (14.3 M printed), TCSA 27,262,656 (27.3 M) and ASA-1 2,603,520
@@ -105,8 +116,9 @@ def paper_cost(kind: str, shapes: Mapping[str, tuple[int, int, int]], steps: int
         shapes: output ``(C, H, W)`` of the attention layers, by name.
         steps: T.
         clips: N.
+        reduction: as for `cost_of`.
     """
-    executed = cost_of(kind, shapes, steps, clips)
+    executed = cost_of(kind, shapes, steps, clips, reduction)
     if kind == "tcsa":
         sides = (side for c, _, _ in shapes.values() for side in (steps, c))
         return AttentionCost(executed.gate_macs, executed.map_macs, sum(4 * side * side for side in sides) * clips)
@@ -116,13 +128,17 @@ def paper_cost(kind: str, shapes: Mapping[str, tuple[int, int, int]], steps: int
     return executed
 
 
-def labelled_macs(kind: str, shapes: Mapping[str, tuple[int, int, int]], steps: int) -> dict[str, Any]:
+def labelled_macs(
+    kind: str, shapes: Mapping[str, tuple[int, int, int]], steps: int, reduction: int = 1
+) -> dict[str, Any]:
     """What an attention adds to one clip: by the paper's rule, as executed, each with its rule; and in a sentence."""
-    paper, executed = paper_cost(kind, shapes, steps, 1).macs, cost_of(kind, shapes, steps, 1).macs
+    paper, executed = (rule(kind, shapes, steps, 1, reduction).macs for rule in (paper_cost, cost_of))
+    mixed = "T x T" if reduction == 1 else f"T to T/{reduction} to T"
+    paper_rule, executed_rule = (rules[kind].replace("T x T", mixed) for rules in (_PAPER, _EXECUTED))
     return {
         "kind": kind,
-        "paper": {"macs_per_clip": paper, "rule": _PAPER[kind]},
-        "executed": {"macs_per_clip": executed, "rule": _EXECUTED[kind]},
-        "what": f"Dynamic {kind} adds {paper:,} MACs a clip by the paper's rule ({_PAPER[kind]}), {executed:,} as "
-        f"executed ({_EXECUTED[kind]}).",
+        "paper": {"macs_per_clip": paper, "rule": paper_rule},
+        "executed": {"macs_per_clip": executed, "rule": executed_rule},
+        "what": f"Dynamic {kind} adds {paper:,} MACs a clip by the paper's rule ({paper_rule}), {executed:,} as "
+        f"executed ({executed_rule}).",
     }

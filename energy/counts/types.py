@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -84,6 +84,8 @@ class LayerCounts:
         multiplicity: positions of the largest pool of spikes in front, each spike of which is an event here; else 1.
         weighted: of ``pairs``, those with a weight other than 0; None where the weights were not looked at.
         series: the same by step and clip; None where only totals are known.
+        peaks: most of one step of one clip, of the fields that differ from step to step; of the series where there is
+            one.
     """
 
     name: str
@@ -101,6 +103,7 @@ class LayerCounts:
     multiplicity: int = 1
     weighted: int | None = field(default=None, compare=False)
     series: Series | None = field(default=None, compare=False, repr=False)
+    peaks: Mapping[str, int] | None = field(default=None, compare=False, repr=False)
 
     def __add__(self, other: LayerCounts) -> LayerCounts:
         """The clips of both. An input that is binary in one set only is what it is in the other.
@@ -113,8 +116,11 @@ class LayerCounts:
         sums: dict[str, Any] = {name: getattr(self, name) + getattr(other, name) for name in (*IN_SERIES, *CONSTANT)}
         weighted = None if self.weighted is None or other.weighted is None else self.weighted + other.weighted
         series = None if self.series is None or other.series is None else self.series + other.series
+        peaks = None
+        if self.peaks is not None and other.peaks is not None:
+            peaks = {name: max(peak, other.peaks[name]) for name, peak in self.peaks.items() if name in other.peaks}
         kind = other.input_kind if self.input_kind == BINARY else self.input_kind
-        return replace(self, input_kind=kind, weighted=weighted, series=series, **sums)
+        return replace(self, input_kind=kind, weighted=weighted, series=series, peaks=peaks, **sums)
 
     @property
     def weight_reads(self) -> int:
@@ -133,8 +139,26 @@ class LayerCounts:
 
     @property
     def peak_events(self) -> int | None:
-        """Most events, times their synapses, of one step of one clip; None without series."""
-        return None if self.series is None else int(self.series.events.max(initial=0))
+        """Most events, times their synapses, of one step of one clip; None where only totals are known."""
+        return None if self.series is None and self.peaks is None else self.peak("events")
+
+    def peak(self, name: str) -> int:
+        """Most of one step of one clip of a field.
+
+        Raises:
+            MismatchError: only totals are known.
+            UnsupportedError: no such field.
+        """
+        if self.series is None and self.peaks is not None and name in self.peaks:
+            return self.peaks[name]
+        return int(self.by_step(name).max(initial=0))
+
+    def without_series(self) -> LayerCounts:
+        """Totals and peaks: what adds up over any number of clips in the same memory."""
+        if self.series is None:
+            return self
+        fields = IN_SERIES if self.series.weighted is None else (*IN_SERIES, WEIGHTED)
+        return replace(self, series=None, peaks={name: self.peak(name) for name in fields})
 
     def by_step(self, name: str) -> np.ndarray:
         """A field by step and clip, ``(T, N)`` int64; its sum is the field.
@@ -181,7 +205,7 @@ class LayerCounts:
 
     def to_json(self) -> dict[str, object]:
         """Totals, without the series."""
-        values = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "series"}
+        values = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("series", "peaks")}
         return values | {name: getattr(self, name) for name in (*DERIVED, "peak_events")}
 
 
@@ -253,8 +277,8 @@ class Counts:
         return replace(self, clips=self.clips + other.clips, layers=layers, elements=elements, uncounted=uncounted)
 
     def without_series(self) -> Counts:
-        """Totals alone: what adds up over any number of clips in the same memory."""
-        return replace(self, layers=tuple(replace(layer, series=None) for layer in self.layers))
+        """Totals and peaks: what adds up over any number of clips in the same memory."""
+        return replace(self, layers=tuple(layer.without_series() for layer in self.layers))
 
     def total(self, field: str) -> int:
         """Sum of one field over the layers.

@@ -180,9 +180,9 @@ def compare(first: NetworkClips, second: NetworkClips, *, paired: bool, seed: in
     return found
 
 
-def _mean_difference(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
-    return np.asarray(y.mean(axis=axis) - x.mean(axis=axis))
+def _mean_difference(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.asarray(y - x)
 
 
-def _mean_ratio(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
-    return np.asarray(y.mean(axis=axis) / x.mean(axis=axis) - 1)
+def _mean_ratio(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.asarray(y / x - 1)

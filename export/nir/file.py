@@ -30,7 +30,10 @@ from spikefold.npz import read_arrays
 GRAPH, IDENTITY = "NIRGraph", "Identity"
 _READER = Path(__file__).with_name("hdf5.py")
 _BAD_FILE = 6
+COMPLEX = "complex numbers"
+"""What stands for an array of them, as `hdf5.py` says it."""
 _PATIENCE_S = 120
+_LFS = b"version https://git-lfs.github.com/spec"
 _HINT = "a .nir file is what nir.write(path, graph) writes; write it again"
 
 
@@ -76,10 +79,11 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """All nodes by name, nested graphs flattened, and each edge once, in the order of the file."""
+    """All nodes by name, nested graphs flattened, each edge once, in the order of the file; the outer metadata."""
 
     nodes: dict[str, Node] = field(default_factory=dict)
     edges: dict[tuple[str, str], None] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 def read_graph(path: Path) -> Graph:
@@ -90,7 +94,10 @@ def read_graph(path: Path) -> Graph:
     """
     graph = Graph()
     try:
-        _flatten(_read_tree(path), "", graph)
+        tree = _read_tree(path)
+        if isinstance(told := tree.get("metadata"), dict):
+            graph.metadata.update(told)
+        _flatten(tree, "", graph)
     except DataError as error:
         where = f"{path}: {error.where}" if error.where else str(path)
         raise DataError(error.what, where=where, hint=error.hint or _HINT) from error
@@ -112,6 +119,7 @@ def isolated_tree(path: Path, group: str, what: str) -> dict[str, Any]:
     Raises:
         DataError: missing, damaged, too large, or the reader's process crashed or took too long.
     """
+    _refuse_pointer(path, what)
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "tree.npz"
         # -P: `numbers.py` beside the script is not the standard library's
@@ -127,6 +135,19 @@ def isolated_tree(path: Path, group: str, what: str) -> dict[str, Any]:
         arrays = read_arrays(out, what)
     tree: dict[str, Any] = json.loads(str(arrays["tree"]))
     return decoded(tree, arrays)
+
+
+def _refuse_pointer(path: Path, what: str) -> None:
+    try:
+        with path.open("rb") as file:
+            begin = file.read(len(_LFS))
+    except OSError as error:
+        raise DataError(f"cannot read {what}: {error}") from error
+    if begin == _LFS:
+        hint = "git lfs install && git lfs pull, in the repository that it is from"
+        raise DataError(
+            f"cannot read {what}: this is a Git LFS pointer, a few lines in the place of the file", hint=hint
+        )
 
 
 def decoded(tree: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 """Reads a ``.nir`` file as a real `Network`, function for function, or refuses it: for networks trained elsewhere.
 
 Supported: Input and Output (one each), Conv2d (padding in numbers, "same" or "valid"), Linear, Affine, Flatten of
-everything, SumPool2d and AvgPool2d (windows side by side, no padding), IF, LIF, CubaLIF without a
-decaying current, and graphs of these inside each other. Chains and graphs: a node with several edges in reads their
+everything, SumPool2d and AvgPool2d (windows side by side, no padding), IF, LIF, CubaLIF, and graphs of these inside
+each other. Chains and graphs: a node with several edges in reads their
 sum. Everything else is refused, all at once, each node by name with its reason and what to do: other nodes and
 unknown fields, recurrence, ``v_leak`` and ``v_reset`` other than 0, nodes that read nothing or lead nowhere.
 
@@ -23,14 +23,15 @@ from pathlib import Path
 
 import numpy as np
 
-from spikefold.errors import Issue, NetworkError, UnsupportedError
+from spikefold.errors import ConfigError, Issue, NetworkError, UnsupportedError
 from spikefold.export.network import INPUT, InputSpec, Layer, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.nir import neurons as nir_neurons
 from spikefold.export.nir import ops as nir_ops
 from spikefold.export.nir.file import IDENTITY, Node, read_graph
-from spikefold.export.nir.options import DEFAULTS, NirOptions
+from spikefold.export.nir.options import CONVENTIONS, DEFAULTS, NirOptions
 from spikefold.export.nir.wiring import Wiring, wiring
+from spikefold.export.nir.writer import Writer, writer_of
 from spikefold.export.ops import AvgPool2d, Conv2d, Dense, Shape, SumPool2d
 
 STEP = "from_nir"
@@ -65,10 +66,36 @@ def read(path: Path, options: NirOptions = DEFAULTS) -> Network:
         options: what the file does not say.
 
     Raises:
+        ConfigError: nothing in the file tells who wrote it, and no convention was named.
         DataError: the file is missing, damaged or no NIR graph, or a field is.
         UnsupportedError: with everything that lies outside the subset.
     """
-    wires = wiring(read_graph(path))
+    return understood(path, options)[0]
+
+
+def understood(path: Path, options: NirOptions = DEFAULTS) -> tuple[Network, Writer, NirOptions]:
+    """The network of a file, whose convention was used and what told it, and the options with that convention.
+
+    Raises:
+        ConfigError, DataError, UnsupportedError: as `read`.
+    """
+    graph = read_graph(path)
+    wires = wiring(graph)
+    found = writer_of(graph)
+    if options.convention is not None:
+        found = Writer(options.convention, "the option")
+    spiking = any(node.kind in nir_neurons.KINDS for node in graph.nodes.values())
+    if found is None and spiking:
+        raise ConfigError(
+            "nothing in the file tells which tool wrote it, and each steps and resets its neurons in its own way",
+            where=str(path), hint=f"--convention {' | '.join(CONVENTIONS)}, and --nir KEY=VALUE for what differs",
+        )  # fmt: skip
+    found = found or Writer("spikefold", "nothing, for it has no neurons")
+    chosen = options.model_copy(update={"convention": found.convention})
+    return _built(wires, chosen, path), found, chosen
+
+
+def _built(wires: Wiring, options: NirOptions, path: Path) -> Network:
     builder = _Builder(wires, options, list(wires.issues))
     for node in wires.order:
         builder.add(node)
@@ -180,10 +207,27 @@ class _Builder:
     def _flatten(self, node: Node, signal: _Signal) -> _Signal:
         rank = 1 if signal.flat else 3
         start, end = (int(node.whole(key).flat[0]) for key in ("start_dim", "end_dim"))
-        if signal.shape is not None and (start not in (0, -rank) or end not in (-1, rank - 1)):
+        # torch's own Flatten(1), which leaves the batch: no map is meant, where the weights behind take all of it
+        batch = (
+            (start, end) in ((1, -1), (1, rank)) and signal.shape is not None and self._read_whole(node, signal.shape)
+        )
+        if signal.shape is not None and not batch and (start not in (0, -rank) or end not in (-1, rank - 1)):
             got = f"dimensions {start} to {end} of {rank}"
-            self.refuse("Flatten of everything", node, got, "0 to -1", "flatten the whole map")
+            hint = "start_dim=0: NIR's shapes have no batch axis, and the layer behind does not take the whole map"
+            self.refuse("Flatten of everything", node, got, "0 to -1", hint)
         return _Signal(signal.sources, signal.shape, flat=True)
+
+    def _read_whole(self, node: Node, shape: Shape | None) -> bool:
+        """Whether what reads a node are matrices with a column for each value of the map."""
+        readers = [other for other in self.wires.order if node.name in self.wires.reads[other.name]]
+        return (
+            bool(readers)
+            and shape is not None
+            and all(
+                reader.kind in ("Linear", "Affine") and reader.numbers("weight").shape[-1:] == (math.prod(shape),)
+                for reader in readers
+            )
+        )
 
 
 def _unchanged(node: Node, signal: _Signal) -> _Signal:

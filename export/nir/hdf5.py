@@ -23,6 +23,8 @@ import numpy as np
 LARGEST_BYTES = 2**30
 """Most numbers of one file, in bytes: a hundred times what fits the largest chip."""
 BAD_FILE = 6
+COMPLEX = "complex numbers"
+"""Stands for an array of them: no network here has any, and its reader says so."""
 _MOST_PARTS, _DEEPEST = 100_000, 32
 _BROKEN = (
     OSError, ValueError, TypeError, KeyError, RuntimeError, AttributeError, ArithmeticError, LookupError, MemoryError,
@@ -66,6 +68,8 @@ class _Reader:
         if value.dtype.kind in "biuf":
             self.arrays[f"a{len(self.arrays)}"] = value
             return ["array", len(self.arrays) - 1]
+        if value.dtype.kind == "c":
+            return ["text", COMPLEX]
         texts = _texts(value.tolist())
         return ["text", texts] if isinstance(texts, str) else ["names", texts]
 

@@ -2,8 +2,8 @@
 """Holds as options what a ``.nir`` file does not say: each with its meaning, its default, and where that comes from.
 
 NIR's neurons are differential equations. Time step, discretisation, reset, comparison and spikes a step are those of
-the tool that trained the network, and the file does not name it; so the user does, by ``convention``, and may change
-each part. The conventions, read in the source of the release named:
+the tool that trained the network. Where the file tells which one that was (`writer`), its convention holds; else the
+user names it by ``convention``, and may change each part. The conventions, read in the source of the release named:
 
 ``spikefold``
     Our own `to_nir` writes tau and r in steps: ``dt = 1``, Euler, so keep = 1 - 1/tau and gain r/tau = 1. Reset to
@@ -13,8 +13,9 @@ each part. The conventions, read in the source of the release named:
     ``norm_input`` are dropped. Defaults of the layers: ``MultiSpike`` = floor(v / theta), so ``>=`` and many spikes;
     ``MembraneSubtract``; keep = exp(-1/tau); ``norm_input=True``, an input gain of 1 - keep, which is what NIR's
     equation gives for ``leak=exponential`` with r = 1. For ``SingleSpike`` and ``MembraneReset`` give
-    ``max_spikes=1`` and ``reset=zero``; for ``norm_input=False`` ``gain=one``; for ``from_model``, which bounds
-    states, ``v_min=-1``. nir 1.0.4 cannot write what sinabs leaves empty: ``graph.infer_types()`` first.
+    ``max_spikes=1`` and ``reset=zero``; for ``norm_input=False`` ``gain=one``. Its own reader gives IAF neurons
+    a lower bound at minus their threshold, and so does this convention; ``v_min=none`` takes it away for layers that
+    were trained without one. nir 1.0.4 cannot write what sinabs leaves empty: ``graph.infer_types()`` first.
 ``snntorch`` (0.9.4, ``export_nir.py``, ``_neurons/leaky.py``, ``_neurons/neurons.py``, ``surrogate.py``)
     Leaky writes tau = dt / (1 - beta) and r = tau / dt with ``dt = 1e-4`` s: Euler gives back keep = beta and gain 1.
     It fires ``mem - threshold > 0``, strictly, once a step. ``reset_mechanism`` and ``reset_delay`` are dropped;
@@ -24,6 +25,13 @@ each part. The conventions, read in the source of the release named:
     thresholds is lowered before it is compared, which is refused too. Sample data keeps its batch axis in the Input
     node (``ignore_dims=[]``); it is dropped.
 
+``spikingjelly`` (2.0.0, ``nir_exchange/to_nir.py``)
+    IF writes r = 1 / dt, LIF tau dt and r = tau, or 1 with ``decay_input``; ``dt = 1e-4`` s and Euler give back all
+    three. Only hard resets are written; fires at equality, once a step.
+``norse`` (1.1.0, ``utils/export_nir.py``)
+    LIFBoxCell and LIFCell write ``dt / tau_mem_inv`` with the exporter's dt of 1 ms, and step with 1 ms again:
+    ``dt = 1e-6`` gives back both shares. Fires above the threshold, once a step, and is reset to zero.
+
 nir 1.0.4 documents ``v - v_threshold`` as the reset of IF and LIF, 1.0.8 ``v_reset``: the file cannot decide that.
 """
 
@@ -32,7 +40,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
@@ -40,12 +48,17 @@ from spikefold.errors import ConfigError, nearest
 from spikefold.export.neuron import Fire, Reset
 
 EULER, EXPONENTIAL = "euler", "exponential"
+Convention = Literal["spikefold", "sinabs", "snntorch", "spikingjelly", "norse"]
+AT_THRESHOLD = "threshold"
 _DT_US = 10_000
 
 
 @dataclass(frozen=True)
 class Semantics:
-    """How the neurons of one file are to be understood; see `NirOptions` for each part."""
+    """How the neurons of one file are to be understood; see `NirOptions` for each part.
+
+    ``v_min`` is `AT_THRESHOLD` where integrate-and-fire neurons are bounded at minus their own threshold.
+    """
 
     dt: float
     leak: str
@@ -54,13 +67,15 @@ class Semantics:
     reset_delay: bool | None
     max_spikes: int | None
     fire: Fire
-    v_min: float | None = None
+    v_min: float | str | None = None
 
 
 CONVENTIONS = {
     "spikefold": Semantics(1.0, EULER, "file", Reset.ZERO, None, 1, Fire.GE),
-    "sinabs": Semantics(1.0, EXPONENTIAL, "file", Reset.SUBTRACT, None, None, Fire.GE),
+    "sinabs": Semantics(1.0, EXPONENTIAL, "file", Reset.SUBTRACT, None, None, Fire.GE, AT_THRESHOLD),
     "snntorch": Semantics(1e-4, EULER, "file", Reset.SUBTRACT, True, 1, Fire.GT),
+    "spikingjelly": Semantics(1e-4, EULER, "file", Reset.ZERO, None, 1, Fire.GE),
+    "norse": Semantics(1e-6, EULER, "file", Reset.ZERO, None, 1, Fire.GT),
 }
 
 
@@ -69,7 +84,7 @@ class NirOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    convention: Literal["spikefold", "sinabs", "snntorch"] = Field("spikefold", description="who wrote the file")
+    convention: Convention | None = Field(None, description="who wrote the file; none: what the file says of it")
     steps: int = Field(8, ge=1, description="time steps of a clip")
     dt_us: int | None = Field(
         None, ge=1, description="microseconds of a step; none: 10000, or chosen from recordings"
@@ -90,13 +105,13 @@ class NirOptions(BaseModel):
     reset_delay: bool | None = Field(None, description="snnTorch's argument of that name")
     max_spikes: PositiveInt | Literal["many"] | None = Field(None, description="most spikes of a neuron in a step")
     fire: Literal[">=", ">"] | None = Field(None, description="whether a neuron fires at its threshold")
-    v_min: float | None = Field(
-        None, le=0, description="lower bound of the state, in the unit of the file's threshold"
+    v_min: Annotated[float, Field(le=0)] | Literal["none"] | None = Field(
+        None, description="lower bound of the state, in the unit of the file's threshold, or none"
     )
 
     def semantics(self) -> Semantics:
-        """The convention, with what these options change."""
-        base = CONVENTIONS[self.convention]
+        """The convention, with what these options change; where none is named, ours."""
+        base = CONVENTIONS[self.convention or "spikefold"]
         return Semantics(
             self.dt or base.dt,
             self.leak or base.leak,
@@ -105,7 +120,7 @@ class NirOptions(BaseModel):
             base.reset_delay if self.reset_delay is None else self.reset_delay,
             base.max_spikes if self.max_spikes is None else None if self.max_spikes == "many" else self.max_spikes,
             Fire(self.fire or base.fire),
-            self.v_min,
+            base.v_min if self.v_min is None else None if self.v_min == "none" else self.v_min,
         )
 
     def step_us(self) -> int:

@@ -12,10 +12,12 @@ from pathlib import Path
 import nir
 import numpy as np
 
+from spikefold import __version__
 from spikefold.errors import Issue, UnsupportedError
 from spikefold.export.network import INPUT, Layer, Network, SpikingLayer
 from spikefold.export.neuron import Fire, Neuron, Order, Overflow, Reset
 from spikefold.export.neuron_support import CARRIED, Limited, NeuronSupport, Refused, neuron_refusals
+from spikefold.export.nir.writer import OURS
 from spikefold.export.ops import Conv2d, Dense, SumPool2d
 from spikefold.files import replacing
 
@@ -105,7 +107,7 @@ def to_graph(network: Network) -> nir.NIRGraph:
         raise UnsupportedError("the network has layers that NIR 1.0 cannot express", issues=issues)
     out = network.layers[-1].name
     nodes[OUTPUT] = nir.Output(output_type={"output": _neuron_shape(network, network.layers[-1])})
-    return nir.NIRGraph(nodes, [*edges, (out, OUTPUT)])
+    return nir.NIRGraph(nodes, [*edges, (out, OUTPUT)], metadata={OURS: __version__})
 
 
 def write(network: Network, path: Path) -> None:

@@ -19,6 +19,8 @@ from spikefold.errors import Issue
 from spikefold.export.network import INPUT, Network
 from spikefold.export.neuron import Fire, Overflow, Reset
 from spikefold.export.numbers import NumberFormat
+from spikefold.export.passes.maxpool_to_or import maxpool_to_or
+from spikefold.export.passes.pool_into_weights import pool_into_weights
 from spikefold.hardware.chip import Chip, Lowered, NetworkReader, NotRun, PublishedProfiles, rules_of
 from spikefold.hardware.loihi import cores as loihi_cores
 from spikefold.hardware.loihi import loihi1_cores
@@ -117,10 +119,20 @@ def _core_work(network: Network, frames: np.ndarray, trace: Trace) -> dict[str, 
     return core_work(network, frames, trace)
 
 
-def _read_net(path: Path, *, steps: int | None = None, dt_us: int = 10_000, classes: int | None = None) -> Network:
+def _read_net(
+    path: Path,
+    *,
+    steps: int | None = None,
+    dt_us: int = 10_000,
+    classes: int | None = None,
+    input_shape: tuple[int, int, int] | None = None,
+    ignore_input_bias: bool = False,
+) -> Network:
     from spikefold.hardware.loihi.from_netx import from_net
 
-    return from_net(path, steps=steps, dt_us=dt_us, classes=classes)
+    return from_net(
+        path, steps=steps, dt_us=dt_us, classes=classes, input_shape=input_shape, ignore_input_bias=ignore_input_bias
+    )
 
 
 def _environment() -> Mapping[str, str]:
@@ -135,6 +147,8 @@ def _not_run() -> tuple[NotRun, ...]:
 
 # a .net file has one threshold a layer, so a factor per neuron has no place; one per channel goes into the weights
 _GATE_FORMS = ("channel", "mask")
+# neither chip has pools, and sums of spikes are graded spikes that only the weights behind them take
+_REWRITES = (pool_into_weights, maxpool_to_or)
 LOIHI2 = Chip(
     "loihi2",
     "Intel Loihi 2",
@@ -143,7 +157,7 @@ LOIHI2 = Chip(
     gate_forms=_GATE_FORMS,
     rules=rules_of(*RULES),
     resources=loihi_cores.resources,
-    or_pools=True,
+    rewrites=_REWRITES,
     counts_any=True,
     lower=_lower,
     vendor_simulator=_simulator,
@@ -167,6 +181,6 @@ LOIHI1 = Chip(
     gate_forms=_GATE_FORMS,
     rules=rules_of(*LOIHI1_LAYER_RULES, a_core_holds_a_part),
     resources=loihi1_cores.resources,
-    or_pools=True,
+    rewrites=_REWRITES,
     published=PublishedProfiles("loihi1-presilicon"),
 )

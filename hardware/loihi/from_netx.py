@@ -2,9 +2,10 @@
 """Reads a network trained with lava-dl, a ``.net`` file, as an integer `Network` spike for spike, or refuses it.
 
 Supported: input, conv, dense and flatten layers with ``CUBA`` (or ``LOIHI``, the older name) neurons, whose equations
-are in `netx_neurons`. What netx or lava would change silently is refused, and what our `Network` cannot say
-(delays, a bias for each neuron, a bias beside a synaptic current that decays), all at once, each layer by name. What
-a chip cannot hold is imported: that is for the chip's rules (`rules`).
+are in `netx_neurons`. A file may begin with a dense layer, whose width is in its weights, or with a convolution where
+the caller says the input's shape. What netx or lava would change silently is refused, and what our `Network` cannot
+say (delays, a bias for each neuron, a bias beside a synaptic current that decays), all at once, each layer by name.
+What a chip cannot hold is imported: that is for the chip's rules (`rules`).
 
 An input layer with neurons becomes a convolution of 1x1 and its neurons: lava-dl's encoders drive them by
 ``weight * x + bias`` (64 and 0 where the file does not say), which netx itself leaves to its user. A conv bias is
@@ -21,6 +22,7 @@ import numpy as np
 
 from spikefold.errors import ConfigError, DataError, Issue, NetworkError, UnsupportedError
 from spikefold.export.network import InputSpec, Layer, Network
+from spikefold.export.nir.file import COMPLEX
 from spikefold.export.ops import Conv2d, Dense, Shape
 from spikefold.hardware.loihi.netx_file import Entry, read_entries
 from spikefold.hardware.loihi.netx_neurons import Driven, neuron
@@ -45,7 +47,14 @@ _TO_DO = {
 
 
 def from_net(
-    path: Path, *, steps: int | None = None, dt_us: int = 10_000, classes: int | None = None, max_count: int = 1
+    path: Path,
+    *,
+    steps: int | None = None,
+    dt_us: int = 10_000,
+    classes: int | None = None,
+    max_count: int = 1,
+    input_shape: Shape | None = None,
+    ignore_input_bias: bool = False,
 ) -> Network:
     """An integer network from a file.
 
@@ -55,6 +64,8 @@ def from_net(
         dt_us: length of a step in microseconds, which the file does not say.
         classes: groups of output neurons; one each by default.
         max_count: most events of an input and step: netx's current must hold their sum.
+        input_shape: ``(C, H, W)`` for a file that begins with a convolution; a dense layer's width is in its weights.
+        ignore_input_bias: hold the bias of an input layer with neurons at 0, as netx does until its user sets it.
 
     Raises:
         ConfigError: neither the file nor ``steps`` says how long a clip is.
@@ -65,7 +76,7 @@ def from_net(
     steps = steps or stored
     if steps is None:
         raise ConfigError("the file does not say how long a clip is", where=str(path), hint="say steps")
-    builder = _Builder(max_count, steps)
+    builder = _Builder(max_count, steps, input_shape, ignore_input_bias)
     for entry in entries:
         try:
             builder.add(entry)
@@ -90,6 +101,8 @@ class _Builder:
 
     max_count: int
     steps: int
+    asked: Shape | None = None
+    ignore_input_bias: bool = False
     issues: list[Issue] = field(default_factory=list)
     layers: list[Layer] = field(default_factory=list)
     input: Shape = (1, 1, 1)
@@ -111,17 +124,39 @@ class _Builder:
         if strange := sorted(set(entry.fields) - allowed):
             hint = "it says what netx 0.6.0 does not know"
             self.refuse("known fields", where, f"{strange}", f"{sorted(allowed)}", hint)
-        if (entry.kind == "input") != (where.startswith("layer/0 ")):
-            got = "another one" if entry.kind == "input" else f"{entry.kind} first"
-            self.refuse("one input layer, first", where, got, "input", "say the shape of the input there")
+        first = where.startswith("layer/0 ")
+        if entry.kind == "input" and not first:
+            self.refuse("one input layer, first", where, "another one", "input", "say the shape of the input there")
+        elif first and entry.kind != "input":
+            self._begin(entry)
         try:
             make[entry.kind](entry)
         except UnsupportedError as error:
             hint = error.hint or "the file contradicts itself"
             self.issues += error.issues or [Issue("a layer that can be", where, error.what, "shapes that meet", hint)]
 
+    def _begin(self, entry: Entry) -> None:
+        """The shape of the input of a file without an input layer, from its first weights or as it was asked for."""
+        weight = entry.fields.get("weight")
+        if entry.kind == "dense" and isinstance(weight, np.ndarray) and weight.ndim == 2:
+            width = int(weight.shape[1])
+            self.input = (width, 1, 1) if self.asked is None or prod(self.asked) != width else self.asked
+        elif self.asked is not None:
+            self.input = self.asked
+        else:
+            got, hint = f"{entry.kind} first", "say how large the input is: --input-shape C,H,W"
+            self.refuse("one input layer, first", entry.where, got, "input", hint)
+            return
+        if self.asked not in (None, self.input):
+            hint = "the weights say it: leave --input-shape out"
+            self.refuse("input shape", entry.where, f"{self.asked}", f"{self.input}", hint)
+        self.shape, self.known, self.flat = self.input, True, entry.kind == "dense"
+
     def _input(self, entry: Entry) -> None:
         sizes = entry.whole("shape").ravel().tolist()
+        if self.asked is not None and prod(self.asked) != prod(sizes):
+            hint = "the file says it: leave --input-shape out"
+            self.refuse("input shape", entry.where, f"{self.asked}", f"{tuple(sizes)}", hint)
         if len(sizes) not in (1, 3) or min(sizes) < 1:
             raise UnsupportedError(f"an input of {sizes}", hint="say the shape as (C, H, W) or (N,)")
         self.shape = self.input = (sizes[0], sizes[1], sizes[2]) if len(sizes) == 3 else (sizes[0], 1, 1)
@@ -132,6 +167,7 @@ class _Builder:
                 self.refuse("a plain input", entry.where, "weight or bias without neurons", "neither", hint)
             return
         gain, offset = entry.number("weight", 64), entry.number("bias", 0)
+        offset = 0 if self.ignore_input_bias else offset
         drive = max(abs(gain * self.max_count + offset), abs(offset))
         if drive > _BIAS_MAX:
             hint = "lava drives these neurons by their bias, of 16 bits"
@@ -149,6 +185,7 @@ class _Builder:
         if self.known and self.flat:
             hint = "netx cannot make a map of a vector: write a dense layer"
             self.refuse("convolutions first", entry.where, f"a vector of {prod(self.shape)}", "a map", hint)
+        self._real(entry)
         weight = entry.whole("weight")
         if weight.ndim == 5 and weight.shape[4] == 1:
             weight = weight[..., 0]
@@ -157,6 +194,7 @@ class _Builder:
         self._append(entry, Conv2d(weight, self._channel_bias(entry), stride, padding, dilation, groups))
 
     def _dense(self, entry: Entry) -> None:
+        self._real(entry)
         if self.known and not self.flat:
             hint = "put a flatten layer before it: without one netx stops, or reads the map in another order"
             self.refuse("flatten before dense", entry.where, f"a map of {self.shape}", "a vector", hint)
@@ -169,6 +207,16 @@ class _Builder:
             self.refuse("dense bias", entry.where, f"shape {bias.shape}", f"({len(weight)},)", "one for each neuron")
             bias = None
         self._append(entry, Dense(weight, bias))
+
+    def _real(self, entry: Entry) -> None:
+        """Nothing, if the weights are real.
+
+        Raises:
+            UnsupportedError: they are complex.
+        """
+        weight = entry.fields.get("weight")
+        if isinstance(weight, dict) or (isinstance(weight, str) and weight == COMPLEX):
+            raise UnsupportedError("the weights are complex numbers", hint=_TO_DO["dense_comp"])
 
     def _survives_netx(self, where: str, weight: np.ndarray) -> None:
         """Not every dense matrix is the same after netx has shifted it to the top of 8 bits."""

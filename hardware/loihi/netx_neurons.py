@@ -112,7 +112,10 @@ def _kept(decay: int) -> Leak:
 
 def _kind(entry: Entry) -> Iterator[Issue]:
     if entry.kind not in _KINDS:
-        yield Issue("CUBA neurons", entry.where, entry.kind, " or ".join(_KINDS), "train with slayer's CUBA blocks")
+        sigma_delta = "sdnn" in entry.kind.lower() or "delta" in entry.kind.lower()
+        why = "sigma-delta neurons send changes of an activation and no spikes: " if sigma_delta else ""
+        hint = f"{why}train with slayer's CUBA blocks"
+        yield Issue("CUBA neurons", entry.where, entry.kind, " or ".join(_KINDS), hint)
 
 
 def _decays(entry: Entry, by_bias: bool) -> Iterator[Issue]:

@@ -13,12 +13,12 @@ NOT RUN.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from spikefold import __version__
-from spikefold.config import DataConfig
 from spikefold.energy.counts.count import count
 from spikefold.errors import MismatchError, UnsupportedError
 from spikefold.export.io import identity, save_network
@@ -28,10 +28,9 @@ from spikefold.hardware.registry import reader_of
 from spikefold.hardware.simulators import clocked
 from spikefold.session import Reporter
 from spikefold.stages.chip_files import compare_runners
-from spikefold.stages.exchange.export_nir import CHECKS, REPORT, WHY_NOT, accuracies, bounded, check_folder
+from spikefold.stages.exchange.export_network import CHECKS, REPORT, WHY_NOT, accuracies, bounded, check_folder
+from spikefold.stages.exchange.foreign import Asked, opened
 from spikefold.train.data.clips import ClipSet
-from spikefold.train.data.datasets import load_dataset
-from spikefold.train.data.fitted import fitted_clips
 
 SCHEMA_VERSION = 1
 KIND = "net"
@@ -44,15 +43,17 @@ def export_net(
     network: Network,
     reporter: Reporter,
     clips: ClipSet | None = None,
+    tell: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
     """Check, write and, with clips, prove an imported network; the content of ``export.json``.
 
     Args:
         path: the ``.net`` file.
         out: the folder, which appears whole or not at all; an earlier export there is replaced.
-        network: what `imported` made of the file; ``max_count`` is counted in the clips where clips are given.
+        network: what was read of the file; ``max_count`` is counted in the clips where clips are given.
         reporter: told each finished fact.
         clips: test frames ``(T, N, C, H, W)`` and a label each.
+        tell: given the content once it is written, before any error that comes of it.
 
     Raises:
         DataError: the clips do not fit the network, the folder holds something else.
@@ -98,6 +99,8 @@ def export_net(
             report["counts"] = count(network, clips.frames, clocked.run(network, clips.frames)).to_json()
         write_json(folder / REPORT, report)
     reporter.line(f"exported {path.name} to {name}: {report['identity'][:12]}")
+    if tell is not None:
+        tell(report)
     if failures:
         raise MismatchError("; ".join(failures), where=str(out), hint=f"both states are in {REPORT}")
     return report
@@ -117,14 +120,8 @@ def imported(
         classes: groups of output neurons; one each by default.
 
     Raises:
-        ConfigError: neither the file nor ``steps`` says how long a clip is.
-        DataError: the file is unreadable; recordings that give no frames of its input.
-        UnsupportedError: everything in the file that cannot be imported.
+        ConfigError, DataError, UnsupportedError: as `opened`.
     """
-    # the clips bound the counts later; before, one event is the least there can be
-    network = reader_of(KIND)[1].read(path, steps=steps, dt_us=dt_us or 10_000, classes=classes)
-    if data is None:
-        return network, None
-    config = DataConfig(source=data, steps=network.input.steps, dt_us=dt_us)
-    binning, _, clips = fitted_clips(load_dataset(config, 0, reporter.progress), network.input.shape, config, 0)
-    return replace(network, input=replace(network.input, dt_us=binning.dt_us)), clips
+    asked = Asked(steps=steps, dt_us=dt_us, classes=classes)
+    found, clips = opened(f"{KIND}:{path}", asked, reporter, data)
+    return found.network, None if clips is None else clips.test

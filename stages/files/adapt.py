@@ -49,11 +49,12 @@ class AdaptedForm(Form):
 
 
 class AdaptFile(StageFile):
-    """The whole file."""
+    """The whole file; ``baselines`` is of the network without attention, by chip, where it goes to the chips too."""
 
     stage: ClassVar[Stage] = ADAPT
     file: ClassVar[str] = "adapt.json"
     chips: dict[str, AdaptedForm]
+    baselines: dict[str, AdaptedForm]
 
     def missing(self, config: Config) -> Iterator[Issue]:
         """Each chip was adapted to."""

@@ -8,9 +8,9 @@ An archive holds the series of each part of the clips as an array of its own, ``
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
@@ -39,12 +39,14 @@ from spikefold.stages.files.simulate import VariantForm
 _FIELDS = (*IN_SERIES, WEIGHTED)
 """The first axis of a series."""
 STATIC_UNFOLDED = "counts.folded-on-unfolded.npz"
-"""Counts of the folded network's spikes on the unfolded connections: Eq. 11 sees attention alone then, not folding."""
+"""Counts of the folded network's spikes on the unfolded connections: Eq. 11 sees attention alone, not folding."""
 _FRACTION = r"^[0-9]+(/[1-9][0-9]*)?$"
 _Text = Annotated[str, Field(max_length=200)]
 
 
-class _LayerForm(Form):
+class LayerTotalsForm(Form):
+    """One row of counts; ``peaks`` are the most of one step of one clip."""
+
     name: _Text
     input_kind: _Text
     dense_padded: Count
@@ -59,6 +61,7 @@ class _LayerForm(Form):
     active_updates: Count
     multiplicity: Positive
     weighted: Count
+    peaks: dict[str, Count]
 
 
 class _ElementForm(Form):
@@ -75,14 +78,77 @@ class _UncountedForm(Form):
     outputs: Count
 
 
-class _TotalsForm(Form):
+class TotalsForm(Form):
+    """Counts without their series, and the rates at the inputs of weight layers as exact fractions."""
+
     clips: Positive
     steps: Positive
     dt_us: Positive | None
-    layers: Annotated[list[_LayerForm], Field(min_length=1)]
+    layers: Annotated[list[LayerTotalsForm], Field(min_length=1)]
     elements: list[_ElementForm]
     uncounted: list[_UncountedForm]
     rates: dict[str, Annotated[str, Field(pattern=_FRACTION)]]
+
+    @classmethod
+    def of(cls, counts: Counts, rates: Rates) -> TotalsForm:
+        """Of counts without series."""
+        names = [name for name in LayerTotalsForm.model_fields if name != "peaks"]
+        layers = [
+            {name: getattr(layer, name) for name in names} | {"peaks": dict(layer.peaks or {})}
+            for layer in counts.layers
+        ]
+        values = {
+            "clips": counts.clips,
+            "steps": counts.steps,
+            "dt_us": counts.dt_us,
+            "layers": layers,
+            "elements": [asdict(one) for one in counts.elements],
+            "uncounted": [asdict(one) for one in counts.uncounted],
+            "rates": {name: str(rate) for name, rate in rates.items()},
+        }
+        return cls.model_validate_json(json.dumps(values))
+
+    def counts(self) -> Counts:
+        """The same as `Counts`."""
+        layers = tuple(LayerCounts(**one.model_dump()) for one in self.layers)
+        elements = tuple(ElementCounts(**one.model_dump()) for one in self.elements)
+        uncounted = tuple(Uncounted(**one.model_dump()) for one in self.uncounted)
+        return Counts(self.clips, self.steps, layers, self.dt_us, elements, uncounted)
+
+    def input_rates(self) -> dict[str, Fraction]:
+        """The rates as fractions."""
+        return {name: Fraction(text) for name, text in self.rates.items()}
+
+
+@dataclass
+class Totals:
+    """Adds up counts and rates over the parts of a set of clips.
+
+    Attributes:
+        counts: without series; None before the first part.
+        weighted_rates: the sum of each rate times the clips it is of.
+    """
+
+    counts: Counts | None = None
+    weighted_rates: dict[str, Fraction] = field(default_factory=dict)
+
+    def add(self, counts: Counts, rates: Rates) -> None:
+        """The next clips."""
+        totals = counts.without_series()
+        self.counts = totals if self.counts is None else self.counts + totals
+        for name, rate in rates.items():
+            self.weighted_rates[name] = self.weighted_rates.get(name, Fraction(0)) + rate * counts.clips
+
+    def form(self) -> TotalsForm:
+        """All clips so far, as it is written.
+
+        Raises:
+            MismatchError: no clip came.
+        """
+        if self.counts is None:
+            raise MismatchError("no clip was counted")
+        clips = self.counts.clips
+        return TotalsForm.of(self.counts, {name: rate / clips for name, rate in self.weighted_rates.items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +165,7 @@ class CountsWriter:
 
     def __init__(self, archive: ArchiveWriter) -> None:
         self._archive, self._parts = archive, 0
-        self._total: Counts | None = None
-        self._rates: dict[str, Fraction] = {}
+        self._totals = Totals()
         self._right: list[np.ndarray] = []
 
     def add(self, counts: Counts, rates: Rates, right: np.ndarray) -> None:
@@ -111,10 +176,7 @@ class CountsWriter:
         """
         whole = [[layer.by_step(name) for layer in counts.layers] for name in _FIELDS]
         self._archive.add(f"series.{self._parts:05d}", np.array(whole, np.int64))
-        totals = counts.without_series()
-        self._total = totals if self._total is None else self._total + totals
-        for name, rate in rates.items():
-            self._rates[name] = self._rates.get(name, Fraction(0)) + rate * counts.clips
+        self._totals.add(counts, rates)
         self._right.append(np.asarray(right, bool))
         self._parts += 1
 
@@ -124,19 +186,7 @@ class CountsWriter:
         Raises:
             MismatchError: no clip came.
         """
-        if self._total is None:
-            raise MismatchError("no clip was counted")
-        total = self._total
-        about = {
-            "clips": total.clips,
-            "steps": total.steps,
-            "dt_us": total.dt_us,
-            "layers": [{name: getattr(layer, name) for name in _LayerForm.model_fields} for layer in total.layers],
-            "elements": [asdict(one) for one in total.elements],
-            "uncounted": [asdict(one) for one in total.uncounted],
-            "rates": {name: str(rate / total.clips) for name, rate in self._rates.items()},
-        }
-        self._archive.add("totals", np.array(json.dumps(about)))
+        self._archive.add("totals", np.array(self._totals.form().model_dump_json()))
         self._archive.add("right", np.concatenate(self._right))
 
 
@@ -193,7 +243,7 @@ def _read(archive: Archive, path: Path, hint: str) -> VariantCounts:
     if issues:
         raise refused(path, issues, hint)
     try:
-        about = _TotalsForm.model_validate_json(str(archive.read("totals")))
+        about = TotalsForm.model_validate_json(str(archive.read("totals")))
     except ValidationError as error:
         raise refused(path, issues_of(error, path.name), hint) from error
     right, parts = archive.read("right"), [archive.read(name) for name in names]
@@ -203,14 +253,14 @@ def _read(archive: Archive, path: Path, hint: str) -> VariantCounts:
         raise refused(path, [Issue("shape", f"{path.name}: series", got, f"{shape} together", "")], hint)
     if right.shape != (about.clips,):
         raise refused(path, [Issue("shape", f"{path.name}: right", str(right.shape), f"({about.clips},)", "")], hint)
-    counts = _counts(about, np.concatenate(parts, axis=3))
+    counts = _with_series(about.counts(), np.concatenate(parts, axis=3))
     if issues := list(_wrong_sums(counts, path)):
         raise refused(path, issues, hint)
-    return VariantCounts(counts, {name: Fraction(text) for name, text in about.rates.items()}, right)
+    return VariantCounts(counts, about.input_rates(), right)
 
 
 def _wrong_arrays(archive: Archive, names: list[str], path: Path) -> Iterator[Issue]:
-    wanted: Mapping[str, tuple[str, int]] = {"totals": ("U", 0), "right": ("b", 1)}
+    wanted = {"totals": ("U", 0), "right": ("b", 1)}
     wanted |= {f"series.{number:05d}": ("i", 4) for number in range(max(1, len(names)))}
     for name in sorted({*wanted, *archive.claims}):
         claim = archive.claims.get(name)
@@ -222,14 +272,12 @@ def _wrong_arrays(archive: Archive, names: list[str], path: Path) -> Iterator[Is
             yield Issue("type", f"{path.name}: {name}", got, "of kind {} with {} axes".format(*wanted[name]), "")
 
 
-def _counts(about: _TotalsForm, series: np.ndarray) -> Counts:
-    layers = tuple(
-        LayerCounts(**one.model_dump(), series=Series(**dict(zip(_FIELDS, series[:, row], strict=True))))
-        for row, one in enumerate(about.layers)
+def _with_series(counts: Counts, series: np.ndarray) -> Counts:
+    layers = (
+        replace(layer, series=Series(**dict(zip(_FIELDS, series[:, row], strict=True))))
+        for row, layer in enumerate(counts.layers)
     )
-    elements = tuple(ElementCounts(**one.model_dump()) for one in about.elements)
-    uncounted = tuple(Uncounted(**one.model_dump()) for one in about.uncounted)
-    return Counts(about.clips, about.steps, layers, about.dt_us, elements, uncounted)
+    return replace(counts, layers=tuple(layers))
 
 
 def _wrong_sums(counts: Counts, path: Path) -> Iterator[Issue]:

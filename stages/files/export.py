@@ -10,6 +10,7 @@ from spikefold.config import Config
 from spikefold.errors import Issue
 from spikefold.stage_table import EXPORT, Stage
 from spikefold.stages.files.base import Count, Form, NotNegative, Sha256, Share, StageFile, lacking
+from spikefold.stages.files.fold import ProofForm
 
 
 class LayerScaleForm(Form):
@@ -40,7 +41,11 @@ class ClippedForm(Form):
 
 
 class ChipFilesForm(Form):
-    """One chip's network and files; ``placement`` is the core number of each spiking layer, empty if unknown."""
+    """One chip's network and files.
+
+    ``placement`` is the core number of each spiking layer, empty if unknown; ``passes`` are the rewrites that made of
+    what the chip lacks what it has.
+    """
 
     title: str
     identity: Sha256
@@ -48,6 +53,7 @@ class ChipFilesForm(Form):
     scales: list[LayerScaleForm]
     clipped: list[ClippedForm]
     placement: dict[str, Count]
+    passes: list[ProofForm]
     artefacts: list[str]
 
 

@@ -12,7 +12,7 @@ from spikefold.config import Config
 from spikefold.errors import Issue
 from spikefold.session import NETWORK
 from spikefold.stage_table import TRAIN, Stage
-from spikefold.stages.files.base import Count, Form, NotNegative, Positive, Share, StageFile, lacking
+from spikefold.stages.files.base import Count, Form, NotNegative, Positive, Sha256, Share, StageFile, lacking
 
 
 class EpochForm(Form):
@@ -66,8 +66,15 @@ class VotedForm(Form):
     vote: Literal["majority", "rates"]
 
 
+class ImportedForm(Form):
+    """The file of weights that were trained elsewhere."""
+
+    file: str
+    sha256: Sha256
+
+
 class TrainFile(StageFile):
-    """The whole file."""
+    """The whole file; of weights that were trained elsewhere it holds no epochs."""
 
     stage: ClassVar[Stage] = TRAIN
     file: ClassVar[str] = "metrics.json"
@@ -79,8 +86,11 @@ class TrainFile(StageFile):
     processes: Positive
     shared_masks: SharedMasksForm | None = None
     voted: dict[str, VotedForm] | None = None
+    imported: ImportedForm | None = None
 
     def missing(self, config: Config) -> Iterator[Issue]:
-        """The trained network has its epochs."""
+        """The network has its epochs, or the file that it came from."""
+        if self.imported is not None:
+            return
         yield from lacking("epochs", self.epochs, [NETWORK])
         yield from lacking("chosen", self.chosen, [NETWORK])

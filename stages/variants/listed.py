@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from spikefold.errors import SpikefoldError
 from spikefold.export.ops import Gate
 from spikefold.hardware.event_engine import EventFindings
 from spikefold.hardware.registry import chip_named
@@ -21,7 +22,7 @@ from spikefold.hardware.simulators import clocked
 from spikefold.hardware.simulators.trace import Trace
 from spikefold.session import BASELINE, EVENTS, NETWORK, Session
 from spikefold.stage_table import ADAPT, EXPORT, FOLD, TRAIN, Stage
-from spikefold.stages.chip_files import network_on_chip
+from spikefold.stages.chip_files import NETWORK_FILE, network_on_chip
 from spikefold.stages.files.export import ExportFile
 from spikefold.stages.files.fold import EXCHANGE, FoldFile
 from spikefold.stages.files.networks import network_of_run
@@ -34,6 +35,8 @@ from spikefold.train.deploy.tracing import trace_model
 from spikefold.train.evaluate import clips_at_once
 from spikefold.train.models.spiking_net import SpikingNet
 
+CONSTANT = "constant"
+"""The trained network with gates that are one number a layer."""
 FRAMES = "frames"
 """What enters every variant but the event-driven ones."""
 Runner = Callable[[np.ndarray], Trace]
@@ -73,6 +76,7 @@ def variants_of(session: Session) -> Iterator[Variant]:
     yield from _trained(session)
     form, before = folds.choices[EXCHANGE].form, FLOAT
     if form != "none":
+        yield _constant(session)
         yield _static(session, form)
         before = "static"
     yield _clocked(session, FOLDED, "batch norm, pooling and attention folded, float64", before, FOLD, "folded")
@@ -82,6 +86,7 @@ def variants_of(session: Session) -> Iterator[Variant]:
             before = step.name
             yield step
         yield from _on_chip(session, name, exported, before)
+        yield from _baseline_on_chip(session, name, exported, BASELINE)
 
 
 def ends_of(session: Session, chips: Collection[str]) -> Iterator[Variant]:
@@ -90,6 +95,7 @@ def ends_of(session: Session, chips: Collection[str]) -> Iterator[Variant]:
     yield from _trained(session)
     for name in chips:
         yield from _on_chip(session, name, exported, None)
+        yield from _baseline_on_chip(session, name, exported, None)
 
 
 def _trained(session: Session) -> Iterator[Variant]:
@@ -118,6 +124,20 @@ def _static(session: Session, form: str) -> Variant:
     return _framed("static", what, FLOAT, f"{FOLD.folder}/unfolded", run)
 
 
+def _constant(session: Session) -> Variant:
+    """Every gate replaced by one number, its mean over clips, steps, channels and positions: what is left of ASA."""
+    traced, means = _traced(session), FoldFile.of_run(session).gates
+    model = checkpoint.load(session.path(TRAIN) / NETWORK).model
+    chosen = {name: np.full((gate.shape[0], 1, 1), gate.mean) for name, gate in means.items()}
+
+    def run(frames: np.ndarray) -> Trace:
+        with gates.static(model, chosen) as frozen:
+            return traced(frozen, frames)
+
+    what = "each gate replaced by its mean, one number a layer, PyTorch float32: what is no attention"
+    return _framed(CONSTANT, what, FLOAT, f"{FOLD.folder}/unfolded", run)
+
+
 def _traced(session: Session) -> Callable[[SpikingNet, np.ndarray], Trace]:
     spiking = [la.name for la in network_of_run(session, FOLD, "unfolded").neurons]
     return partial(trace_model, batch=clips_at_once(session.config), also=spiking)
@@ -144,16 +164,33 @@ def _on_chip(session: Session, name: str, exported: ExportFile, before: str | No
     chip = chip_named(name)
     what = f"{chip.numbers.weight_bits}-bit integers of {exported.chips[name].title}, clocked simulation"
     yield _clocked(session, name, what, before, EXPORT, f"{name}/network", partial(_rounding, session, name))
-    if chip.event_engine is None:
+    if chip.event_engine is not None:
+        yield _by_events(session, name, name, NETWORK_FILE, "the same integers by events, as the chip works")
+
+
+def _baseline_on_chip(session: Session, name: str, exported: ExportFile, before: str | None) -> Iterator[Variant]:
+    """The baseline in the chip's integers, adapted alike; nothing where it does not go to the chips."""
+    if not (session.path(EXPORT) / name / f"{BASELINE}.json").is_file():
         return
-    file = f"{name}/{network_on_chip(session.path(EXPORT) / name).name}"
-    engine, network = chip.event_engine, network_of_run(session, EXPORT, file)
+    own = f"{name}.{BASELINE}"
+    what = f"the baseline without attention on {exported.chips[name].title}, clocked simulation"
+    yield _clocked(session, own, what, before, EXPORT, f"{name}/{BASELINE}")
+    if chip_named(name).event_engine is not None:
+        yield _by_events(session, name, own, BASELINE, "the baseline's integers by events")
+
+
+def _by_events(session: Session, chip: str, before: str, file: str, what: str) -> Variant:
+    """An integer network event by event, in the form in which its chip runs it."""
+    engine = chip_named(chip).event_engine
+    if engine is None:
+        raise SpikefoldError(f"{chip} has no event engine")
+    place = f"{chip}/{network_on_chip(session.path(EXPORT) / chip, file).name}"
+    network = network_of_run(session, EXPORT, place)
 
     def run(part: Part, spikes_only: bool) -> EventFindings:
         return run_by_events(engine, network, part, session.binning, session.config, spikes_only=spikes_only)
 
-    what = "the same integers by events, as the chip works"
-    yield Variant(f"{name}.{EVENTS}", what, name, f"{EXPORT.folder}/{file}", run)
+    return Variant(f"{before}.{EVENTS}", what, before, f"{EXPORT.folder}/{place}", run)
 
 
 def _rounding(session: Session, name: str) -> dict[str, Any]:

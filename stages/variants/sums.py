@@ -14,7 +14,6 @@ from spikefold.hardware.simulators.trace import LayerTrace, Trace
 from spikefold.stages.variants.listed import FRAMES, Variant
 from spikefold.train.data.clips import Part
 
-
 _NONE = Accuracy(0, 0)
 
 

@@ -7,21 +7,37 @@ from pathlib import Path
 
 from spikefold.errors import ConfigError
 from spikefold.export.io import load_network
+from spikefold.export.network import Network
 from spikefold.export.nir.from_nir import read
 from spikefold.export.nir.options import DEFAULTS, NirOptions
 from spikefold.export.passes.fold import fold
 from spikefold.export.passes.uniform_thresholds import uniform_thresholds
 from spikefold.hardware.chip import Chip
 from spikefold.hardware.fit import FitReport, fit_report
-from spikefold.hardware.registry import reader_of
 from spikefold.session import Session
 from spikefold.stage_table import ADAPT, FOLD
-from spikefold.train.models.architectures import Architecture, network
+from spikefold.train.models.architectures import Architecture
+from spikefold.train.models.architectures import network as made_of
 
 
 def fit_architecture(architecture: Architecture, chip: Chip) -> FitReport:
     """Whether the folded network of an architecture fits; its weights are random and say nothing."""
-    return fit_report(network(architecture), chip, architecture.name)
+    return fit_report(made_of(architecture), chip, architecture.name)
+
+
+def fit_network(network: Network, chip: Chip, name: str, *, folded: bool = False) -> FitReport:
+    """Whether a network trained elsewhere fits, after the passes that an export applies.
+
+    Args:
+        network: real, or in the integers of a chip.
+        chip: the target.
+        name: for people.
+        folded: whether it is as it would be exported.
+
+    Raises:
+        UnsupportedError: it cannot be folded.
+    """
+    return fit_report(network if folded else uniform_thresholds(fold(network)), chip, name)
 
 
 def fit_file(path: Path, chip: Chip, options: NirOptions = DEFAULTS) -> FitReport:
@@ -31,18 +47,7 @@ def fit_file(path: Path, chip: Chip, options: NirOptions = DEFAULTS) -> FitRepor
         DataError: the file is unreadable.
         UnsupportedError: the file holds what cannot be imported or folded.
     """
-    return fit_report(uniform_thresholds(fold(read(path, options))), chip, path.name)
-
-
-def fit_net(path: Path, chip: Chip) -> FitReport:
-    """Whether a network from lava-dl's ``.net`` file fits, in its own integers.
-
-    Raises:
-        DataError: the file is unreadable.
-        UnsupportedError: the file holds what cannot be imported.
-    """
-    # how long a clip is does not matter here, and the file may not say it
-    return fit_report(reader_of("net")[1].read(path, steps=1), chip, path.name)
+    return fit_network(read(path, options), chip, path.name)
 
 
 def fit_run(session: Session, chip: Chip) -> FitReport:

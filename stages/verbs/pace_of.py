@@ -130,11 +130,15 @@ def pace_of_net(path: Path, chip: Chip) -> Pace | None:
         DataError: the file is unreadable.
         UnsupportedError: the file holds what cannot be imported.
     """
+    return pace_of_network(reader_of("net")[1].read(path, steps=FILE_STEPS), chip)
+
+
+def pace_of_network(network: Network, chip: Chip) -> Pace | None:
+    """The same of a network in a chip's integers that was read already."""
     times = _times(chip, {})
     if chip.core_work is None or times is None:
         return None
-    activity = f"what the biases alone do in {FILE_STEPS} steps behind a silent input"
-    network: Network = reader_of("net")[1].read(path, steps=FILE_STEPS)
+    activity = f"what the biases alone do in {network.input.steps} steps behind a silent input"
     ran = run_silent(network)
     if not ran.trace.spikes:
         return _none(activity, "nothing spikes; a simulated run says it of its test clips")

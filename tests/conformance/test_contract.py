@@ -220,9 +220,25 @@ def test_an_engine_of_events_runs_every_layer(name: str) -> None:
     assert list(found.trace.layers) == [layer.name for layer in integer.neurons]
     assert all(layer.spikes > 50 for layer in found.trace.layers.values())
     assert "frames" in found.went_in
-    assert {load["layer"] for load in found.loads} == {"conv", "fc"}
-    assert len(found.over_limit) == 2  # one operation a second is little
-    assert any("the limit given is 1" in warning for warning in found.warnings)
+    measures = found.measures
+    assert measures is not None
+    assert {load["layer"] for load in measures.loads} == {"conv", "fc"}
+    assert len(measures.over_limit) == 2  # one operation a second is little
+    assert any("the limit given is 1" in warning for warning in measures.warnings)
+    # clips come in parts: their measures add up to those of all of them
+    parts = [
+        chip.event_engine(
+            integer, EventClips(FRAMES[:, at], labels[at], None, (SIDE, SIDE), 1, 0, 1.0, first=at.start)
+        )
+        for at in (slice(0, 1), slice(1, CLIPS))
+    ]
+    added = parts[0].measures + parts[1].measures
+    for key in ("gap", "loads", "over_limit", "warnings"):
+        assert getattr(added, key) == getattr(measures, key), key
+    assert measures.gap["clips"] == CLIPS
+    for layer, whole in found.trace.layers.items():
+        joined = np.concatenate([part.trace.layers[layer].raster for part in parts], axis=1)
+        assert np.array_equal(joined, whole.raster)
 
 
 @pytest.mark.parametrize("name", NAMES)

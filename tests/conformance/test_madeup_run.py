@@ -34,7 +34,11 @@ def madeup(program: Program) -> Iterator[Program]:
 @pytest.fixture(scope="module")
 def run(madeup: Program, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("madeup") / "run"
-    sets = [part for key in (*SMALL, f"chips.names={json.dumps(NAMES)}") for part in ("--set", key)]
+    sets = [
+        part
+        for key in (*SMALL, "chips.baseline=false", f"chips.names={json.dumps(NAMES)}")
+        for part in ("--set", key)
+    ]
     done = madeup("run", "--data", "digits", "--out", str(folder), *sets)
     assert done.returncode == 0, done.stderr
     return folder

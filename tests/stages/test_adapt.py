@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 
-from spikefold.config import load_config
 from spikefold.export.io import identity, load_network
-from spikefold.stages.adapt import held_share
 
 EVENTS = ("--set", 'adapt.by="events"')
 
@@ -58,20 +56,3 @@ def test_the_stages_behind_it_take_what_it_wrote(program: Any, by_events: tuple[
         assert done.returncode == 0, done.stderr
     variants = json.loads((copy / "5_simulate" / "simulate.json").read_text(encoding="utf-8"))["variants"]
     assert variants["speck2f.events"]["spikes"] > 300
-
-
-def test_a_budget_by_events_is_refused(program: Any, finished_run: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(finished_run, copy)
-    done = program("adapt", str(copy), *EVENTS, "--synops-budget", "1e6")
-    assert done.returncode == 2, done.stdout
-    assert "adapt.synops_budget" in done.stderr
-    assert 'adapt.by = "steps"' in done.stderr
-    assert (copy / "3_adapt" / "adapt.json").is_file()
-
-
-def test_recordings_that_the_training_held_out_choose() -> None:
-    shares = {"adapt.held_share": 0.3, "train.validation_share": 0.15}
-    settings = tuple(f"{key}={value}" for key, value in shares.items())
-    assert held_share(load_config(None, settings)) == 0.3
-    assert held_share(load_config(None, (*settings, "train.protocol=validation"))) == 0.15

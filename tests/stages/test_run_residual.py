@@ -20,6 +20,7 @@ from spikefold.hardware.simulators.accuracy import predictions
 from spikefold.hardware.simulators.trace import load_trace
 from spikefold.session import NETWORK, open_session
 from spikefold.stage_table import TRAIN
+from spikefold.stages.evaluate.on_recordings import Asked, evaluate
 from spikefold.train.checkpoint import load
 from spikefold.train.data.clips import Windows
 from spikefold.train.data.events import EVENT_DTYPE, Recording, save_packed
@@ -90,6 +91,12 @@ def _json(path: Path) -> dict[str, Any]:
     return found
 
 
+def _spikes(run: Path, variant: str) -> dict[str, int]:
+    """Of all test clips, by layer."""
+    layers = _json(run / "5_simulate" / "simulate.json")["variants"][variant]["layers"]
+    return {name: layer["spikes"] for name, layer in layers.items()}
+
+
 def test_the_folds_are_proven_the_global_mean_among_them(run: Path, report: dict[str, Any]) -> None:
     assert [proof["pass"] for proof in report["passes"]] == ["fold_global_mean", "fold_batchnorm", "fold_attention"]
     for proof in report["passes"]:
@@ -112,8 +119,11 @@ def test_every_variant_has_every_layer_and_folding_changes_next_to_nothing(run: 
     for name in variants:
         trace = load_trace(run / "5_simulate" / f"trace.{name}.npz")
         assert list(trace.layers) == LAYERS
-        assert trace.spikes > 2000
-        assert sum(layer.spikes > 0 for layer in trace.layers.values()) >= len(LAYERS) - 2
+        assert all(layer.raster.shape[:2] == (STEPS, 1) for layer in trace.layers.values())
+        spikes = _spikes(run, name)
+        assert list(spikes) == LAYERS
+        assert sum(spikes.values()) > 2000 > trace.spikes > 0
+        assert sum(count > 0 for count in spikes.values()) >= len(LAYERS) - 2
     assert sum(layer["flips"] for layer in variants["static"]["changed"]["layers"].values()) > 0
     # float32 against float64, one function: next to no spike may differ
     changed = variants["folded"]["changed"]["layers"]
@@ -149,6 +159,18 @@ def test_variants_on_frames_are_judged_by_the_vote_of_all_clips(run: Path, repor
     assert found["folded"]["accuracy"] == (2 * right > EACH).mean()
     assert found["folded"]["interval"][0] <= found["folded"]["accuracy"] <= found["folded"]["interval"][1]
     assert (windows.frames([0])[:, 0] == session.clips("test").frames[:, 0]).all(), "the first clip is the one traced"
+
+
+def test_on_its_own_test_set_the_vote_is_that_of_the_report(run: Path, data: str, report: dict[str, Any]) -> None:
+    found = evaluate(open_session(run, Silent()), Asked(data))
+    ladder = {variant["name"]: variant for variant in report["accuracy_ladder"]}
+    assert list(found.results) == ["float", "vanilla"]
+    for name, figures in found.results.items():
+        assert figures["accuracy"] == ladder[name]["accuracy"]
+        assert len(found.engines[name].voted) == TEST
+        told = {key: ladder[name]["voted"][key] for key in ("accuracy", "interval", "clips", "vote")}
+        assert figures["voted"] == told
+        assert figures["spikes"]["mean"] == ladder[name]["spikes_per_clip"] > 100
 
 
 def test_exchange_files_add_what_a_block_adds(run: Path, report: dict[str, Any]) -> None:
@@ -189,12 +211,12 @@ def test_energy_counts_the_attention_inside_the_blocks(run: Path, report: dict[s
     counted = {layer["name"]: layer for layer in networks["folded"]["counts"]["layers"]}
     assert {"block1b.main.conv1", "block2a.shortcut.conv", "fc"} <= set(counted)
     # a convolution behind a sum gets every spike of both branches
-    spikes = load_trace(run / "5_simulate" / "trace.folded.npz").layers
+    spikes = _spikes(run, "folded")
     for name, sources in {
         "block1b.main.conv1": ("block1a.main.sn2", "pool1"),
         "fc": ("block2b.main.sn2", "block2a.main.sn2", "block2a.shortcut.sn"),
     }.items():
-        assert counted[name]["input_events"] == sum(spikes[source].spikes for source in sources) > 50
+        assert counted[name]["input_events"] == sum(spikes[source] for source in sources) > 50
 
 
 def test_the_analysis_looks_inside_the_blocks(run: Path) -> None:
@@ -203,12 +225,13 @@ def test_the_analysis_looks_inside_the_blocks(run: Path) -> None:
     for network, variant in (("asa1", "float"), ("vanilla", "vanilla")):
         found = values["networks"][network]
         assert list(found["layers"]) == neurons
-        trace = load_trace(run / "5_simulate" / f"trace.{variant}.npz").layers
+        spikes = _spikes(run, variant)
         assert {name: layer["spikes"] for name, layer in found["layers"].items()} == {
-            name: trace[name].spikes for name in neurons
+            name: spikes[name] for name in neurons
         }
-        size = sum(trace[name].raster.size for name in neurons)
-        assert found["nasfr"] == pytest.approx(sum(trace[name].spikes for name in neurons) / size, rel=1e-12)
+        trace = load_trace(run / "5_simulate" / f"trace.{variant}.npz").layers
+        size = TEST * sum(trace[name].raster.size for name in neurons)
+        assert found["nasfr"] == pytest.approx(sum(spikes[name] for name in neurons) / size, rel=1e-12)
         assert found["spikes"] > 1000
         assert all(layer["qe"] > 0 for layer in found["layers"].values())
     page = (run / "8_analyse" / "analysis.html").read_text(encoding="utf-8")

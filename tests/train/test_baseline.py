@@ -14,7 +14,7 @@ import pytest
 from spikefold.config import Config, ModelConfig, TrainConfig
 from spikefold.errors import EnvironmentLacksError
 from spikefold.train import baseline, side_by_side
-from spikefold.train.baseline import Job, train_all
+from spikefold.train.baseline import Job, Training, train_all
 from spikefold.train.checkpoint import load
 from spikefold.train.data.clips import ClipSet
 from spikefold.train.data.frames import Binning
@@ -29,7 +29,8 @@ from spikefold.train.state import Epoch
 def job() -> Job:
     rng = np.random.default_rng(0)
     config = Config(
-        model=ModelConfig(channels=(3,), strides=(2,), voters=2), train=TrainConfig(epochs=2, batch=5, threads=1)
+        model=ModelConfig(channels=(3,), strides=(2,), voters=2),
+        train=TrainConfig(epochs=2, batch=5, threads=1, synops_penalty=50.0),
     )
     clips = ClipSet(rng.poisson(0.6, (2, 12, 2, 6, 8)).astype(np.uint16), np.arange(12) % 2)
     return Job(config, clips, Binning((6, 8), 1, 1000, 2, 5), ("a", "b"))
@@ -40,14 +41,16 @@ def test_both_networks_are_trained_as_they_would_be_alone(job: Job, tmp_path: Pa
     told: list[tuple[str, Epoch]] = []
     history = train_all(
         job,
-        {name: (attention, tmp_path / name) for name, attention in names.items()},
+        {name: Training(attention, tmp_path / name, sparse=name != "vanilla") for name, attention in names.items()},
         lambda name, epoch: told.append((name, epoch)),
     )
     assert list(history) == list(names)
     for name, attention in names.items():
         epochs: list[Epoch] = []
         model = job.config.model.model_copy(update={"attention": attention})
-        alone = train(job.config.model_copy(update={"model": model}), job.clips, 2, epochs.append)
+        penalty = job.config.train.synops_penalty if name == "attended" else 0.0
+        settings = job.config.train.model_copy(update={"synops_penalty": penalty})
+        alone = train(job.config.model_copy(update={"model": model, "train": settings}), job.clips, 2, epochs.append)
         assert history[name] == epochs == [epoch for of, epoch in told if of == name]
         assert [epoch.number for epoch in epochs] == [1, 2]
         written = load(tmp_path / name)
@@ -64,7 +67,7 @@ def test_a_training_that_fails_is_not_silent(job: Job, tmp_path: Path, monkeypat
     monkeypatch.setattr(pool, "ProcessPoolExecutor", lambda workers, **options: ThreadPoolExecutor(workers))
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="file"):
-        train_all(job, {"attended": ("asa2", tmp_path / "file" / "checkpoint")}, lambda name, epoch: None)
+        train_all(job, {"attended": Training("asa2", tmp_path / "file" / "checkpoint")}, lambda name, epoch: None)
 
 
 def _crashes(task: int, report: Callable[[Epoch], None]) -> None:
@@ -84,7 +87,7 @@ def test_each_training_keeps_its_state_under_its_name(
 ) -> None:
     monkeypatch.setattr(pool, "ProcessPoolExecutor", lambda workers, **options: ThreadPoolExecutor(1))
     kept = replace(job, states=tmp_path / "states")
-    names = {"attended": ("asa1", tmp_path / "a"), "vanilla": ("none", tmp_path / "v")}
+    names = {"attended": Training("asa1", tmp_path / "a"), "vanilla": Training("none", tmp_path / "v")}
     train_all(kept, names, lambda name, epoch: None)
     assert sorted(path.name for path in (tmp_path / "states").iterdir()) == [
         "attended.safetensors",
@@ -106,7 +109,7 @@ def test_only_the_first_of_many_processes_writes(job: Job, tmp_path: Path, monke
     monkeypatch.setattr(baseline, "train", instead)
     for rank in (1, 0):
         ranks = Ranks(rank, 2)
-        names = {"attended": ("asa1", tmp_path / "a"), "vanilla": ("none", tmp_path / "v")}
+        names = {"attended": Training("asa1", tmp_path / "a"), "vanilla": Training("none", tmp_path / "v")}
         history = train_all(job, names, lambda name, epoch: None, ranks)
         assert {name: len(epochs) for name, epochs in history.items()} == {"attended": 1, "vanilla": 1}
         assert seen[-2:] == [("asa1", ranks), ("none", ranks)], "one after the other"

@@ -12,48 +12,10 @@ from torch.nn import functional as f
 
 from spikefold.errors import DataError
 from spikefold.train.published_checkpoint import from_published, read_state
+from tests.train.published_cases import CLASSES, STEPS, State, attention, layer, three_layers
 
-State = dict[str, torch.Tensor]
-STEPS, CLASSES, CLIPS = 8, 3, 3
+CLIPS = 3
 NORM = ("running_mean", "running_var", "weight", "bias")
-
-
-def _layer(state: State, name: str, *shape: int, scale: float = 1.0) -> None:
-    state[f"{name}.weight"] = scale * torch.randn(*shape)
-
-
-def _attention(state: State, name: str, reduction: int) -> None:
-    state[f"{name}.alpha"], state[f"{name}.beta"] = torch.tensor([0.5]), torch.tensor([0.5])
-    if reduction == 1:
-        _layer(state, f"{name}.fc", STEPS, STEPS, scale=0.4)
-    else:
-        _layer(state, f"{name}.fc.0", STEPS // reduction, STEPS, scale=0.4)
-        _layer(state, f"{name}.fc.2", STEPS, STEPS // reduction, scale=0.4)
-    _layer(state, f"{name}.conv1", 1, 2, 3, 3, scale=0.5)
-    _layer(state, f"{name}.conv2", 1, 2, 3, 3, scale=0.5)
-
-
-def _three_layers(channels: tuple[int, int, int], reduction: int | None) -> State:
-    """Keys and shapes of architectures A and D."""
-    state: State = {}
-    widths = (2, *channels)
-    for i in range(3):
-        name = f"ConvAttLIFs.{i}"
-        _layer(state, f"{name}.conv.0", widths[i + 1], widths[i], 3, 3, scale=0.6 / widths[i] ** 0.5)
-        state[f"{name}.conv.0.bias"] = 0.1 * torch.randn(widths[i + 1])
-        state[f"{name}.bn.0.weight"] = 0.5 + torch.rand(widths[i + 1])
-        state[f"{name}.bn.0.bias"] = 0.4 * torch.rand(widths[i + 1])
-        state[f"{name}.bn.0.running_mean"] = 0.1 * torch.randn(widths[i + 1])
-        state[f"{name}.bn.0.running_var"] = 0.5 + torch.rand(widths[i + 1])
-        state[f"{name}.bn.0.num_batches_tracked"] = torch.tensor(7)
-        if reduction is not None:
-            _attention(state, f"{name}.attn", reduction)
-            state[f"{name}.spike.0.attn.alpha"] = torch.tensor([0.5])  # built, never called
-            state[f"{name}.spike.0.attn.fc.weight"] = torch.randn(1, 1)
-    for i, (out, reads) in enumerate(((256, channels[-1] * 64), (CLASSES, 256))):
-        _layer(state, f"FCs.{i}.linear.0", out, reads, scale=2.0 / reads**0.5)
-        state[f"FCs.{i}.linear.0.bias"] = 0.1 * torch.rand(out)
-    return state
 
 
 def _gate(state: State, name: str, x: torch.Tensor) -> torch.Tensor:
@@ -118,7 +80,7 @@ def test_a_published_checkpoint_answers_as_their_code_does(
     arch: str, channels: tuple[int, int, int], reduction: int | None, tmp_path: Path
 ) -> None:
     torch.manual_seed(3)
-    torch.save(_three_layers(channels, reduction), tmp_path / "net.pth")
+    torch.save(three_layers(channels, reduction), tmp_path / "net.pth")
     state = read_state(tmp_path / "net.pth")
     found, model = from_published(state, arch)
     assert (found.steps, found.classes) == (60 if reduction is None else STEPS, CLASSES)
@@ -137,15 +99,15 @@ def _five_layers() -> State:
     state: State = {}
     for i in range(5):
         name, reads = f"ConvAttLIFs.{i}.0", 128 if i else 2
-        _layer(state, f"{name}.conv.0", 128, reads, 3, 3, scale=0.6 / reads**0.5)
+        layer(state, f"{name}.conv.0", 128, reads, 3, 3, scale=0.6 / reads**0.5)
         state[f"{name}.bn.0.weight"] = 0.5 + torch.rand(128)
         state[f"{name}.bn.0.bias"] = 1.5 * torch.rand(128)
         state[f"{name}.bn.0.running_mean"] = 0.1 * torch.randn(128)
         state[f"{name}.bn.0.running_var"] = 0.5 + torch.rand(128)
         state[f"{name}.spike.0.w"] = torch.tensor(0.1 * i)
-        _attention(state, f"{name}.attn", 1)
+        attention(state, f"{name}.attn", 1)
     for i, (out, reads) in enumerate(((512, 2048), (10 * CLASSES, 512))):
-        _layer(state, f"FCs.{i}.1.fc", out, reads, scale=3.0 / reads**0.5)
+        layer(state, f"FCs.{i}.1.fc", out, reads, scale=3.0 / reads**0.5)
         state[f"FCs.{i}.1.fc.bias"] = 0.5 * torch.rand(out)
         state[f"FCs.{i}.1.spike.0.w"] = torch.tensor(-0.2)
     return state
@@ -199,7 +161,7 @@ def test_a_published_checkpoint_of_five_layers_answers_as_their_code_does() -> N
     ],
 )
 def test_another_checkpoint_is_refused_with_every_key(change: Callable[[State], object], what: str) -> None:
-    state = _three_layers((64, 128, 128), 1)
+    state = three_layers((64, 128, 128), 1)
     change(state)
     with pytest.raises(DataError, match=what):
         from_published(state, "a", "net.pth")

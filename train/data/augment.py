@@ -26,6 +26,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from spikefold.train.data import event_loops
 from spikefold.train.processes.parallel import ALONE, Ranks
 
 _TURN = np.pi / 18
@@ -60,13 +61,16 @@ def geometric(events: np.ndarray, sensor: tuple[int, int], rng: np.random.Genera
     turned = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     matrix = turned @ np.array([[wider, shear], [0.0, higher]])
     moved = rng.uniform(-_MOVE, _MOVE, 2) * sides + sides / 2
-    places = np.stack([events["x"], events["y"]]) + rng.uniform(0, 1, (2, len(events))) - sides[:, None] / 2
-    x, y = np.floor(matrix @ places + moved[:, None]).astype(np.int64)
-    kept = (x >= 0) & (x < sensor[1]) & (y >= 0) & (y < sensor[0])
-    if not kept.any():
+    x, y = events["x"].copy(), events["y"].copy()
+    within = rng.random((2, len(events)), dtype=np.float32)
+    stay, count = event_loops.moved(x, y, within, matrix, moved, sides.astype(np.float64))
+    if not count:
         return events
-    changed = events[kept]
-    changed["x"], changed["y"] = x[kept], y[kept]
+    # field by field: indexing whole records takes five times as long
+    changed = np.empty(count, events.dtype)
+    for key in ("t", "p"):
+        changed[key] = events[key][stay[:count]]
+    changed["x"], changed["y"] = x[:count], y[:count]
     return changed
 
 

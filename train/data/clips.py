@@ -104,24 +104,40 @@ class Part:
         return self.first + np.arange(len(self.clips))
 
 
-def parts_of(samples: Sequence[Recording | FrameClip], binning: Binning, each: int) -> Iterator[Part]:
+def parts_of(
+    samples: Sequence[Recording | FrameClip],
+    binning: Binning,
+    each: int,
+    *,
+    labels: np.ndarray | None = None,
+    span: range | None = None,
+) -> Iterator[Part]:
     """The first clip of each recording, or each sample of images, so many at a time.
+
+    Args:
+        samples: the set.
+        binning: of a clip.
+        each: how many clips of the set are in memory together.
+        labels: instead of those of the samples, ``(N,)`` int64.
+        span: numbers of the clips that are wanted; None for all.
 
     Raises:
         DataError: as `to_frames`; an image that cannot be opened.
     """
-    for start in range(0, len(samples), each):
-        chosen = samples[start : start + each]
-        labels = np.array([one.label for one in chosen], np.int64)
+    span = range(len(samples)) if span is None else span
+    for start in range(span.start, span.stop, each):
+        numbers = range(start, min(start + each, span.stop))
+        chosen = [samples[number] for number in numbers]
+        told = np.array([one.label for one in chosen], np.int64) if labels is None else labels[list(numbers)]
         recordings = [one for one in chosen if isinstance(one, Recording)]
         if len(recordings) == len(chosen):
-            yield Part(start, ClipSet(to_frames(recordings, binning), labels), recordings)
+            yield Part(start, ClipSet(to_frames(recordings, binning), told), recordings)
             continue
         frames = np.empty((binning.steps, len(chosen), *binning.shape), np.uint16)
         for place, sample in enumerate(chosen):
             if isinstance(sample, FrameClip):
                 frames[:, place] = sample.cut(binning)
-        yield Part(start, ClipSet(frames, labels), None)
+        yield Part(start, ClipSet(frames, told), None)
 
 
 def over_classes(labels: np.ndarray, count: int) -> np.ndarray:

@@ -34,7 +34,7 @@ class EventStore:
             EnvironmentLacksError: the file cannot grow.
         """
         first = self._events
-        left = memoryview(np.ascontiguousarray(recording.events).view(np.uint8)).cast("B")
+        left = memoryview(recording.events.tobytes())
         place = first * EVENT_DTYPE.itemsize
         try:
             while left:
@@ -73,7 +73,7 @@ class KeptRecording(Recording):
         self.__dict__.update(about, _place=place)
 
     @property
-    def events(self) -> np.ndarray:  # type: ignore[override]
+    def events(self) -> np.ndarray:
         """Structured array of `EVENT_DTYPE`, sorted by ``t``, read-only; read from the file each time."""
         place: _Place = self.__dict__["_place"]
         return place.store.read(place.first, place.count)

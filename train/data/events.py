@@ -103,7 +103,6 @@ def save_packed(path: Path, recordings: Sequence[Recording]) -> None:
     ``off[i]:off[i+1]``, ``label`` int64, ``name`` str, ``sensor`` ``(H, W)``.
     """
     offsets = np.concatenate([[0], np.cumsum([len(r.events) for r in recordings], dtype=np.int64)])
-    columns = {key: Pieces(EVENT_DTYPE[key], int(offsets[-1]), (r.events[key] for r in recordings)) for key in "xypt"}
     about = {
         "off": offsets.astype(np.int64),
         "label": np.array([r.label for r in recordings], np.int64),
@@ -111,8 +110,10 @@ def save_packed(path: Path, recordings: Sequence[Recording]) -> None:
         "sensor": np.array(recordings[0].sensor if recordings else (0, 0), np.int64),
     }
     with writing_archive(path) as archive:
-        for key, pieces in columns.items():
-            archive.add_pieces(key, pieces)
+        for key in "xypt":
+            # taken by the archive before the next key comes
+            pieces = (recording.events[key] for recording in recordings)
+            archive.add_pieces(key, Pieces(EVENT_DTYPE[key], int(offsets[-1]), pieces))
         for key, array in about.items():
             archive.add(key, array)
 

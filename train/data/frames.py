@@ -19,6 +19,7 @@ from math import prod
 import numpy as np
 
 from spikefold.errors import ConfigError, DataError
+from spikefold.train.data import event_loops
 from spikefold.train.data.events import Recording
 
 _MOST_VALUES = 2**28
@@ -127,14 +128,17 @@ def window(events: np.ndarray, binning: Binning, start_us: int) -> np.ndarray:
 def cut(events: np.ndarray, binning: Binning) -> np.ndarray:
     """Counts ``(T, C, H, W)``, uint16, of events sorted by time; those after the clip are left out."""
     events = window(events, binning, 0)
-    shape = (binning.steps, *binning.shape)
-    # wide numbers: the divisors need not fit the fields of a recording
-    row, column = (events[key].astype(np.int64) // binning.downsample for key in ("y", "x"))
+    counts = np.zeros((binning.steps, *binning.shape), np.uint16)
+    most, side = min(binning.max_count, int(np.iinfo(np.uint16).max)), binning.downsample
     if binning.bins is Bins.COUNT:
         each = max(1, len(events) // binning.steps)
         step = np.minimum(np.arange(len(events)) // each, binning.steps - 1)
     else:
         step = events["t"].astype(np.int64) // binning.dt_us
-    flat = np.ravel_multi_index((step, events["p"], row, column), shape)
-    counts = np.bincount(flat, minlength=int(np.prod(shape)))
-    return np.minimum(counts, binning.max_count).reshape(shape).astype(np.uint16)
+    # copies next to each other in memory, and wide: the divisors need not fit the fields of a recording
+    p, y, x = (events[key].astype(np.int64) for key in ("p", "y", "x"))
+    reached = (p.max(initial=0), y.max(initial=0) // side, x.max(initial=0) // side)
+    if any(most_of >= length for most_of, length in zip(reached, counts.shape[1:], strict=True)):
+        raise DataError(f"events reach (polarity, row, column) {reached} of an input of {counts.shape[1:]}")
+    event_loops.counted(counts, step, p, y, x, side, most)
+    return counts

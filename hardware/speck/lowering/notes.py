@@ -35,9 +35,10 @@ def wiring(network: Network) -> list[Issue]:
 
 
 def _entries(network: Network) -> Iterator[Issue]:
-    names = [layer.name for layer in network.consumers(INPUT)]
-    if len(names) != 1:
-        yield _wiring("One layer reads the input", INPUT, f"read by {names}", "one")
+    for layer in network.consumers(INPUT):
+        if len(layer.inputs) > 1:
+            rule = "Whoever reads the input reads nothing beside it"
+            yield _wiring(rule, layer.name, f"reads {list(layer.inputs)}", "the input alone")
 
 
 def _reads(network: Network, layer: Layer) -> Iterator[Issue]:

@@ -36,7 +36,8 @@ def differences(model: SpeckModel, network: Network) -> list[Issue]:
         network: the integer network from `passes.quantise`.
     """
     names = {core.neuron_name: core.name for core in layout(network).cores}
-    if list(names) != list(model.layer2core) or not names:
+    # two branches may be listed in either order: which cores there are is compared, and each by its name
+    if set(names) != set(model.layer2core) or not names:
         return [_issue("network", "layers", list(model.layer2core), list(names))]
     theirs, ours = model.configuration(), as_values(filled(network, model.layer2core))
     users = {core: names[neurons] for neurons, core in model.layer2core.items()}

@@ -72,19 +72,28 @@ def test_clips_and_layers_only_add_up(kind: str) -> None:
         assert (whole > 0) == (kind != "none")
 
 
-@pytest.mark.parametrize("kind", ["sa", "tcsa", "asa1", "asa2"])
+@pytest.mark.parametrize("kind", ["sa", "tcsa", "asa1", "asa1 reduced", "asa2"])
 def test_what_is_executed_is_what_a_counter_sees_of_our_modules(kind: str) -> None:
     steps, clips, shape = 8, 2, (12, 5, 6)
     modules: dict[str, Any] = {
         "sa": SA,
         "tcsa": TCSA,
         "asa1": ASA,
+        "asa1 reduced": lambda *sizes: ASA(*sizes, reduction_ratio=3),
         "asa2": lambda *sizes: ASA(*sizes, temporal_mlp=False),
     }
     x = (torch.rand(steps, clips, *shape, generator=torch.Generator().manual_seed(0)) < 0.4).float()
     found = spikefold.energy.profile(modules[kind](steps, shape[0]), x)
-    expected = cost_of(kind, {"only": shape}, steps, clips)
+    expected = cost_of(kind.split()[0], {"only": shape}, steps, clips, 3 if "reduced" in kind else 1)
     assert x.sum() > 0
     assert found.total.dense_padded == expected.map_macs + expected.mlp_macs > 0
     # masks, means and sums of groups are multiplied too, which no rule of the paper counts
     assert found.total.multiplies >= expected.gate_macs >= x.numel()
+
+
+def test_a_reduced_temporal_mlp_multiplies_less_and_the_rule_says_so() -> None:
+    """T = 60, r = 8: two matrices of 60 x 7 for each of the 320 channels, where r = 1 has one of 60 x 60."""
+    parts = [cost_of("asa1", SHAPES, STEPS, 1, reduction) for reduction in (1, 8)]
+    assert [part.mlp_macs for part in parts] == [320 * 3600, 320 * 2 * 420]
+    assert parts[0].gate_macs == parts[1].gate_macs > 0
+    assert "T to T/8 to T mixing" in labelled_macs("asa1", SHAPES, STEPS, 8)["what"]

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -201,6 +201,43 @@ def test_steps_and_clips_add_up_to_the_totals_and_a_clip_alone_counts_the_same()
         assert (alone.elements, alone.uncounted, alone.nasfr) == (cut.elements, cut.uncounted, cut.nasfr)
         kinds += [layer.input_kind for layer in cut.layers] == [layer.input_kind for layer in counts.layers]
     assert kinds == 4
+
+
+@pytest.mark.parametrize("cut", [1, 3])
+def test_counts_of_parts_add_up_to_those_of_the_whole(cut: int) -> None:
+    """The input of the first part is binary, that of the other is not: the whole is what the whole is."""
+    network = _network(
+        (2, 6, 6),
+        Layer("conv", Conv2d(np.ones((3, 2, 3, 3)), np.ones(3), (2, 2), (1, 1))),
+        Layer("pool", MaxPool2d((1, 1))),
+        Layer("sn", ONE),
+        Layer("fc", Dense(np.array(np.random.default_rng(0).integers(0, 2, (4, 27)), float))),
+        Layer("out", ONE),
+    )
+    frames = np.random.default_rng(1).poisson(0.4, (3, 5, 2, 6, 6)).astype(np.uint16)
+    frames[:, :cut] = np.minimum(frames[:, :cut], 1)
+    trace = _drawn(network, frames)
+    parts = [
+        count(
+            network, frames[:, at], Trace("drawn", {k: LayerTrace(v.raster[:, at]) for k, v in trace.layers.items()})
+        )
+        for at in (slice(0, cut), slice(cut, None))
+    ]
+    whole = count(network, frames, trace)
+    assert parts[0].layers[0].input_kind == "binary" != whole.layers[0].input_kind
+    added = parts[0] + parts[1]
+    assert added == whole
+    assert added.to_json() == whole.to_json()
+    assert whole.total("events") > whole.total("weighted") > 500
+    for name in FIELDS:
+        assert np.array_equal(added.by_step(name), whole.by_step(name))
+    totals = parts[0].without_series() + parts[1].without_series()
+    assert totals.to_json() == whole.to_json() | {"peak_events": None}
+    assert [layer.peak("pairs") for layer in totals.layers] == [layer.peak("pairs") for layer in whole.layers]
+    with pytest.raises(MismatchError):
+        totals.by_step("events")
+    with pytest.raises(MismatchError, match="cannot be added"):
+        _ = whole + replace(whole, layers=whole.layers[::-1])
 
 
 def test_what_is_asked_of_counts_without_clips_is_refused() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from spikefold.energy.statistics.uncertainty import distribution, mean_interval
+from spikefold.energy.statistics.uncertainty import RESAMPLES, bootstrap, distribution, mean_interval
 from spikefold.errors import DataError
 
 
@@ -48,6 +48,26 @@ def test_intervals_hold_the_true_mean_about_as_often_as_they_say(
         assert interval is not None
         held += interval[0] <= truth <= interval[1]
     assert least <= held / tries <= most
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("clips", [2, 5, 110])
+def test_the_interval_is_that_of_scipy_which_leaves_clips_out_one_by_one(clips: int, paired: bool) -> None:
+    rng = np.random.default_rng(clips)
+    x, y = (np.floor(rng.lognormal(12, 0.8, clips)) for _ in range(2))
+    found = bootstrap((x, y), lambda a, b: b / a - 1, 7, paired=paired, singles=(x, y))
+    expected = stats.bootstrap(
+        (x, y),
+        lambda a, b, axis: b.mean(axis=axis) / a.mean(axis=axis) - 1,
+        n_resamples=RESAMPLES,
+        batch=2_000_000 // clips,
+        vectorized=True,
+        paired=paired,
+        method="BCa",
+        random_state=np.random.default_rng(7),
+    ).confidence_interval
+    assert found == pytest.approx((expected.low, expected.high), rel=1e-12)
+    assert found[0] < found[1]
 
 
 def test_the_interval_is_near_the_normal_one_where_that_is_right() -> None:

@@ -16,8 +16,11 @@ from spikefold.errors import UnsupportedError
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Leak, Neuron
 from spikefold.export.nir.from_nir import read
-from spikefold.export.nir.options import nir_options
+from spikefold.export.nir.options import NirOptions, nir_options
 from spikefold.export.ops import Conv2d, Dense, SumPool2d
+
+OURS = NirOptions(convention="spikefold")
+"""Most graphs of these tests are made by `nir` itself, and nothing in them says how their neurons step."""
 
 
 def graph_file(path: Path, nodes: dict[str, nir.NIRNode], edges: list[tuple[str, str]] | None = None) -> Path:
@@ -63,7 +66,7 @@ def same_spikes(one: np.ndarray, other: np.ndarray) -> None:
 def issues_of(path: Path, **options: Any) -> dict[str, str]:
     """Each refusal as ``node: rule``, with what was got."""
     with pytest.raises(UnsupportedError) as caught:
-        read(path, nir_options(**options))
+        read(path, nir_options(**({"convention": "spikefold"} | options)))
     assert caught.value.where == str(path)
     assert all(issue.hint and issue.limit for issue in caught.value.issues)
     return {f"{issue.where}: {issue.rule}": issue.got for issue in caught.value.issues}

@@ -15,7 +15,7 @@ import pytest
 from spikefold.errors import DataError, UnsupportedError
 from spikefold.export.nir import file as nir_file
 from spikefold.export.nir.from_nir import read
-from tests.export.nir.nir_cases import chain_file, if_node, lif_node
+from tests.export.nir.nir_cases import OURS, chain_file, if_node, lif_node
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
 
@@ -32,19 +32,19 @@ def good(tmp_path: Path) -> Path:
 def test_files_that_are_no_nir_graph(tmp_path: Path, good: Path) -> None:
     bad = tmp_path / "bad.nir"
     with pytest.raises(DataError, match="cannot read"):
-        read(bad)
+        read(bad, OURS)
     for content in (b"", b"garbage" * 1000, good.read_bytes()[:8] + bytes(3000), b"\x89HDF\r\n\x1a\n"):
         bad.write_bytes(content)
         with pytest.raises(DataError) as caught:
-            read(bad)
+            read(bad, OURS)
         assert str(bad) in caught.value.where
     with h5py.File(bad, "w") as file:
         file["other"] = 1
     with pytest.raises(DataError):
-        read(bad)
+        read(bad, OURS)
     nir.write(str(bad), if_node(2))
     with pytest.raises(DataError, match="'IF', not a graph"):
-        read(bad)
+        read(bad, OURS)
 
 
 @pytest.mark.usefixtures("isolated")
@@ -53,7 +53,7 @@ def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path: Path, good: Path
     for size in range(0, len(whole), 1997):
         bad.write_bytes(whole[:size])
         with pytest.raises(DataError):
-            read(bad)
+            read(bad, OURS)
 
 
 @pytest.mark.usefixtures("isolated")
@@ -64,7 +64,7 @@ def test_a_damaged_byte_never_escapes_as_another_error(tmp_path: Path, good: Pat
         damaged[place] ^= int(rng.integers(1, 256))
         bad.write_bytes(bytes(damaged))
         with suppress(DataError, UnsupportedError):
-            read(bad)
+            read(bad, OURS)
 
 
 @pytest.mark.usefixtures("isolated")
@@ -76,7 +76,7 @@ def test_a_file_that_crashes_the_reader_is_bad_data(good: Path, monkeypatch: Any
         monkeypatch.setattr(nir_file, "_READER", reader)
         monkeypatch.setattr(nir_file, "_PATIENCE_S", 1)
         with pytest.raises(DataError, match=said):
-            read(good)
+            read(good, OURS)
 
 
 def test_missing_and_senseless_fields_are_named(tmp_path: Path, good: Path) -> None:
@@ -93,7 +93,7 @@ def test_missing_and_senseless_fields_are_named(tmp_path: Path, good: Path) -> N
             if value is not None:
                 file[f"node/nodes/n1/{key}"] = value
         with pytest.raises(DataError, match=key) as caught:
-            read(bad)
+            read(bad, OURS)
         assert "n1 (LIF)" in caught.value.where
 
 
@@ -119,7 +119,7 @@ def test_values_that_make_no_sense_are_refused(good: Path, where: str, value: An
         del file[f"node/nodes/{where}"]
         file[f"node/nodes/{where}"] = value
     with pytest.raises(error):
-        read(good)
+        read(good, OURS)
 
 
 @pytest.mark.usefixtures("isolated")
@@ -148,4 +148,4 @@ def test_nothing_outside_the_file_is_read_and_no_memory_taken_on_its_word(tmp_pa
             del file[place]
             make(file)
         with pytest.raises(DataError, match=said):
-            read(bad)
+            read(bad, OURS)

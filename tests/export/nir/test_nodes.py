@@ -23,6 +23,7 @@ from spikefold.export.nir.options import NirOptions
 from spikefold.export.ops import AvgPool2d, SumPool2d
 from spikefold.hardware.simulators import reference
 from tests.export.nir.nir_cases import (
+    OURS,
     chain_file,
     conv_node,
     ends,
@@ -44,7 +45,7 @@ def test_input_scaling_is_folded_into_the_threshold(tmp_path: Path, rng: np.rand
     """The file's own equation with r dt/tau = 1/4 against the network, spike for spike."""
     weight = rng.integers(-8, 64, (5, 4)) / 16
     path = chain_file(tmp_path / "n.nir", 4, nir.Linear(weight), lif_node(5, tau=8.0, r=2.0, theta=0.75), out=5)
-    network = read(path, NirOptions(v_min=-0.25))
+    network = read(path, NirOptions(convention="spikefold", v_min=-0.25))
     neuron = network["n1"].op
     assert isinstance(neuron, Neuron)
     assert (float(neuron.threshold), neuron.leak, neuron.v_min) == (3.0, Leak(0.875), -1.0)
@@ -59,9 +60,9 @@ def test_input_scaling_is_folded_into_the_threshold(tmp_path: Path, rng: np.rand
 def test_time_steps_and_discretisation_are_options(tmp_path: Path) -> None:
     path = chain_file(tmp_path / "n.nir", 2, nir.Linear(np.eye(2)), lif_node(2, tau=0.02, r=3.0))
     for options, keep, gain in (
-        (NirOptions(dt=0.005), 0.75, 0.75),
-        (NirOptions(dt=0.005, leak="exponential"), np.exp(-0.25), 3 * (1 - np.exp(-0.25))),
-        (NirOptions(dt=0.005, gain="one"), 0.75, 1.0),
+        (NirOptions(convention="spikefold", dt=0.005), 0.75, 0.75),
+        (NirOptions(convention="spikefold", dt=0.005, leak="exponential"), np.exp(-0.25), 3 * (1 - np.exp(-0.25))),
+        (NirOptions(convention="spikefold", dt=0.005, gain="one"), 0.75, 1.0),
     ):
         neuron = read(path, options)["n1"].op
         assert isinstance(neuron, Neuron)
@@ -69,14 +70,14 @@ def test_time_steps_and_discretisation_are_options(tmp_path: Path) -> None:
         assert neuron.leak.keep == pytest.approx(keep, rel=1e-12)
         assert float(neuron.threshold) == pytest.approx(1 / gain, rel=1e-12)
     spikes = chain_file(tmp_path / "i.nir", 2, nir.Linear(np.eye(2)), if_node(2, r=4.0, theta=2.0))
-    assert float(read(spikes, NirOptions(dt=0.25))["n1"].op.threshold) == 2.0
-    assert float(read(spikes)["n1"].op.threshold) == 0.5
+    assert float(read(spikes, NirOptions(convention="spikefold", dt=0.25))["n1"].op.threshold) == 2.0
+    assert float(read(spikes, OURS)["n1"].op.threshold) == 0.5
 
 
 def test_float32_rounding_of_a_gain_of_one_is_one_and_a_real_gain_is_not(tmp_path: Path) -> None:
     for r, theta in ((np.float32(7) * np.float32(1 + 2**-23), 1.0), (7 * 1.001, 1 / 1.001)):
         path = chain_file(tmp_path / "n.nir", 1, nir.Linear(np.eye(1)), lif_node(1, tau=7.0, r=float(r)))
-        neuron = read(path)["n1"].op
+        neuron = read(path, OURS)["n1"].op
         assert isinstance(neuron, Neuron)
         assert float(neuron.threshold) == pytest.approx(theta, rel=1e-9, abs=0 if theta != 1 else 1e-300)
         assert (float(neuron.threshold) == 1.0) == (theta == 1.0)
@@ -96,7 +97,7 @@ def test_thresholds_take_the_smallest_form_that_says_the_same(tmp_path: Path, fl
         if flat:
             flatten = nir.Flatten({"input": np.array([3, 2, 2])}, 0, -1)
             nodes = {"in": first, "c": nodes["c"], "f": flatten, "n": nodes["n"], "out": last}
-        neuron = read(graph_file(tmp_path / "n.nir", nodes))["n"].op
+        neuron = read(graph_file(tmp_path / "n.nir", nodes), OURS)["n"].op
         assert isinstance(neuron, Neuron)
         assert neuron.threshold.shape == shape
         np.testing.assert_array_equal(np.broadcast_to(neuron.threshold, (3, 2, 2)), values)
@@ -106,15 +107,35 @@ def test_a_current_that_forgets_within_a_step_is_a_leaky_neuron(tmp_path: Path) 
     one, w_in = np.ones(2), np.full(2, 0.5)
     for tau_syn, leak in ((0.0, None), (0.0, "exponential"), (1.0, None)):
         cuba = nir.CubaLIF(tau_syn * one, 4 * one, 4 * one, 0 * one, one, w_in)
-        neuron = read(chain_file(tmp_path / "n.nir", 2, nir.Linear(np.eye(2)), cuba), NirOptions(leak=leak))["n1"].op
+        neuron = read(
+            chain_file(tmp_path / "n.nir", 2, nir.Linear(np.eye(2)), cuba),
+            NirOptions(convention="spikefold", leak=leak),
+        )["n1"].op
         assert isinstance(neuron, Neuron)
         kept = 0.75 if leak is None else float(np.exp(-0.25))
         assert neuron.leak == Leak(kept)
         assert float(neuron.threshold) == pytest.approx(2.0 if leak is None else 2 / (4 * (1 - kept)), rel=1e-12)
-    for tau_syn, leak in ((2.0, None), (1.0, "exponential")):
-        cuba = nir.CubaLIF(tau_syn * one, 4 * one, 4 * one, 0 * one, one, one)
-        path = chain_file(tmp_path / "n.nir", 2, nir.Linear(np.eye(2)), cuba)
-        assert issues_of(path, leak=leak) == {"n1 (CubaLIF): synaptic time constant": f"{tau_syn:g}"}
+
+
+@pytest.mark.parametrize("leak", [None, "exponential"])
+def test_a_current_that_lasts_is_one_of_ours(tmp_path: Path, leak: Any) -> None:
+    """The file's two equations, written out, against the network, spike for spike."""
+    one, w_in, tau_syn, tau, r = np.ones(5), 1.5, 2.5, 4.0, 3.0
+    weight = np.random.default_rng(4).normal(0.2, 0.5, (5, 4))
+    cuba = nir.CubaLIF(tau_syn * one, tau * one, r * one, 0 * one, one, w_in * one)
+    path = chain_file(tmp_path / "n.nir", 4, nir.Linear(weight), cuba, out=5)
+    network = read(path, NirOptions(convention="spikefold", leak=leak))
+    neuron = network["n1"].op
+    assert isinstance(neuron, Neuron)
+    assert neuron.current is not None
+    shares = [1 / value if leak is None else 1 - np.exp(-1 / value) for value in (tau_syn, tau)]
+    frames, current, v, spikes = frames_of((4, 1, 1), steps=15), np.zeros((4, 5)), np.zeros((4, 5)), []
+    for x in frames.reshape(15, 4, 4) @ weight.T:
+        current = (1 - shares[0]) * current + shares[0] * w_in * x
+        v = (1 - shares[1]) * v + shares[1] * r * current
+        spikes.append(v >= 1)
+        v = np.where(spikes[-1], 0, v)
+    same_spikes(reference.run(network, frames).layers["n1"].raster, np.stack(spikes).astype(int))
 
 
 # ---- operations -------------------------------------------------------------------------------------------------
@@ -150,7 +171,7 @@ def test_pools_strides_and_zero_biases(tmp_path: Path) -> None:
         "o": if_node(3, 2, 1),
         "out": last,
     }
-    network = read(graph_file(tmp_path / "n.nir", nodes))
+    network = read(graph_file(tmp_path / "n.nir", nodes), OURS)
     ops = {layer.name: layer.op for layer in network}
     assert (ops["c"].stride, ops["c"].padding, ops["c"].bias) == ((2, 1), (0, 1), None)
     assert ops["avg"] == AvgPool2d((2, 5))
@@ -171,8 +192,8 @@ def test_graphs_inside_graphs_are_flattened(tmp_path: Path) -> None:
     nodes = {"in": first, "a": outer, "b": block, "w": nir.Linear(np.eye(2)), "o": if_node(2), "out": last}
     edges = [("in", "a"), ("a", "b"), ("b.output", "w"), ("a", "w"), ("w", "o"), ("o", "out")]
     with pytest.raises(DataError, match=r"b\.output"):  # only nested nodes have such names, and this one is nested
-        read(graph_file(tmp_path / "x.nir", nodes, [*edges, ("b.outputs", "w")]))
-    network = read(graph_file(tmp_path / "n.nir", nodes, edges))
+        read(graph_file(tmp_path / "x.nir", nodes, [*edges, ("b.outputs", "w")]), OURS)
+    network = read(graph_file(tmp_path / "n.nir", nodes, edges), OURS)
     assert {layer.name: layer.inputs for layer in network} == {
         "a.block.w": ("input",),
         "a.block.s": ("a.block.w",),
@@ -186,25 +207,26 @@ def test_graphs_inside_graphs_are_flattened(tmp_path: Path) -> None:
 def test_a_layer_called_like_our_input_keeps_its_place(tmp_path: Path) -> None:
     first, last = ends((2,), (2,))
     network = read(
-        graph_file(tmp_path / "n.nir", {"x": first, "input": nir.Linear(np.eye(2)), "o": if_node(2), "out": last})
+        graph_file(tmp_path / "n.nir", {"x": first, "input": nir.Linear(np.eye(2)), "o": if_node(2), "out": last}),
+        OURS,
     )
     assert [(layer.name, layer.inputs) for layer in network] == [("input_", ("input",)), ("o", ("input_",))]
 
 
 def test_the_input_may_be_declared_by_option(tmp_path: Path) -> None:
     path = chain_file(tmp_path / "n.nir", 8, nir.Linear(np.ones((2, 8))), if_node(2), out=2)
-    assert read(path).input.shape == (8, 1, 1)
-    assert read(path, NirOptions(input_shape=(2, 2, 2))).input.shape == (2, 2, 2)
+    assert read(path, OURS).input.shape == (8, 1, 1)
+    assert read(path, NirOptions(convention="spikefold", input_shape=(2, 2, 2))).input.shape == (2, 2, 2)
     assert "in (Input): input shape" in issues_of(path, input_shape=(2, 2, 3))
 
 
 def test_files_of_a_newer_nir_are_read(tmp_path: Path) -> None:
     """``v_reset`` came after 1.0.4; zeros say nothing new. A field that nobody knows may say anything."""
     path = chain_file(tmp_path / "n.nir", 2, nir.Linear(np.eye(2)), lif_node(2))
-    before = identity(read(path))
+    before = identity(read(path, OURS))
     with h5py.File(path, "a") as file:
         file["node/nodes/n1/v_reset"] = np.zeros(2)
-    assert identity(read(path)) == before
+    assert identity(read(path, OURS)) == before
     with h5py.File(path, "a") as file:
         file["node/nodes/n1/v_reset"][1] = -0.5
         file["node/nodes/n1/refractory"] = np.ones(2)

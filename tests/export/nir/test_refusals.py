@@ -12,7 +12,7 @@ import pytest
 from spikefold.errors import ConfigError
 from spikefold.export.nir.from_nir import read
 from spikefold.export.nir.options import nir_options
-from tests.export.nir.nir_cases import chain_file, conv_node, ends, graph_file, if_node, issues_of, lif_node
+from tests.export.nir.nir_cases import OURS, chain_file, conv_node, ends, graph_file, if_node, issues_of, lif_node
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
 
@@ -94,7 +94,7 @@ def test_loose_nodes_several_ends_and_silent_outputs_are_refused(tmp_path: Path)
 def test_shapes_that_do_not_meet_are_refused(tmp_path: Path) -> None:
     first, last = ends((2, 4, 4), (3,))
     dense = nir.Linear(np.ones((3, 32)))
-    flat = nir.Flatten({"input": np.array([2, 4, 4])}, 1, -1)
+    flat = nir.Flatten({"input": np.array([2, 4, 4])}, 0, 1)
     for name, nodes, expected in (
         ("no flatten", {"d": dense, "o": if_node(3)}, "d (Linear): shape"),
         ("half a flatten", {"f": flat, "d": dense, "o": if_node(3)}, "f (Flatten): Flatten of everything"),
@@ -115,7 +115,7 @@ def test_shapes_that_do_not_meet_are_refused(tmp_path: Path) -> None:
 
 def test_classes_and_neurons_that_no_network_has_are_refused(tmp_path: Path) -> None:
     path = chain_file(tmp_path / "n.nir", 3, nir.Linear(np.eye(3)), if_node(3))
-    assert read(path).classes == 3
+    assert read(path, OURS).classes == 3
     assert "3 output neurons do not split into 2 classes" in str(list(issues_of(path, classes=2)))
 
 

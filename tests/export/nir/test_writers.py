@@ -25,6 +25,7 @@ from spikefold.export.nir.options import NirOptions
 from spikefold.export.ops import Conv2d, Dense
 from spikefold.hardware.simulators import reference
 from tests.export.nir.nir_cases import (
+    OURS,
     chain_file,
     ends,
     frames_of,
@@ -46,7 +47,7 @@ pytestmark = pytest.mark.usefixtures("in_this_process")
 def test_a_network_that_we_wrote_comes_back_as_it_was(tmp_path: Path) -> None:
     network = our_network()
     to_nir.write(network, tmp_path / "net.nir")
-    back = read(tmp_path / "net.nir", NirOptions(steps=5, dt_us=2500, classes=2, max_count=3))
+    back = read(tmp_path / "net.nir", NirOptions(convention="spikefold", steps=5, dt_us=2500, classes=2, max_count=3))
     assert identity(back) == identity(network)
     assert back["n"].op.threshold.shape == (4, 1, 1)
     frames = frames_of((2, 7, 7), steps=5)
@@ -66,7 +67,7 @@ def test_a_branch_and_a_sum_come_back_as_they_were(tmp_path: Path, rng: np.rando
     )
     network = Network(InputSpec((2, 2, 3), 1000, 5), layers, 2)
     to_nir.write(network, tmp_path / "net.nir")
-    back = read(tmp_path / "net.nir", NirOptions(steps=5, dt_us=1000))
+    back = read(tmp_path / "net.nir", NirOptions(convention="spikefold", steps=5, dt_us=1000))
     assert {layer.name: set(layer.inputs) for layer in back} == {layer.name: set(layer.inputs) for layer in network}
     frames = frames_of((2, 2, 3), steps=5)
     ours, theirs = reference.run(network, frames).layers, reference.run(back, frames).layers
@@ -82,14 +83,14 @@ def test_the_order_of_the_file_means_nothing(tmp_path: Path, rng: np.random.Gene
     one = graph_file(tmp_path / "a.nir", {"in": first, **made, "out": last}, edges)
     shuffled = dict(sorted({"in": first, **made, "out": last}.items(), reverse=True))
     two = graph_file(tmp_path / "b.nir", shuffled, [*edges[::-1], edges[3]])
-    assert [layer.name for layer in read(one)] == names
-    assert identity(read(one)) == identity(read(two))
+    assert [layer.name for layer in read(one, OURS)] == names
+    assert identity(read(one, OURS)) == identity(read(two, OURS))
     # where nothing else decides, names do, "10" after "9"
     branches = {f"b{i}": nir.Linear(rng.normal(size=(2, 2))) for i in (10, 9, 100)}
     edges = [("in", "b9"), ("in", "b10"), ("in", "b100"), ("b9", "o"), ("b100", "o"), ("b10", "o"), ("o", "out")]
     path = graph_file(tmp_path / "c.nir", {"in": first, **branches, "o": if_node(2), "out": last}, edges)
-    assert [layer.name for layer in read(path)] == ["b9", "b10", "b100", "o"]
-    assert read(path)["o"].inputs == ("b9", "b10", "b100")
+    assert [layer.name for layer in read(path, OURS)] == ["b9", "b10", "b100", "o"]
+    assert read(path, OURS)["o"].inputs == ("b9", "b10", "b100")
 
 
 # ---- sinabs -----------------------------------------------------------------------------------------------------
@@ -135,7 +136,8 @@ def test_a_bounded_state_of_sinabs_is_an_option(tmp_path: Path, rng: np.random.G
         model[1].reset_states()
         theirs = model(torch.from_numpy(frames.reshape(40, 6)).float()).numpy()
     nir.write(str(tmp_path / "net.nir"), graph)
-    for v_min, equal in ((-1.0, True), (None, False)):
+    # sinabs' own reader bounds at minus the threshold, and so does its convention
+    for v_min, equal in ((-1.0, True), (None, True), ("none", False)):
         network = read(tmp_path / "net.nir", NirOptions(convention="sinabs", v_min=v_min))
         ours = reference.run(network, frames).layers["1"].raster.reshape(theirs.shape)
         assert ((ours != theirs).sum() == 0) == equal

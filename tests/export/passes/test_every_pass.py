@@ -15,7 +15,7 @@ from spikefold.export import passes
 from spikefold.export.io import identity
 from spikefold.export.network import InputSpec, Layer, Network, Op
 from spikefold.export.neuron import Neuron
-from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, MaxPool2d
+from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate, MaxPool2d, SumPool2d
 from spikefold.export.passes.clip_outliers import clip_outliers
 from spikefold.export.passes.dense_to_conv import dense_to_conv
 from spikefold.export.passes.expand_kernels import expand_kernels
@@ -29,10 +29,12 @@ from spikefold.export.passes.maxpool_to_or import maxpool_to_or
 from spikefold.export.passes.maxpool_to_sumpool import maxpool_to_sumpool
 from spikefold.export.passes.network_pass import network_pass
 from spikefold.export.passes.norms_first import norms_first
+from spikefold.export.passes.pool_into_weights import pool_into_weights
 from spikefold.export.passes.quantise import quantise
 from spikefold.export.passes.remove_silent_channels import remove_silent_channels
 from spikefold.export.passes.rescale import rescale
 from spikefold.export.passes.split_channels import split_channels
+from spikefold.export.passes.square_kernels import square_kernels
 from spikefold.export.passes.uniform_thresholds import uniform_thresholds
 from spikefold.hardware.simulators.reference import apply
 from spikefold.hardware.speck.limits import NUMBERS
@@ -101,6 +103,7 @@ CASES = {
         ("maxpool_to_sumpool", "fold_spike_pooling"),
     ),
     "norms_first": Case(norms_first, (CONV, AvgPool2d((2, 2)), NORM, FIRE), ("norms_first",)),
+    "pool_into_weights": Case(pool_into_weights, (CONV, FIRE, SumPool2d((2, 2)), CONV, FIRE), ("pool_into_weights",)),
     # rounding always makes another network
     "quantise": Case(lambda network: quantise(network, NUMBERS)[0], PLAIN, ("quantise",), None),
     "remove_silent_channels": Case(
@@ -121,6 +124,7 @@ CASES = {
     "split_channels": Case(
         lambda network: split_channels(network, "l0", 2), (CONV, FIRE, CONV, FIRE), ("split_channels",), None
     ),
+    "square_kernels": Case(square_kernels, (Conv2d(CONV.weight[:, :, :1]), FIRE), ("square_kernels",)),
     "uniform_thresholds": Case(
         uniform_thresholds, (CONV, Neuron(np.array([[[1.0]], [[2.0]]]))), ("uniform_thresholds",)
     ),

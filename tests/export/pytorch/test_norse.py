@@ -14,6 +14,7 @@ from torch import nn
 from spikefold.errors import UnsupportedError
 from spikefold.export.from_torch import from_torch
 from spikefold.export.network import InputSpec
+from tests.came_in import Record, came_in
 from tests.export.pytorch.libraries import compared, lively
 
 SPEC = InputSpec((2, 8, 8), 1000, 10)
@@ -46,7 +47,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_network_of_norse_cells_fires_the_same_spikes(name: str) -> None:
+def test_a_network_of_norse_cells_fires_the_same_spikes(name: str, record_property: Record) -> None:
     def run(module: nn.Module, x: torch.Tensor) -> None:
         state = None
         for step in x:
@@ -54,14 +55,16 @@ def test_a_network_of_norse_cells_fires_the_same_spikes(name: str) -> None:
 
     _, spikes = compared(lively(NETWORKS[name]()), SPEC, run, (norse.LIFCell, norse.LIFBoxCell))
     assert len(spikes) == 2
+    came_in(record_property, spikes.values())
 
 
-def test_layers_that_take_all_steps_at_once_fire_the_same_spikes() -> None:
+def test_layers_that_take_all_steps_at_once_fire_the_same_spikes(record_property: Record) -> None:
     module = norse.SequentialState(
         norse.Lift(nn.Conv2d(2, 4, 3)), norse.LIF(_lif()), nn.Flatten(2), nn.Linear(144, 5), norse.LIF(_lif())
     )
     _, spikes = compared(lively(module), SPEC, lambda module, x: module(x), (norse.LIF,))
     assert len(spikes) == 2
+    came_in(record_property, spikes.values())
 
 
 def test_adaptive_and_refractory_neurons_are_refused_by_name() -> None:

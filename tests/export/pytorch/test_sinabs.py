@@ -15,6 +15,7 @@ from torch import nn
 from spikefold.errors import UnsupportedError
 from spikefold.export.from_torch import from_torch
 from spikefold.export.network import InputSpec
+from tests.came_in import Record, came_in
 from tests.export.pytorch.libraries import compared, lively
 
 SPEC = InputSpec((2, 8, 8), 1000, 10)
@@ -80,15 +81,16 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_network_of_sinabs_fires_the_same_spikes(name: str) -> None:
+def test_a_network_of_sinabs_fires_the_same_spikes(name: str, record_property: Record) -> None:
     def run(module: nn.Module, x: torch.Tensor) -> None:
         module(x[:, 0])  # the steps of one clip
 
     network, spikes = compared(lively(NETWORKS[name]()), SPEC, run, (sl.StatefulLayer,))
     assert len(spikes) == len(network.neurons)
+    came_in(record_property, spikes.values())
 
 
-def test_layers_that_keep_clips_and_steps_apart_fire_the_same_spikes() -> None:
+def test_layers_that_keep_clips_and_steps_apart_fire_the_same_spikes(record_property: Record) -> None:
     module = nn.Sequential(nn.Flatten(2), nn.Linear(128, 9), sl.IAF(), nn.Linear(9, 4), sl.LIF(5.0, norm_input=False))
 
     def run(module: nn.Module, x: torch.Tensor) -> None:
@@ -96,6 +98,7 @@ def test_layers_that_keep_clips_and_steps_apart_fire_the_same_spikes() -> None:
 
     _, spikes = compared(lively(module), SPEC, run, (sl.StatefulLayer,), clips_first=True)
     assert len(spikes) == 2
+    came_in(record_property, spikes.values())
 
 
 def test_neurons_without_spikes_and_adaptive_ones_are_refused_by_name() -> None:

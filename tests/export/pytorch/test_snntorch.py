@@ -15,6 +15,7 @@ from spikefold.errors import UnsupportedError
 from spikefold.export.from_torch import from_torch
 from spikefold.export.network import InputSpec
 from spikefold.export.neuron import Fire
+from tests.came_in import Record, came_in, was_refused
 from tests.export.pytorch.libraries import compared, lively
 
 SPEC = InputSpec((2, 8, 8), 1000, 10)
@@ -83,7 +84,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], bool]] = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_network_of_snntorch_fires_the_same_spikes(name: str) -> None:
+def test_a_network_of_snntorch_fires_the_same_spikes(name: str, record_property: Record) -> None:
     build, whole = NETWORKS[name]
 
     def run(module: nn.Module, x: torch.Tensor) -> None:
@@ -93,6 +94,7 @@ def test_a_network_of_snntorch_fires_the_same_spikes(name: str) -> None:
     network, spikes = compared(lively(build()), SPEC, run, KINDS)
     assert len(spikes) == len(network.neurons) == 2
     assert all(layer.op.fire is Fire.GT for layer in network.neurons)
+    came_in(record_property, spikes.values())
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,10 @@ def test_a_network_of_snntorch_fires_the_same_spikes(name: str) -> None:
         (_Recurrent(beta=0.5, reset_mechanism="zero"), "different time steps"),
     ],
 )
-def test_what_no_neuron_here_does_is_refused_with_the_reason(module: nn.Module, reason: str) -> None:
+def test_what_no_neuron_here_does_is_refused_with_the_reason(
+    module: nn.Module, reason: str, record_property: Record
+) -> None:
     with pytest.raises(UnsupportedError) as caught:
         from_torch(module, SPEC)
     assert reason in " ".join(issue.rule for issue in caught.value.issues)
+    was_refused(record_property, reason)

@@ -16,6 +16,7 @@ from spikefold.errors import UnsupportedError
 from spikefold.export.from_torch import from_torch
 from spikefold.export.network import InputSpec
 from spikefold.export.neuron import Neuron
+from tests.came_in import Record, came_in, was_refused
 from tests.export.pytorch.libraries import compared, lively, no_torchvision
 
 __all__ = ["no_torchvision"]
@@ -139,7 +140,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], InputSpec, bool]] = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_multi_step_network_fires_the_same_spikes(name: str) -> None:
+def test_a_multi_step_network_fires_the_same_spikes(name: str, record_property: Record) -> None:
     build, spec, bare = NETWORKS[name]
     module = lively(build())
     functional.set_step_mode(module, "m")
@@ -152,12 +153,13 @@ def test_a_multi_step_network_fires_the_same_spikes(name: str) -> None:
         module, spec, run, (neuron.BaseNode,), readout=READOUT if bare else None, dtype=torch.float64
     )
     assert len(spikes) == len([part for part in module.modules() if isinstance(part, neuron.BaseNode)])
+    came_in(record_property, spikes.values())
     if name in ("DVSGestureNet", "CIFAR10DVSNet", "containers", "branches"):
         assert network.classes == {"DVSGestureNet": 11, "CIFAR10DVSNet": 10, "containers": 2, "branches": 3}[name]
 
 
 @pytest.mark.parametrize("name", ["MNISTNet", "IF", "LIF", "PLIF"])
-def test_a_single_step_network_fires_the_same_spikes(name: str) -> None:
+def test_a_single_step_network_fires_the_same_spikes(name: str, record_property: Record) -> None:
     build, spec, _ = NETWORKS[name]
     module = lively(build())
 
@@ -168,6 +170,7 @@ def test_a_single_step_network_fires_the_same_spikes(name: str) -> None:
 
     _, spikes = compared(module, spec, run, (neuron.BaseNode,), dtype=torch.float64)
     assert len(spikes) >= 2
+    came_in(record_property, spikes.values())
 
 
 class _Reads(nn.Module):
@@ -195,11 +198,12 @@ REFUSED: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], str]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_cannot_be_followed_is_refused_with_its_reason(what: str) -> None:
+def test_what_cannot_be_followed_is_refused_with_its_reason(what: str, record_property: Record) -> None:
     function, rule = REFUSED[what]
     with pytest.raises(UnsupportedError) as caught:
         from_torch(_Reads(function), InputSpec((2, 8, 8), 1000, 4), 3)
     assert rule in " ".join(issue.rule for issue in caught.value.issues)
+    was_refused(record_property, rule)
     network = from_torch(_Reads(lambda s: s), InputSpec((2, 8, 8), 1000, 4), 3)
     assert [layer.name for layer in network] == ["conv", "n", "fc", "out"]
 

@@ -34,8 +34,9 @@ from spikefold.train.data.events import Recording, pack_events, save_packed
 from tests.silent import Silent
 
 STEPS, CLIPS, SIZE = 6, 4, (2, 34, 34)
-ZERO = NirOptions(convention="sinabs", reset="zero", max_spikes=1, steps=STEPS)
-SUBTRACT = NirOptions(convention="sinabs", steps=STEPS)
+ZERO = NirOptions(convention="sinabs", reset="zero", max_spikes=1, v_min="none", steps=STEPS)
+SUBTRACT = NirOptions(convention="sinabs", steps=STEPS, v_min="none")
+OURS = NirOptions(convention="spikefold", steps=5)
 # by path of the layer in the model below: what sinabs leaves open, though nir cannot write it so
 _SHAPES = {"0": (34, 34), "2": (16, 16)}
 
@@ -178,13 +179,20 @@ def test_sinabs_as_it_is_by_default_goes_to_speck_and_is_refused_for_loihi_by_na
     assert (parity["mismatches"], parity["layers"]) == (0, 3)
     assert all(spikes > 0 for spikes in report["accuracy"]["speck2f"]["layers"].values())
     with pytest.raises(UnsupportedError, match="does not fit loihi2") as caught:
-        export_file(path, ("speck2f", "loihi2"), tmp_path / "both", SUBTRACT, Silent(), clips)
+        export_file(path, ("loihi2", "speck2f"), tmp_path / "both", SUBTRACT, Silent(), clips)
     found = {(issue.where, issue.rule) for issue in caught.value.issues}
     for layer in ("1", "3", "7"):
         assert {(f"loihi2: {layer}", "reset"), (f"loihi2: {layer}", "spikes a step")} <= found
     assert all(where.startswith("loihi2: ") for where, _ in found)
     assert "speck2f" in caught.value.hint
-    assert not (tmp_path / "both").exists()
+    # what fits is written and proven all the same, and the report holds the reasons of the other
+    both = json.loads((tmp_path / "both" / "export.json").read_text(encoding="utf-8"))
+    assert list(both["chips"]) == ["speck2f"]
+    assert both["parity"]["speck2f"]["mismatches"] == 0
+    assert {issue["where"] for issue in both["refused"]["loihi2"]} >= {"1", "3", "7"}
+    with pytest.raises(UnsupportedError, match="does not fit loihi2"):
+        export_file(path, ("loihi2",), tmp_path / "none", SUBTRACT, Silent(), clips)
+    assert not (tmp_path / "none").exists()
     # the wrong convention is noticed: sinabs' own run differs
     with pytest.raises(AssertionError):
         _compare(path, ZERO, model, clips)
@@ -223,7 +231,7 @@ def test_pools_and_thresholds_are_folded_and_each_fold_proven(tmp_path: Path) ->
     path = _mixed(tmp_path / "net.nir")
     frames = np.random.default_rng(0).poisson(0.7, (5, 3, 2, 8, 8)).clip(max=3).astype(np.uint16)
     clips = ClipSet(frames, np.array([0, 1, 2]))
-    report = export_file(path, ("speck2f",), tmp_path / "out", NirOptions(steps=5), Silent(), clips)
+    report = export_file(path, ("speck2f",), tmp_path / "out", OURS, Silent(), clips)
     assert [proof["pass"] for proof in report["passes"]] == [
         "fold_spike_pooling",
         "fold_pooling",
@@ -232,11 +240,14 @@ def test_pools_and_thresholds_are_folded_and_each_fold_proven(tmp_path: Path) ->
     assert all(proof["spikes"] > 50 and proof["clips"] == 3 for proof in report["passes"])
     assert report["parity"]["speck2f"]["mismatches"] == 0
     folded = load_network(tmp_path / "out" / "folded")
-    before, after = clocked.run(read(path, NirOptions(steps=5)), frames), clocked.run(folded, frames)
+    before, after = (
+        clocked.run(read(path, OURS), frames),
+        clocked.run(folded, frames),
+    )
     for name, layer in before.layers.items():
         assert layer.spikes > 20
         assert int((after.layers[name].raster != layer.raster).sum()) == 0
-    without = export_file(path, ("speck2f",), tmp_path / "plain", NirOptions(steps=5), Silent())
+    without = export_file(path, ("speck2f",), tmp_path / "plain", OURS, Silent())
     assert all(proof["proof"].startswith("NOT RUN") for proof in without["passes"])
 
 
@@ -356,7 +367,7 @@ def test_the_command_exports_a_file(files: Any, program: Any, tmp_path: Path) ->
     _, path = files(single=True, pool=False)
     data = f"npz:{_recordings(tmp_path / 'data', (34, 34))}"
     common = ("export", str(path), "--chip", "speck2f", "--convention", "sinabs", "--steps", "6")
-    zero = ("--nir", "reset=zero", "--nir", "max_spikes=1")
+    zero = ("--nir", "reset=zero", "--nir", "max_spikes=1", "--nir", "v_min=none")
     done = program(*common, *zero, "--data", data, "--out", "chips", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "reference = torch = sinabs discretised: 0 mismatches" in done.stdout
@@ -374,7 +385,7 @@ def test_the_command_exports_a_file(files: Any, program: Any, tmp_path: Path) ->
         (2, "--out", common),
         (2, "Did you mean 'reset'?", (*common, "--nir", "resets=zero", "--out", "x")),
         (2, "go with FILE.nir or FILE.net", ("export", str(tmp_path), "--chip", "speck2f")),
-        (3, "loihi2: 1: reset", (*common, "--chip", "loihi2", "--out", "x")),
+        (3, "loihi2: 1: reset", ("export", str(path), "--chip", "loihi2", *common[4:], "--out", "x")),
         (6, "cannot read the NIR graph", ("export", str(bad), "--out", "x")),
         (6, "no run there", ("export", str(tmp_path))),
     ):

@@ -24,6 +24,7 @@ from spikefold.stages.adapt import adapt_stage
 from spikefold.stages.energy import energy_stage
 from spikefold.stages.export import export_stage
 from spikefold.stages.files.board import BoardFile
+from spikefold.stages.files.counts import counts_of_run
 from spikefold.stages.files.networks import network_of_run
 from spikefold.stages.files.simulate import SimulateFile
 from spikefold.stages.files.traces import trace_of_run
@@ -58,6 +59,10 @@ def _calibration(session: Session) -> object:
 def _trace(session: Session) -> object:
     variant = SimulateFile.of_run(session).variants["float"]
     return trace_of_run(session, "float", variant, network_of_run(session, FOLD, "unfolded"))
+
+
+def _counts(session: Session) -> object:
+    return counts_of_run(session, "float", SimulateFile.of_run(session).variants["float"])
 
 
 def _checkpoint(session: Session) -> object:
@@ -250,8 +255,15 @@ def _damaged_arrays(path: Path) -> list[dict[str, np.ndarray] | bytes | None]:
     return found
 
 
-@pytest.mark.parametrize(("name", "read"), [("5_simulate/trace.float.npz", _trace), ("7_energy/clips.npz", _diff)])
-def test_damaged_arrays_are_bad_data(copy: Session, name: str, read: Reader) -> None:
+@pytest.mark.parametrize(
+    ("name", "read", "least"),
+    [
+        ("5_simulate/trace.float.npz", _trace, 20),
+        ("5_simulate/counts.float.npz", _counts, 16),
+        ("7_energy/clips.npz", _diff, 20),
+    ],
+)
+def test_damaged_arrays_are_bad_data(copy: Session, name: str, read: Reader, least: int) -> None:
     path = copy.folder / name
     whole = path.read_bytes()
     refused = 0
@@ -263,7 +275,7 @@ def test_damaged_arrays_are_bad_data(copy: Session, name: str, read: Reader) -> 
             path.write_bytes(content)
         told = _refusal(read, copy)
         refused += told is not None
-    assert refused > 20
+    assert refused > least
     path.unlink(missing_ok=True)
     path.write_bytes(whole)
 
@@ -310,3 +322,22 @@ def test_a_trace_of_another_variant_is_not_taken_for_this_one(copy: Session) -> 
     with pytest.raises(DataError, match=r"trace\.float\.npz is not what") as told:
         _trace(copy)
     assert "of simulate.json" in told.value.issues[0].limit
+
+
+def test_counts_of_another_variant_or_with_an_edited_number_are_not_taken(copy: Session) -> None:
+    folder = copy.folder / "5_simulate"
+    path = folder / "counts.float.npz"
+    arrays = read_arrays(path)
+    _replace(path, (folder / "counts.vanilla.npz").read_bytes())
+    with pytest.raises(DataError, match=r"counts\.float\.npz is not what") as told:
+        _counts(copy)
+    assert "of simulate.json" in told.value.issues[0].limit
+    totals = json.loads(str(arrays["totals"]))
+    totals["layers"][0]["events"] += 1
+    path.unlink()
+    write_arrays(path, arrays | {"totals": np.array(json.dumps(totals))})
+    with pytest.raises(DataError) as told:
+        _counts(copy)
+    assert [issue.where for issue in told.value.issues] == [
+        f"counts.float.npz: {totals['layers'][0]['name']}: events"
+    ]

@@ -56,7 +56,8 @@ def _about(archive: Archive) -> dict[str, np.ndarray] | None:
         return None
     if any(claim is None or claim.dtype.kind not in "iu" or len(claim.shape) != 1 for claim in events.values()):
         return None
-    about = {key: archive.read(key) for key in ("off", "label", "name", "sensor") if key in claims}
+    keys: tuple[str, ...] = ("off", "label", "name", "sensor")
+    about = {key: archive.read(key) for key in keys if key in claims}
     offsets, labels, count = about["off"], about["label"], int(claims["t"].shape[0])
     if any(one.ndim != 1 or one.dtype.kind not in "iu" for one in (offsets, labels)):
         return None
@@ -91,9 +92,7 @@ def _streamed(path: Path, archive: Archive, about: dict[str, np.ndarray]) -> Ite
     with ExitStack() as stack:
         streams = {key: stack.enter_context(archive.stream(key)) for key in "txyp"}
         for (start, stop), label, name in zip(pairwise(about["off"].tolist()), labels, names, strict=True):
-            columns = {key: stream.read(stop - start) for key, stream in streams.items()}
-            yield RawEvents(
-                **columns, sensor=(height, width), label=int(label), name=str(name), from_start=True, unit_open=True
-            )
+            t, x, y, p = (streams[key].read(stop - start) for key in "txyp")
+            yield RawEvents(t, x, y, p, (height, width), int(label), str(name), from_start=True, unit_open=True)
         for stream in streams.values():
             stream.end()

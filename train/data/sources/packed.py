@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``npz:DIR``: packed recordings, ``train.npz`` and ``test.npz``, or ``test.npz`` alone to test a network on.
+"""``npz:DIR``: packed recordings, ``train.npz`` and ``test.npz``, or a single archive to test a network on.
 
 Labels are whole numbers from 0; ``classes.txt`` beside the archives names them.
 """
@@ -19,24 +19,36 @@ from spikefold.train.data.readers import finished, read_with
 from spikefold.train.data.sources.parts import CLASS_LIST, Parts, listed_classes
 
 
-def load_packed_splits(folder: Path, reading: Reading) -> Parts:
-    """Both splits of a folder; the training split is empty where there is only ``test.npz``.
+def load_packed_splits(place: Path, reading: Reading) -> Parts:
+    """Both splits of a folder; of a folder with one archive, or of an archive itself, the training split is empty.
 
     Raises:
         DataError: an unreadable archive, one without recordings, labels with a gap or without a name.
     """
-    is_alone = not (folder / "train.npz").exists() and (folder / "test.npz").exists()
-    store = EventStore()
-    train = [] if is_alone else _recordings(folder / "train.npz", reading, store)
-    test = _recordings(folder / "test.npz", reading, store)
-    if not (train or is_alone) or not test:
-        raise DataError("no recordings", where=str(folder), hint="train.npz and test.npz need at least one each")
+    alone, store = _alone(place), EventStore()
+    folder = place if alone is None else alone.parent
+    train = [] if alone is not None else _recordings(folder / "train.npz", reading, store)
+    test = _recordings(alone or folder / "test.npz", reading, store)
+    if not (train or alone) or not test:
+        raise DataError("no recordings", where=str(place), hint="train.npz and test.npz need at least one each")
     classes = _classes(folder, train, test)
     sizes = [recording.sensor for recording in chain(train, test)]
     sensor = max(height for height, _ in sizes), max(width for _, width in sizes)
     reading.check_sensor(sensor)
     train, test = ([recording.on(sensor) for recording in split] for split in (train, test))
     return Parts([*train], [*test], classes)
+
+
+def _alone(place: Path) -> Path | None:
+    """The only archive of recordings that there is; None where there should be one for training too."""
+    if place.is_file():
+        return place
+    if (place / "train.npz").exists():
+        return None
+    if (place / "test.npz").exists():
+        return place / "test.npz"
+    archives = sorted(place.glob("*.npz")) if place.is_dir() else []
+    return archives[0] if len(archives) == 1 else None
 
 
 def _recordings(path: Path, reading: Reading, store: EventStore) -> list[KeptRecording]:

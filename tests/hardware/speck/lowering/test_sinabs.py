@@ -208,8 +208,7 @@ B = (("b", POINT, ("na",)), ("nb", ONE, ("b",)))
 @pytest.mark.parametrize(
     ("network", "where"),
     [
-        (_wired(*A, ("b", POINT, ("input",)), ("nb", ONE, ("b",)), ("c", POINT, ("na", "nb")), ("nc", ONE, ("c",))),
-         ["input"]),
+        (_wired(*A, ("b", POINT, ("na", "input")), ("nb", ONE, ("b",))), ["b"]),
         (_wired(*A, *B, ("c", POINT, ("nb",)), ("nc", ONE, ("c",)), ("d", POINT, ("na", "nb", "nc")),
                 ("nd", ONE, ("d",))), ["d"]),
         (_wired(*A, ("b", POINT, ("na", "na")), ("nb", ONE, ("b",))), ["b"]),
@@ -220,7 +219,7 @@ B = (("b", POINT, ("na",)), ("nb", ONE, ("b",)))
         (_wired(*A, ("p", POOL, ("na",)), ("q", POOL, ("p",)), ("b", _conv(2, 2, 2, stride=(2, 2)), ("p",)),
                 ("nb", ONE, ("b",)), ("c", POINT, ("q", "nb")), ("nc", ONE, ("c",))), ["p"]),
     ],
-    ids=["two read the input", "a sum of three", "twice itself", "a pooled sum", "a dead end", "one of two pooled",
+    ids=["the input in a sum", "a sum of three", "twice itself", "a pooled sum", "a dead end", "one of two pooled",
          "a pool within a shared pool"],
 )  # fmt: skip
 def test_a_wiring_that_sinabs_cannot_follow_is_refused(network: Network, where: list[str]) -> None:

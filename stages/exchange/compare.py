@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every runner of each chip on a network trained elsewhere, spike for spike, without writing any file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from spikefold.errors import MismatchError
+from spikefold.session import Reporter
+from spikefold.stages.chip_files import compare_runners
+from spikefold.stages.exchange.export_network import CHECKS, bounded, fitted
+from spikefold.stages.exchange.foreign import Foreign, Recorded
+
+
+def compare_network(
+    found: Foreign, chips: Sequence[str], clips: Recorded, reporter: Reporter
+) -> dict[str, dict[str, Any]]:
+    """What was compared, by chip.
+
+    Raises:
+        ConfigError: no chip, or an unknown one.
+        DataError: clips that do not fit the network.
+        UnsupportedError: a chip does not take it; those that do were compared before.
+        MismatchError: spikes differ, or a layer never fires.
+    """
+    refusal = None
+    if found.chip is not None:
+        network = bounded(found.network, clips.test)
+        networks = {found.chip: (network, network)}
+    else:
+        made = fitted(found.network, chips, clips.test, clips.calibration)
+        networks, refusal = {one.chip.name: (one.real, one.integer) for one in made.chips}, made.refusal()
+    frames = clips.test.first(CHECKS.parity_clips).frames
+    compared = compare_runners(networks, frames, CHECKS.vendor_clips, reporter)
+    if failures := [failure for parity in compared.values() for failure in parity.failures()]:
+        raise MismatchError("; ".join(failures), where=found.name, hint="spikefold export keeps the evidence")
+    if refusal is not None:
+        raise refusal
+    return {name: parity.to_json() for name, parity in compared.items()}
