@@ -53,6 +53,7 @@ ONLY_IN = {
     "torch": (
         "train/",
         "stages/verbs/layer_table.py",
+        "stages/verbs/installation.py",
         "energy/live/",
         "export/from_torch.py",
         "export/pytorch/",

@@ -21,6 +21,7 @@ from spikefold.stages.files.fold import FoldFile
 from spikefold.stages.files.simulate import SimulateFile
 from spikefold.stages.files.train import TrainFile
 from spikefold.stages.files.validate import ValidateFile
+from spikefold.stages.report.attention_share import attention_share
 from spikefold.stages.report.first_screen import first_screen
 
 SCHEMA_VERSION = 1
@@ -60,9 +61,11 @@ def assemble(session: Session) -> dict[str, Any]:
         "rounding": {name: variants[name]["rounding"] for name in on_chips if "rounding" in variants[name]},
         "passes": folded["passes"],
         "gates": folded["gates"],
+        "attention_share": attention_share(simulated.variants),
         "choices": folded["choices"],
         "replaced_neurons": folded["replaced"],
         "adapted": adapted.plain()["chips"],
+        "adapted_baselines": adapted.plain()["baselines"],
         "chips": on_chips,
         "artefacts": exported.artefacts,
         "identity": exported.identity,

@@ -22,6 +22,7 @@ from spikefold.stages.files.traces import trace_of_run
 from spikefold.stages.files.train import TrainFile
 from spikefold.stages.report.pictures import ladder_chart, training_chart
 from spikefold.stages.silicon import at_hand
+from spikefold.stages.variants.listed import CONSTANT
 from spikefold.train.data.clips import ClipSet
 
 _FOLDER = Path(__file__).parent
@@ -40,7 +41,7 @@ def render(session: Session, report: dict[str, Any]) -> str:
         issue = Issue("classes", TrainFile.file, str(classes), str(session.dataset.classes), "The file was edited.")
         raise refused(session.path(TRAIN) / TrainFile.file, [issue], TRAIN.command(session.folder))
     # the steps between are in the table; pictures show the ends
-    shown = [name for name in report["accuracy"] if "." not in name and name != "static"]
+    shown = [name for name in report["accuracy"] if "." not in name and name not in ("static", CONSTANT)]
     variants = simulated.variants
     traces = {name: trace_of_run(session, name, variants[name]) for name in shown}
     spread = [FLOAT, *session.config.chips.names]

@@ -50,7 +50,7 @@ def test_every_fold_was_proven_on_spikes(report: dict[str, Any]) -> None:
 def test_the_ladder_has_every_variant_and_says_what_each_changed(report: dict[str, Any]) -> None:
     variants = {variant["name"]: variant for variant in report["accuracy_ladder"]}
     for chip in CHIPS:
-        way = [name for name in variants if name.startswith(chip)]
+        way = [name for name in variants if name.startswith(chip) and "vanilla" not in name]
         # Speck has no leak; Loihi has
         assert (f"{chip}.target" in way) == (chip == "speck2f") == bool(report["replaced_neurons"][chip])
         events = [f"{chip}.events"] if chip == "speck2f" else []
@@ -58,7 +58,7 @@ def test_the_ladder_has_every_variant_and_says_what_each_changed(report: dict[st
         assert variants[chip]["changed"]["since"] == f"{chip}.adapted"
         assert variants[f"{chip}.simulated"]["clips"] == 2
         assert report["adapted"][chip]["epochs"] == 2
-    assert list(variants)[:4] == ["float", "vanilla", "static", "folded"]
+    assert list(variants)[:5] == ["float", "vanilla", "constant", "static", "folded"]
     assert variants["static"]["changed"]["layers"]["sn1"]["flips"] > 0
     # folding is exact: what float32 and float64 round otherwise is all that may differ
     folded = variants["folded"]["changed"]
@@ -69,6 +69,31 @@ def test_the_ladder_has_every_variant_and_says_what_each_changed(report: dict[st
         low, high = variant["interval"]
         assert low <= variant["accuracy"] <= high
         assert variant["spikes_per_clip"] > 0
+
+
+def test_the_baseline_stands_beside_the_network_on_each_chip(report: dict[str, Any], finished_run: Path) -> None:
+    variants = {variant["name"]: variant for variant in report["accuracy_ladder"]}
+    beside = {"speck2f": "speck2f.vanilla", "speck2f.events": "speck2f.vanilla.events", "loihi2": "loihi2.vanilla"}
+    for name, baseline in beside.items():
+        assert variants[baseline]["spikes_per_clip"] > 10
+        assert variants[baseline]["synops_per_clip"] > 1000
+        spikes = report["energy"]["paired_on_chips"][name]["spikes"]
+        assert spikes["difference"] == pytest.approx(
+            variants[name]["spikes_per_clip"] - variants[baseline]["spikes_per_clip"]
+        )
+        assert {"total_uj", "numbers"} & set(report["energy"]["networks"][baseline]["chip"])
+    assert set(report["energy"]["paired_on_chips"]) == set(beside)
+    assert set(report["adapted_baselines"]) == set(CHIPS)
+    assert all((finished_run / "4_export" / chip / "vanilla.safetensors").is_file() for chip in CHIPS)
+
+
+def test_the_report_says_what_of_the_saving_is_attentions(report: dict[str, Any]) -> None:
+    found, variants = report["attention_share"], {one["name"]: one for one in report["accuracy_ladder"]}
+    for name, variant in (("baseline", "vanilla"), ("constant", "constant"), ("attention", "float")):
+        assert found[name]["spikes_per_clip"] == variants[variant]["spikes_per_clip"] > 0
+    saved = variants["vanilla"]["spikes_per_clip"] - variants["float"]["spikes_per_clip"]
+    assert found["saved_spikes_per_clip"] == saved
+    assert variants["constant"]["changed"]["layers"]["sn1"]["flips"] > 0
 
 
 def test_the_static_form_was_chosen_from_what_each_target_carries(report: dict[str, Any]) -> None:
