@@ -238,5 +238,5 @@ def _energy(chip: str, network: Mapping[str, Any], baseline: Mapping[str, Any] |
     text = label if events is None else f"of it events {_short(events[0])} to {_short(events[1])} uJ; {label}"
     before = baseline and ((baseline.get("chip") or {}).get("power") or {}).get("dynamic_uj")
     if before and power.get("dynamic_uj") is not None:
-        text += f"; {power['dynamic_uj'] / before - 1:+.0%} of the baseline's events"
+        text += f"; events {power['dynamic_uj'] / before - 1:+.0%} against the baseline"
     return Line(chip, "plain", word, number, text, link)

@@ -23,6 +23,7 @@ from spikefold.provenance.manifest import report_is_current
 from spikefold.provenance.origin import ORIGIN, origin_now, why_again
 from spikefold.provenance.same_run import CONFIG, same_run
 from spikefold.stage_table import ENERGY, FOLD, STAGES, TRAIN, Stage
+from spikefold.stages import chip_files
 from spikefold.stages import validate as validate_room
 
 IN_RUN = [stage.name for stage in STAGES if stage.in_run]
@@ -190,7 +191,7 @@ def test_spikes_that_differ_end_with_a_page_and_exit_code_1(run: Path, monkeypat
         shutil.rmtree(run / folder)
     for name in ("report.json", "report.html"):
         (run / name).unlink()
-    honest = validate_room.compare_runners
+    honest = chip_files.compare_runners
 
     def planted(*arguments: Any, **options: Any) -> Any:
         found = honest(*arguments, **options)

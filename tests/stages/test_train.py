@@ -16,8 +16,9 @@ import pytest
 
 from spikefold.config import Config, load_config
 from spikefold.errors import ConfigError, DataError
+from spikefold.provenance.same_run import STATES
 from spikefold.session import CONFIG, Session, new_session
-from spikefold.stages.train import STATES, train_stage, unfinished
+from spikefold.stages.train import train_stage, unfinished
 from spikefold.train import baseline
 from spikefold.train.checkpoint import load
 from spikefold.train.data.clips import Windows

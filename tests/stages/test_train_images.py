@@ -16,10 +16,11 @@ from PIL import Image
 
 from spikefold.config import load_config
 from spikefold.errors import ConfigError
+from spikefold.provenance.same_run import STATES
 from spikefold.session import Session, new_session, open_session
 from spikefold.stage_table import STAGES
 from spikefold.stages.report.write import write_report
-from spikefold.stages.train import STATES, train_stage
+from spikefold.stages.train import train_stage
 from spikefold.train import baseline
 from spikefold.train.checkpoint import load
 from spikefold.train.data.clips import Windows

@@ -29,9 +29,9 @@ def test_every_published_point_is_a_row_with_prediction_measurement_and_verdict(
         assert (cells[0], cells[6], cells[7]) == (row.point.key, row.point.grade, row.verdict)
         assert cells[3], "what was measured"
         assert bool(cells[2]) == (row.prediction is not None)
-    cells = {html.split("</td>")[0].removeprefix("<td>"): html for html in body}
+    by_key = {html.split("</td>")[0].removeprefix("<td>"): html for html in body}
     # the interval that the five other networks of Yao et al. leave for the sixth, and what was measured
-    power = re.findall(r"<td[^>]*>(.*?)</td>", cells["speck-yao/power-gesture-vanilla"], flags=re.DOTALL)
+    power = re.findall(r"<td[^>]*>(.*?)</td>", by_key["speck-yao/power-gesture-vanilla"], flags=re.DOTALL)
     assert power[3:5] == ["9.5", "mW"]
     low, high = map(float, power[2].split(" to "))
     assert low < 9.5 < high

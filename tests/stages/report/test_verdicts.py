@@ -79,10 +79,11 @@ def test_a_loss_is_judged_by_the_paired_interval(
 
 
 def _accuracy(
-    right: np.ndarray, classes: int = 10, **more: np.ndarray
+    right: np.ndarray, more: dict[str, np.ndarray] | None = None, classes: int = 10
 ) -> tuple[Verdict, dict[str, VariantForm], dict[str, Any]]:
     trained = _right(100, 90)
     variants = {"float": _variant(trained), CHIP: _variant(right, "float")}
+    more = more or {}
     variants |= {name: _variant(one, CHIP) for name, one in more.items()}
     clips = {name: _clips(one) for name, one in {"float": trained, CHIP: right, **more}.items()}
     verdict, told = accuracy_verdict([CHIP], variants, clips, 0.02, classes)
@@ -91,7 +92,7 @@ def _accuracy(
 
 def test_an_event_driven_chip_is_quoted_as_it_works_and_its_baseline_beside_it() -> None:
     by_events, baseline = _right(100, 90, (30, 0)), _right(100, 50)
-    verdict, _, told = _accuracy(_right(100, 90), **{f"{CHIP}.events": by_events, f"{CHIP}.vanilla.events": baseline})
+    verdict, _, told = _accuracy(_right(100, 90), {f"{CHIP}.events": by_events, f"{CHIP}.vanilla.events": baseline})
     assert (verdict.tone, verdict.word) == ("bad", "loses accuracy")
     (line,) = verdict.lines
     assert line.number == "0.600"
