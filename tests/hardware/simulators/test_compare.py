@@ -202,6 +202,12 @@ def test_a_layer_silent_on_both_sides_is_refused() -> None:
     trace = _trace()
     silent = LayerTrace(np.zeros_like(trace.layers["second"].raster))
     quiet = Trace("truth", {**trace.layers, "second": silent})
+    found = compare(quiet, quiet, allow_silent=True)
+    assert (found.silent, found.layers, found.mismatches) == (("second",), 1, 0)
+    assert found.spikes == trace.layers["first"].spikes > 0
+    assert "NOT COMPARED, for it never fires: second" in found.describe()
+    assert compare(trace, quiet, allow_silent=True).silent == (), "one side fires, so it is compared"
+    assert compare(trace, quiet, allow_silent=True).mismatches > 0
     with pytest.raises(MismatchError, match="second never fires, so nothing was compared there"):
         compare(quiet, Trace("other", quiet.layers))
 
@@ -291,6 +297,13 @@ def test_parity_without_a_simulator_of_the_vendor_compares_our_own_runners_alone
     assert (found.simulated, found.runners) == (None, ("reference", "torch"))
     assert [(c.clips, c.mismatches) for c in found.comparisons] == [(N, 0)]
     assert found.comparisons[0].spikes > 150
+
+
+def test_parity_on_silent_clips_is_a_failure_where_it_is_not_an_error() -> None:
+    found = parity.check("chip", _network(), 0 * _frames(), None, 2, allow_silent=True)
+    assert found.silent == ("first", "second")
+    assert found.failures() == ["chip: NOT COMPARED, for it never fires: first, second"]
+    assert found.to_json()["spikes"] == 0
 
 
 def test_parity_on_silent_clips_is_an_error() -> None:
