@@ -24,6 +24,7 @@ from spikefold.commands.screen import Screen, guarded
 from spikefold.commands.tables import say_json, show
 from spikefold.config import ChipsConfig
 from spikefold.errors import ConfigError, UnsupportedError
+from spikefold.provenance.lock import locked
 from spikefold.session import open_session
 
 if TYPE_CHECKING:
@@ -126,7 +127,9 @@ def _applied(
         proposal = narrow_run.apply_to_architecture(architecture(arch, classes, attention), chip, file)
         return proposal.to_json() | {"written": str(file)}, proposal.report
     name = str(model)
-    narrowed = narrow_run.narrow_run(open_session(Path(name), screen), chip)
+    session = open_session(Path(name), screen)
+    with locked(session.folder):
+        narrowed = narrow_run.narrow_run(session, chip)
     return narrowed.to_json() | {"written": name}, narrowed.after
 
 

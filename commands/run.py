@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from spikefold.commands.gates import Gates, check_gates, read_gates
+from spikefold.commands.interrupted import what_is_kept
 from spikefold.commands.options import (
     Budget,
     ConfigFile,
@@ -144,7 +145,7 @@ def _stages(session: Session, again: tuple[Stage, ...], screen: Screen) -> Misma
         try:
             failed = _do(one.stage, session, screen) or failed
         except KeyboardInterrupt:
-            typer.echo(_kept(one.stage, session.folder), err=True)
+            typer.echo(what_is_kept(one.stage, session.folder), err=True)
             raise typer.Exit(INTERRUPTED) from None
     if to_do and (session.folder / CONFIG).is_file():
         keep_config(session)
@@ -164,14 +165,3 @@ def _do(stage: Stage, session: Session, screen: Screen) -> MismatchError | None:
     note_stage(session.folder, stage.name, seconds)
     screen.line(f"{stage.name} took {seconds:.1f} s")
     return failed
-
-
-def _kept(stage: Stage, run: Path) -> str:
-    """One line after an interruption: what is kept, and the command that goes on."""
-    done = [one.name for one in STAGES if one.in_run and (run / one.folder).is_dir()]
-    what = f"{', '.join(done)} {'is' if len(done) == 1 else 'are'} kept" if done else "no stage is done"
-    if config_of(run) is None:
-        return f"interrupted in {stage.name}: nothing is kept; the same command begins again"
-    if stage is TRAIN:
-        what += ", and the epochs of the training so far"
-    return f"interrupted in {stage.name}: {what}; `spikefold run --out {run}` goes on"
