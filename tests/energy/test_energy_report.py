@@ -89,6 +89,8 @@ def test_the_section_shows_the_numbers_of_the_file() -> None:
     for name in clips:
         found = results["networks"][name]["uncertainty"]["synops"]
         assert f"{found['mean']:,.0f}" in page
+        energy = results["networks"][name]["uncertainty"]["energy_pj"]
+        assert f"<td>{energy['mean'] / 1e6:,.4g}</td>" in page, "energy is shown in uJ"
         assert f"({found['worst_clip']})" in page
         assert f"{found['clips_needed']['5']:,}" in page
     assert "a&lt;b" in page
