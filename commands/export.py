@@ -24,11 +24,12 @@ from spikefold.commands.importing.options import (
     foreign_source,
     refuse_for_a_run,
 )
-from spikefold.commands.options import LATEST_RUN, Quiet
+from spikefold.commands.options import LATEST_RUN, Json, Quiet
 from spikefold.commands.report import comparisons
 from spikefold.commands.screen import Screen, guarded
+from spikefold.commands.stage_command import again, say_run
+from spikefold.commands.tables import say_json
 from spikefold.errors import ConfigError
-from spikefold.session import open_session
 from spikefold.stage_table import EXPORT
 
 
@@ -45,27 +46,31 @@ def export(
     input_shape: InputShape = None,
     nir: Nir = None,
     no_input_bias: NoInputBias = False,
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Quantise and write every artefact of an adapted run; or of a network trained elsewhere, from its .nir file."""
+    """Quantise and write every artefact of an adapted run; or of a network trained elsewhere, from its .nir file.
+
+    For example: spikefold export model.nir --chip speck2f --out chips --data npz:DIR
+    """
     with guarded(quiet) as screen:
         own = foreign_source(source, from_, str(LATEST_RUN))
         if own is not None:
             said = asked(convention, steps, dt_us, classes, input_shape, nir, no_input_bias)
-            _export_own(own, said, chip, out, data, screen)
+            _export_own(own, said, chip, out, data, screen, as_json=as_json)
             return
         refuse_for_a_run(
             chip=chip, out=out, data=data, convention=convention, steps=steps, dt_us=dt_us, classes=classes,
             input_shape=input_shape, nir=nir, no_input_bias=no_input_bias,
         )  # fmt: skip
-        session = open_session(Path(source), screen)
-        EXPORT.load()(session)
-        typer.echo(session.folder)
+        again(EXPORT, Path(source), [], screen)
+        say_run(EXPORT, Path(source), as_json=as_json)
 
 
 def _export_own(
-    source: str, said: Any, chips: list[str] | None, out: Path | None, data: str | None, screen: Screen
-) -> None:
+    source: str, said: Any, chips: list[str] | None, out: Path | None, data: str | None, screen: Screen, *,
+    as_json: bool,
+) -> None:  # fmt: skip
     from spikefold.stages.exchange.export_net import export_net
     from spikefold.stages.exchange.export_network import export_network
     from spikefold.stages.exchange.foreign import opened
@@ -75,7 +80,10 @@ def _export_own(
     found, clips = opened(source, said, screen, data)
 
     def tell(content: dict[str, Any]) -> None:
-        _tell(content, out)
+        if as_json:
+            say_json({"folder": str(out), **content})
+        else:
+            _tell(content, out)
 
     if found.chip is not None:
         refuse_other_chips(found.chip, chips)

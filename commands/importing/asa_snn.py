@@ -8,8 +8,10 @@ from typing import Annotated
 
 import typer
 
-from spikefold.commands.options import ConfigFile, Data, Quiet, Sets, configured
+from spikefold.commands.options import ConfigFile, Data, Json, Quiet, Sets, configured
 from spikefold.commands.screen import guarded
+from spikefold.commands.stage_command import say_run
+from spikefold.stage_table import TRAIN
 
 
 def asa_snn(
@@ -22,11 +24,15 @@ def asa_snn(
     ] = None,
     config: ConfigFile = None,
     sets: Sets = None,
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write RUN/1_train from the authors' weights and your recordings; then `spikefold fold RUN` and the rest."""
+    """Write RUN/1_train from the authors' weights and your recordings; then `spikefold fold RUN` and the rest.
+
+    For example: spikefold import asa-snn gait.pth --arch a --data gait-day:DIR --out runs/gait
+    """
     with guarded(quiet) as screen:
         from spikefold.stages.exchange.import_checkpoint import import_asa_snn
 
         session = import_asa_snn(checkpoint, arch, out, configured(config, sets or [], data), screen, reduction)
-        typer.echo(session.folder)
+        say_run(TRAIN, session.folder, as_json=as_json)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from spikefold.export.network import Network
 from spikefold.export.passes.expand_kernels import expand_kernels
-from spikefold.export.passes.maxpool_to_or import maxpool_to_or
 from spikefold.export.passes.square_kernels import square_kernels
 from spikefold.hardware.board import Board, BoardRun, BoardTask, PowerMeter
 from spikefold.hardware.chip import Chip, Lowered, NotRun, PublishedProfiles, Table, rules_of
@@ -23,7 +22,7 @@ from spikefold.hardware.speck.board.power import OFFSET_W, OUR_RAILS
 from spikefold.hardware.speck.board.samna_probe import samna_status
 from spikefold.hardware.speck.cores import CORES
 from spikefold.hardware.speck.limits import NUMBERS, violations
-from spikefold.hardware.speck.lowering.pools import pools_that_cores_have
+from spikefold.hardware.speck.lowering.pools import or_neurons, pools_that_cores_have
 from spikefold.hardware.speck.resources import resources
 from spikefold.hardware.speck.rules import CORE_RULES, NETWORK_RULES
 from spikefold.hardware.speck.split import split_to_fit
@@ -97,7 +96,7 @@ _CORES = Chip(
     resources=resources,
     rewrites=(
         pools_that_cores_have,
-        partial(maxpool_to_or, groups=False),
+        or_neurons,
         expand_kernels,
         square_kernels,
     ),

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from spikefold.hardware.speck.events.clocked_vs_events import Gap
-from spikefold.hardware.speck.events.result import LoadSum, Overload
+from spikefold.hardware.speck.events.result import LoadSum
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,8 @@ class SpeckMeasures:
     @property
     def over_limit(self) -> tuple[dict[str, Any], ...]:
         """The cores with a bin above the limit, as plain values."""
-        found = [load for load in self.work if load.above]
-        return tuple(
-            asdict(Overload(load.name, load.per_second(self.dt_us)[0], load.step, load.clip, load.above))
-            for load in found
-        )
+        found = (load.overload(self.dt_us) for load in self.work)
+        return tuple(asdict(one) for one in found if one is not None)
 
     @property
     def warnings(self) -> tuple[str, ...]:

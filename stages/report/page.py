@@ -12,7 +12,7 @@ from spikefold.energy.chip.markdown import NOMINAL, by_reason
 from spikefold.energy.report import energy_bars, uncertainty_section
 from spikefold.errors import DataError, Issue
 from spikefold.hardware.report import input_and_layers, output_rasters, spikes_per_layer
-from spikefold.session import RESULTS, Session
+from spikefold.session import BASELINE, RESULTS, Session
 from spikefold.stage_table import ANALYSE, ENERGY, SIMULATE, TRAIN
 from spikefold.stages.analyse import PAGE
 from spikefold.stages.files.base import refused
@@ -62,6 +62,7 @@ def render(session: Session, report: dict[str, Any]) -> str:
         "pictures": pictures,
         "chips": list(session.config.chips.names),
         "quoted": quoted,
+        "baseline": BASELINE,
         "silicon": [row.to_json() for row in at_hand()],
         "analysis": _ANALYSIS if (session.folder / _ANALYSIS).is_file() else "",
     }

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import Result
 from typer.testing import CliRunner
 
 from spikefold.pipeline import app
@@ -48,7 +49,7 @@ def text():
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     rng = np.random.default_rng(0)
     (tmp_path / "doorway.py").write_text(MODULE, encoding="utf-8")
     (tmp_path / "data").mkdir()
@@ -65,7 +66,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     sys.modules.pop("doorway", None)
 
 
-def _run(*arguments: str) -> Result:
+def _run(*arguments: str) -> Any:
     return CliRunner().invoke(app, [*arguments])
 
 

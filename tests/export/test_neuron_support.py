@@ -339,6 +339,8 @@ WITHOUT_DECLARATION = {
     "hardware.speck.neuron_support": "parts of declarations, and the one of `rules`",
     "hardware.speck.events.kernel": "part of `core`",
     "hardware.speck.lowering.notes": "says what the chip does otherwise",
+    "stages.exchange.foreign": "says how a file's neurons were understood",
+    "stages.verbs.network_table": "prints neurons",
     "train.deploy.adapt_by_events": "changes neurons into those of a chip; the event engine declares",
     "train.deploy.target_neuron": "changes neurons into those of a chip",
 }

@@ -27,16 +27,20 @@ def by_events(program: Any, finished_run: Path, tmp_path_factory: pytest.TempPat
 
 def test_the_file_says_what_was_judged_and_kept(by_events: tuple[Path, str]) -> None:
     folder, said = by_events
-    chips = json.loads((folder / "3_adapt" / "adapt.json").read_text(encoding="utf-8"))["chips"]
-    selection = chips["speck2f"]["selection"]
-    assert chips["loihi2"]["selection"] is None
-    assert chips["loihi2"]["epochs"] == chips["speck2f"]["epochs"] == 2
-    assert selection["held"] == 30  # a fifth of each of ten classes with 16
-    assert [one["name"] for one in selection["candidates"]] == ["before", "epoch 1", "epoch 2"]
-    assert all(one["spikes"] > 10 for one in selection["candidates"])
-    judged = {one["name"]: one["accuracy"] for one in selection["candidates"]}
-    assert judged[selection["kept"]] >= max(judged.values()) - 0.005 - 1e-9
-    assert "on 30 training recordings held out" in said
+    written = json.loads((folder / "3_adapt" / "adapt.json").read_text(encoding="utf-8"))
+    assert set(written["baselines"]) == {"speck2f", "loihi2"}
+    found = {name: one["selection"] for name, one in written["chips"].items()}
+    assert [written["chips"][name]["epochs"] for name in found] == [2, 2]
+    assert [found[name]["how"] for name in ("speck2f", "loihi2")] == ["by events", "in clocked steps"]
+    for name, blends in (("speck2f", []), ("loihi2", ["blend 0.5"])):
+        selection = found[name]
+        assert (selection["held"], selection["unseen"]) == (20, True)  # two of each of ten classes with 16
+        assert [one["name"] for one in selection["candidates"]] == ["before", "epoch 1", "epoch 2", *blends]
+        assert all(one["synops"] > one["spikes"] > 10 for one in selection["candidates"])
+        shares = {one["name"]: one["accuracy"] for one in selection["candidates"]}
+        assert shares[selection["kept"]] >= max(shares.values()) - 0.005 - 1e-9
+    selection = found["speck2f"]
+    assert "on 20 training recordings held out" in said
     same = identity(load_network(folder / "3_adapt/speck2f/adapted")) == identity(
         load_network(folder / "2_fold/speck2f/target")
     )

@@ -83,6 +83,11 @@ class LoadSum:
         """Operations per second of the busiest bin and of the mean one, ``dt_us`` microseconds long."""
         return float(self.peak) * 1e6 / dt_us, self.operations / self.bins * 1e6 / dt_us
 
+    def overload(self, dt_us: int) -> Overload | None:
+        """What is said of a core with bins above the limit; None where it has none."""
+        peak, _ = self.per_second(dt_us)
+        return Overload(self.name, peak, self.step, self.clip, self.above) if self.above else None
+
 
 @dataclass(frozen=True)
 class Overload:
@@ -124,10 +129,5 @@ class EventRun:
             dt_us: length of a bin in microseconds.
         """
         most = limit_per_second * dt_us / 1e6
-        found = []
-        for load in self.loads:
-            bins = int(np.count_nonzero(load.operations > most))
-            if bins:
-                step, clip = np.unravel_index(int(load.operations.argmax()), load.operations.shape)
-                found.append(Overload(load.name, load.peak_per_second(dt_us), int(step), int(clip), bins))
-        return tuple(found)
+        found = (load.summed(most).overload(dt_us) for load in self.loads)
+        return tuple(one for one in found if one is not None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Folds the pools that sinabs cannot follow, or that no core can do, into the weights behind them.
+"""Folds the pools that no core does or sinabs cannot follow into weights, and makes neurons of max pools.
 
 A core pools what it sends, so the input has no pool (`rules.operations`). sinabs 3.1 also cannot follow a layer that
 one reader takes pooled and another as it is, a pool that two others read, or one of a sum; the same function with the
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from spikefold.export.network import INPUT, Layer, Network
 from spikefold.export.ops import SumPool2d
+from spikefold.export.passes.maxpool_to_or import maxpool_to_or
 from spikefold.export.passes.network_pass import network_pass
 from spikefold.export.passes.pool_into_weights import STEP, pool_into_weights
 
@@ -25,6 +26,20 @@ def pools_that_cores_have(network: Network) -> Sequence[Layer]:
             break
         network = folded
     return network.layers
+
+
+def or_neurons(network: Network) -> Network:
+    """The same function without max pools, where every neuron is one that a core has.
+
+    Each takes a core of its own. With leaky neurons the network must be trained for the chip anyway, and sums of
+    spikes cost no core: then the pools stay, and `rules.operations` names them.
+
+    Raises:
+        UnsupportedError: max pools of something else than zeros and ones.
+    """
+    if any(layer.neuron.leak is not None or layer.neuron.current is not None for layer in network.neurons):
+        return network
+    return maxpool_to_or(network, groups=False)
 
 
 def _strange(network: Network) -> Iterator[str]:

@@ -73,12 +73,13 @@ def test_snntorch_is_told_and_a_synaptic_fires_as_there(tmp_path: Path, record_p
     torch.manual_seed(0)
     options = {"init_hidden": True, "reset_mechanism": "zero", "reset_delay": False}
     synaptic = [snn.Synaptic(alpha=0.5, beta=0.8, output=last, **options) for last in (False, True)]
-    model = nn.Sequential(nn.Linear(6, 12, bias=False), synaptic[0], nn.Linear(12, 4, bias=False), synaptic[1])
-    for part in (model[0], model[2]):
+    linear = nn.Linear(6, 12, bias=False), nn.Linear(12, 4, bias=False)
+    model = nn.Sequential(linear[0], synaptic[0], linear[1], synaptic[1])
+    for part in linear:
         part.weight.data = 0.6 * torch.rand(part.weight.shape) - 0.15
     # as snnTorch writes them, whose own exporter needs a release of nir that sinabs does not allow
     cuba = [nir.CubaLIF(*(np.array([value]) for value in (2e-4, 5e-4, 5.0, 0.0, 1.0, 2.0))) for _ in synaptic]
-    weights = [nir.Linear(model[at].weight.detach().numpy()) for at in (0, 2)]
+    weights = [nir.Linear(part.weight.detach().numpy()) for part in linear]
     nodes = {"in": nir.Input({"input": np.array([6])}), "0": weights[0], "1": cuba[0], "2": weights[1], "3": cuba[1],
              "out": nir.Output({"output": np.array([4])})}  # fmt: skip
     path = tmp_path / "syn.nir"
@@ -89,7 +90,8 @@ def test_snntorch_is_told_and_a_synaptic_fires_as_there(tmp_path: Path, record_p
     network, found, _ = understood(path, NirOptions(reset="zero", reset_delay=False, steps=30))
     assert found.convention == "snntorch"
     frames = frames_of((6, 1, 1), steps=30, clips=3)
-    model[1].reset_mem(), model[3].reset_mem()
+    for part in synaptic:
+        part.reset_mem()
     with torch.no_grad():
         theirs = torch.stack([model(torch.from_numpy(x.reshape(3, 6)).float())[0] for x in frames]).numpy()
     ours = reference.run(network, frames).layers["3"].raster.reshape(theirs.shape)

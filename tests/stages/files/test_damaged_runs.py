@@ -294,13 +294,13 @@ def test_the_command_says_file_field_and_what_to_run_again(
     copy: Session, name: str, arguments: list[str], again: str
 ) -> None:
     path = copy.folder / name
-    values = json.loads(path.read_bytes()) | {"schema_version": 2}
+    values = json.loads(path.read_bytes()) | {"schema_version": 9}
     _replace(path, json.dumps(values).encode())
     done = CliRunner().invoke(app, [*arguments, str(copy.folder)])
     assert done.exit_code == 6, done.stderr
     assert f"E-DATA: {path.name} is not what this release writes" in done.stderr
     assert f"where: {path}" in done.stderr
-    assert f"{path.name}: schema_version: value_error: got 2, limit Value error, this release reads" in done.stderr
+    assert f"{path.name}: schema_version: value_error: got 9, limit Value error, this release reads" in done.stderr
     assert f"to do: {again} " in done.stderr
     assert "Traceback" not in done.stderr
 
