@@ -61,8 +61,8 @@ def fit_report(network: Network, chip: Chip, name: str = "", *, as_it_is: bool =
         network: real or integer, folded; a real one is quantised for the chip where that can be done.
         chip: the target.
         name: of the network, for people.
-        as_it_is: whether it is exported so; else it will be trained for the chip first. An event-driven chip's neurons
-            then fire as often as they can, and their max pools are no OR.
+        as_it_is: whether it is exported so; else it will be trained for the chip first. An event-driven chip's
+            neurons then fire as often as they can, and their max pools are no OR.
     """
     made = rewritten(network, chip, without=() if as_it_is else _untrained(chip))
     network = made.network
