@@ -54,15 +54,17 @@ class FitReport:
         }  # fmt: skip
 
 
-def fit_report(network: Network, chip: Chip, name: str = "") -> FitReport:
+def fit_report(network: Network, chip: Chip, name: str = "", *, as_it_is: bool = False) -> FitReport:
     """Ask every rule of the chip.
 
     Args:
         network: real or integer, folded; a real one is quantised for the chip where that can be done.
         chip: the target.
         name: of the network, for people.
+        as_it_is: whether it is exported so; else it will be trained for the chip first. An event-driven chip's
+            neurons then fire as often as they can, and their max pools are no OR.
     """
-    made = rewritten(network, chip)
+    made = rewritten(network, chip, without=() if as_it_is else _untrained(chip))
     network = made.network
     integer, refused = _integer(network, chip)
     found = _joined(chip.violations(network if integer is None else integer), [*made.issues, *refused])
@@ -74,11 +76,16 @@ def fit_report(network: Network, chip: Chip, name: str = "") -> FitReport:
 
 def broken_rules(network: Network, chip: Chip) -> list[Issue]:
     """The rules that a real network breaks, cheaply: rounding is tried only where everything else is kept."""
-    network = rewritten(network, chip).network
+    network = rewritten(network, chip, without=_untrained(chip)).network
     if found := chip.violations(network):
         return found
     integer, refused = _integer(network, chip)
     return refused if integer is None else chip.violations(integer)
+
+
+def _untrained(chip: Chip) -> tuple[str, ...]:
+    """The rewrites that do not hold for a network that is trained for the chip."""
+    return ("maxpool_to_or",) if chip.event_driven else ()
 
 
 def _integer(network: Network, chip: Chip) -> tuple[Network | None, list[Issue]]:

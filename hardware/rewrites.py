@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from spikefold.errors import Issue, UnsupportedError
@@ -25,12 +26,13 @@ class Rewritten:
     issues: tuple[Issue, ...]
 
 
-def rewritten(network: Network, chip: Chip) -> Rewritten:
+def rewritten(network: Network, chip: Chip, *, without: Collection[str] = ()) -> Rewritten:
     """The network with the chip's rewrites applied as far as they go.
 
     Args:
         network: real or integer, folded.
         chip: the target.
+        without: passes that are left out, by their entry in the history.
     """
     steps: list[tuple[str, Network, Network]] = []
     issues: list[Issue] = []
@@ -39,9 +41,12 @@ def rewritten(network: Network, chip: Chip) -> Rewritten:
         try:
             network = rewrite(before)
         except UnsupportedError as error:
-            issues += error.issues or [Issue(error.what, error.where, "as it is", "a rewrite", error.hint)]
+            found = error.issues or [Issue(error.what, error.where, "as it is", "a rewrite", error.hint)]
+            issues += [issue for issue in found if issue.rule not in without]
             continue
-        if network is not before:
-            added = network.history[len(before.history) :]
+        added = network.history[len(before.history) :]
+        if any(step in without for step in added):
+            network = before
+        elif network is not before:
             steps.append((added[0], before, network))
     return Rewritten(network, tuple(steps), tuple(issues))

@@ -37,7 +37,7 @@ def fit_network(network: Network, chip: Chip, name: str, *, folded: bool = False
     Raises:
         UnsupportedError: it cannot be folded.
     """
-    return fit_report(network if folded else uniform_thresholds(fold(network)), chip, name)
+    return fit_report(network if folded else uniform_thresholds(fold(network)), chip, name, as_it_is=True)
 
 
 def fit_file(path: Path, chip: Chip, options: NirOptions = DEFAULTS) -> FitReport:
@@ -60,7 +60,7 @@ def fit_run(session: Session, chip: Chip) -> FitReport:
     target = target_of(session, chip)
     adapted = session.folder / ADAPT.folder / chip.name / "adapted"
     found = load_network(adapted if adapted.with_suffix(".json").is_file() else target)
-    return fit_report(found, chip, session.folder.name)
+    return fit_report(found, chip, session.folder.name, as_it_is=True)
 
 
 def target_of(session: Session, chip: Chip) -> Path:
