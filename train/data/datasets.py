@@ -316,9 +316,9 @@ def _kept(path: Path) -> list[Recording]:
     """
     store = EventStore()
     return [
-        store.keep(Recording(pack_events(raw.t, raw.x, raw.y, raw.p), raw.sensor or (1, 1), raw.label, name))
+        # named as they were made: what is told of them does not depend on whether they were in the cache
+        store.keep(Recording(pack_events(raw.t, raw.x, raw.y, raw.p), raw.sensor or (1, 1), raw.label, raw.name))
         for raw in stream_packed(path, Reading(max_events=_ANY))
-        for name in [f"{path.name}:{raw.name}"]
     ]
 
 

@@ -24,7 +24,8 @@ from spikefold.train.data.datasets import load_dataset
 from spikefold.train.data.events import save_packed
 from tests.silent import Silent
 
-ENGINES = ["float", "vanilla", "speck2f", "speck2f.events", "loihi2"]
+ENGINES = {"float", "vanilla", "speck2f", "speck2f.events", "loihi2"}
+"""What every such run has; others may stand beside them."""
 
 
 def _hash(folder: Path) -> str:
@@ -50,7 +51,7 @@ def own(session: Session) -> EvaluationForm:
 def test_on_its_own_test_set_a_run_has_the_figures_of_its_report(finished_run: Path, own: EvaluationForm) -> None:
     report = json.loads((finished_run / "report.json").read_text(encoding="utf-8"))
     ladder = {step["name"]: step for step in report["accuracy_ladder"]}
-    assert list(own.results) == ENGINES
+    assert set(own.results) >= ENGINES
     for name, found in own.results.items():
         step, energy = ladder[name], report["energy"]["networks"][name]
         assert (found["accuracy"], found["interval"]) == (step["accuracy"], step["interval"])
@@ -64,7 +65,7 @@ def test_on_its_own_test_set_a_run_has_the_figures_of_its_report(finished_run: P
     against = own.results["vanilla"]["against_float"]["accuracy"]
     assert against["difference"] == -report["energy"]["paired"]["accuracy"]["difference"]
     assert own.results["float"]["against_float"] is None
-    assert {name for name, found in own.results.items() if found["chip"]} == {"speck2f", "speck2f.events", "loihi2"}
+    assert {"speck2f", "speck2f.events", "loihi2"} <= {name for name, found in own.results.items() if found["chip"]}
 
 
 def test_sums_agree_with_each_other(own: EvaluationForm) -> None:
@@ -130,7 +131,8 @@ def test_a_path_may_hold_whatever_a_path_may_hold(session: Session, tmp_path: Pa
     assert done.exit_code == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)
     assert told["recordings"]["source"] == f"npz:{folder}"
-    assert list(told["results"]) == ["float", "vanilla", "loihi2"]
+    assert {"float", "vanilla", "loihi2"} <= set(told["results"])
+    assert not [name for name in told["results"] if name.startswith("speck")]
     assert told["recordings"]["absent"] == ["6", "7", "8", "9"]
     assert (tmp_path / "out" / PAGE).is_file()
 

@@ -79,9 +79,12 @@ def test_a_data_set_keeps_no_events_in_memory(tmp_path: Path, source: str) -> No
         save_packed(tmp_path / "classes" / name / "0.npz", [_recording(50, seed) for seed in range(4)])
     place = {"npz": f"npz:{tmp_path}", "folder": f"folder:{tmp_path / 'classes'}", "digits": "digits"}[source]
     config = DataConfig(source=place, train=11, test=11)
+    names = []
     for _ in range(2):  # of a generated set, made and read back
         found = load_dataset(config, 0, lambda *news: None)
         recordings = [*found.train, *found.test]
+        names.append([one.name for one in recordings])
         assert len(recordings) >= 8
         assert all(isinstance(one, KeptRecording) and "events" not in vars(one) for one in recordings)
         assert all(len(one.events) > 40 for one in recordings)
+    assert names[0] == names[1]

@@ -18,7 +18,7 @@ from spikefold.train.data.parsing.raw_events import RawEvents
 from spikefold.train.data.parsing.reading import Reading
 
 RNG = np.random.default_rng(0)
-SOUND = {
+SOUND: dict[str, Any] = {
     "t": np.concatenate([np.sort(RNG.integers(0, 10**6, count)) for count in (300, 1, 700)]).astype(np.uint32),
     "x": RNG.integers(0, 90, 1001).astype(np.uint16),
     "y": RNG.integers(0, 60, 1001).astype(np.uint16),
