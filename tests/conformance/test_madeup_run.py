@@ -36,7 +36,7 @@ def run(madeup: Program, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("madeup") / "run"
     sets = [
         part
-        for key in (*SMALL, "chips.baseline=false", f"chips.names={json.dumps(NAMES)}")
+        for key in (*SMALL, "train.baseline=false", f"chips.names={json.dumps(NAMES)}")
         for part in ("--set", key)
     ]
     done = madeup("run", "--data", "digits", "--out", str(folder), *sets)

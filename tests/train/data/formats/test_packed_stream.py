@@ -54,8 +54,13 @@ def test_it_gives_what_the_whole_gives(
     path = tmp_path / "some.npz"
     np.savez_compressed(path, **(SOUND | changes))
     expected = read_npz(path, Reading())
-    asked = []
-    monkeypatch.setattr(packed_stream, "read_npz", lambda *given: asked.append(given) or read_npz(*given))
+    asked: list[Path] = []
+
+    def noted(path: Path, reading: Reading) -> Any:
+        asked.append(path)
+        return read_npz(path, reading)
+
+    monkeypatch.setattr(packed_stream, "read_npz", noted)
     found = list(stream_packed(path, Reading()))
     assert len(found) == len(expected) == 3
     assert all(_same(one, other) for one, other in zip(found, expected, strict=True))
