@@ -30,6 +30,7 @@ _SHARES_A_RUN = (
     "stages/test_simulate.py",
     "commands/test_run_folder.py",
     "stages/report/test_bad_network.py",
+    "stages/verbs/test_pace_of.py",
 )
 
 
