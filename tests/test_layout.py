@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -262,3 +263,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
     assert {f"spikefold/{path.relative_to(ROOT).as_posix()}" for path in SOURCES} <= inside, (
         "pyproject lists packages"
     )
+
+
+def test_tests_of_one_file_share_a_process(request: pytest.FixtureRequest) -> None:
+    """Else each makes every fixture again, which doubled the time: xdist 3.8 loses its groups under pytest 9.2."""
+    in_parallel = "PYTEST_XDIST_WORKER" in os.environ
+    assert request.node.nodeid.endswith("@test_layout.py") == in_parallel
