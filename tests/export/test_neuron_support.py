@@ -340,7 +340,9 @@ WITHOUT_DECLARATION = {
     "hardware.speck.events.kernel": "part of `core`",
     "hardware.speck.lowering.notes": "says what the chip does otherwise",
     "stages.exchange.foreign": "says how a file's neurons were understood",
+    "stages.report.first_screen": "asks only whether the output can fire more than once a step",
     "stages.verbs.network_table": "prints neurons",
+    "train.deploy.adapt": "asks only whether the output can fire more than once a step; `integer_net` declares",
     "train.deploy.adapt_by_events": "changes neurons into those of a chip; the event engine declares",
     "train.deploy.target_neuron": "changes neurons into those of a chip",
 }
