@@ -17,7 +17,7 @@ from spikefold.train.data.events import EVENT_DTYPE, Recording
 from spikefold.train.data.frames import Binning, Bins, to_frames
 from spikefold.train.models.architectures import architecture
 from spikefold.train.models.spiking_net import SpikingNet
-from spikefold.train.recipe import PROTOCOLS, Plan, held_out, plan
+from spikefold.train.recipe import PROTOCOLS, Plan, held_out, held_recordings, plan
 
 BINNING = Binning((4, 6), 1, 10, 3)
 CONFIGS = Path(__file__).parents[2] / "train" / "configs"
@@ -38,13 +38,17 @@ def _recordings(count: int, seed: int) -> tuple[Recording, ...]:
 DATASET = Dataset(_recordings(30, 0), _recordings(9, 1), ("a", "b", "c"))
 
 
+WHOLE = ("train.augment=none", "adapt.held_share=0")
+"""Nothing is changed of the clips, and none is held out for the adaptation."""
+
+
 def _plan(*overrides: str) -> tuple[Plan, Config]:
-    config = load_config(None, overrides)
+    config = load_config(None, (*WHOLE, *overrides))
     first = ClipSet(to_frames(DATASET.train, BINNING), DATASET.labels("train"))
     return plan(config, DATASET, BINNING, lambda: first), config
 
 
-def test_by_default_the_first_clips_are_learned_and_nothing_chooses() -> None:
+def test_without_more_the_first_clips_are_learned_and_nothing_chooses() -> None:
     made, _ = _plan()
     assert isinstance(made.clips, ClipSet)
     assert np.array_equal(made.clips.frames, to_frames(DATASET.train, BINNING))
@@ -65,6 +69,31 @@ def test_random_windows_and_augmented_events_are_cut_anew(overrides: list[str], 
     assert isinstance(made.clips, Slices)
     assert (made.clips.anywhere, made.clips.augment, made.clips.seed) == (anywhere, augment, config.seed)
     assert list(made.clips.recordings) == list(DATASET.train)
+
+
+def test_what_the_adaptation_chooses_with_is_not_learned_and_moved_clips_are_the_default() -> None:
+    made, config = _plan("adapt.held_share=0.2", "train.augment=auto")
+    assert isinstance(made.clips, Slices)
+    assert made.clips.augment == "geometric"
+    held = held_recordings(config, DATASET, BINNING)
+    assert (made.held_out, len(held.indices), held.unseen, made.selector) == (6, 6, True, None)
+    assert [r.name for r in made.clips.recordings] == [
+        r.name for number, r in enumerate(DATASET.train) if number not in held.indices
+    ]
+    # the published protocol learns all; the same recordings choose then, and that they were seen is said
+    paper = load_config(None, ("adapt.held_share=0.2", "train.protocol=paper"))
+    assert held_recordings(paper, DATASET, BINNING).unseen is False
+    assert np.array_equal(held_recordings(paper, DATASET, BINNING).indices, held.indices)
+    assert plan(paper, DATASET, BINNING, lambda: ClipSet(np.zeros((1, 0, 1, 1, 1)), np.zeros(0))).held_out == 0
+    for alone in ("chips.names=[]", "adapt.epochs=0", "adapt.held_share=0"):
+        assert not len(held_recordings(load_config(None, (alone,)), DATASET, BINNING).indices)
+
+
+def test_a_class_with_few_recordings_gives_none_away() -> None:
+    few = Dataset(_recordings(13, 0), _recordings(3, 1), ("a", "b", "c"))  # 5, 4 and 4 of a class
+    held = held_recordings(load_config(None, ("adapt.held_share=0.3",)), few, BINNING).indices
+    assert len(held) == 2
+    assert set(few.labels("train")[held]) == {0}
 
 
 def test_of_recordings_no_part_is_held() -> None:

@@ -312,17 +312,17 @@ def test_silence_that_is_allowed_is_named_and_proven_by_states() -> None:
     network, frames = _residual(0.6)
     silent = Network(
         network.input,
-        tuple(replace(la, op=Neuron(np.array(1e9))) if la.name == "n" else la for la in network),
+        tuple(replace(la, op=Neuron(np.array(1e6))) if la.name == "n" else la for la in network),
         1,
     )
     folded = fold(silent)
     found = flips(silent, folded, frames, allow_silent=True)
     assert "n" in found.silent
-    op = folded["w"].op
-    assert isinstance(op, Conv2d)
+    op = folded["c"].op  # what the silent layer reads
+    assert isinstance(op, Dense)
     # the states of a layer that never fires are compared all the same: another function is found out
     off = replace(op, weight=op.weight * 2)
-    wrong = Network(folded.input, tuple(replace(la, op=off) if la.name == "w" else la for la in folded), 1)
+    wrong = Network(folded.input, tuple(replace(la, op=off) if la.name == "c" else la for la in folded), 1)
     with pytest.raises(MismatchError, match="beyond rounding"):
         flips(silent, wrong, frames, allow_silent=True)
 
