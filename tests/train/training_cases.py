@@ -17,7 +17,10 @@ from spikefold.train.models.spiking_net import SpikingNet
 from spikefold.train.processes.parallel import Ranks
 
 CONFIG = Config(
-    model=ModelConfig(channels=(4,), strides=(2,), voters=2), train=TrainConfig(epochs=6, batch=8, lr=0.02, shift=0)
+    model=ModelConfig(channels=(4,), strides=(2,), voters=2),
+    train=TrainConfig(
+        epochs=6, batch=8, lr=0.02, gain=20.0, label_smoothing=0.0, weight_decay=0.0, synops_penalty=0.0
+    ),
 )
 
 
