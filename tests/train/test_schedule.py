@@ -61,7 +61,7 @@ def test_a_step_is_adams_whatever_the_order_of_the_gradient_in_memory() -> None:
     """Kingma and Ba (2015), Algorithm 1 with weight decay, in float64; the gradient comes with its channels last."""
     torch.manual_seed(0)
     weight = torch.nn.Parameter(torch.randn(4, 3, 3, 3, dtype=torch.float64))
-    config = TrainConfig(lr=0.01, weight_decay=0.1)
+    config = TrainConfig(lr=0.01, weight_decay=0.1, decoupled_decay=False)
     optimiser = adam([weight], config)
     expected = weight.detach().numpy().copy()
     first = second = np.zeros_like(expected)
