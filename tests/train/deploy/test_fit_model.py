@@ -109,9 +109,10 @@ def test_an_architecture_that_fits_is_left_alone(name: str) -> None:
     assert found.config(base_config(architecture(name))).model == architecture(name).model
 
 
-def test_a_chip_without_pools_gets_strides_and_keeps_the_leak() -> None:
+def test_a_chip_without_pools_has_them_in_its_weights_and_keeps_the_leak() -> None:
     found = propose(architecture("c"), LOIHI2)
-    assert _after(found) == {"reduction": "stride"}
+    assert _after(found) == {}
+    assert found.architecture.model.reduction == "spike_mean"
     assert found.architecture.model.neuron == "lif_decay_input"
     assert found.report.fits
 

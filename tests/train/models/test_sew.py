@@ -160,7 +160,7 @@ def test_the_full_network_has_the_layers_of_resnet_18() -> None:
     ("chip", "rules"),
     [
         ("speck2f", ["at most nine weight layers", "Each layer has a core", "at most 128x128",
-                     "at most 64x64 neurons", "no dilation and no groups", "at most two others"]),
+                     "at most 64x64 neurons", "at most two others"]),
         ("loihi2", ["netx has no skip connections, no sums and no branches", "A core holds 12000 synaptic words"]),
     ],
 )  # fmt: skip

@@ -56,9 +56,9 @@ def test_it_gives_what_the_whole_gives(
     expected = read_npz(path, Reading())
     asked: list[Path] = []
 
-    def noted(path: Path, reading: Reading) -> Any:
+    def noted(path: Path, reading: Reading, what: str) -> Any:
         asked.append(path)
-        return read_npz(path, reading)
+        return read_npz(path, reading, what)
 
     monkeypatch.setattr(packed_stream, "read_npz", noted)
     found = list(stream_packed(path, Reading()))
