@@ -97,7 +97,7 @@ def test_a_recording_larger_than_the_sensor_of_the_network(program: Any, tmp_pat
     done = program("train", "--data", f"npz:{packed}", "--out", str(run), *(a for s in sets for a in ("--set", s)))
     assert done.returncode == 0, done.stderr
     save_packed(packed / "test.npz", _recordings(4, sensor=(64, 64)))
-    done = program("simulate", str(run))
+    done = program("fold", str(run))
     assert done.returncode == 6, done.stderr
     assert "larger than the network's sensor 34x34, the first is 64x64" in done.stderr
     assert not (run / "5_simulate").exists()
