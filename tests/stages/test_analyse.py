@@ -24,7 +24,7 @@ from spikefold.train.data.events import Recording, pack_events, save_packed
 from spikefold.train.data.frames import Binning
 from tests.train.analysis.analysis_cases import CLASSES, CLIPS, SHAPE, STEPS, clips, network
 
-FILES = {VALUES, PAGE, "counts.vanilla.npz", "counts.asa2.npz"}
+FILES = {"origin.json", VALUES, PAGE, "counts.vanilla.npz", "counts.asa2.npz"}
 
 
 class Told:

@@ -115,7 +115,7 @@ def test_the_folds_are_proven_the_global_mean_among_them(run: Path, report: dict
 
 def test_every_variant_has_every_layer_and_folding_changes_next_to_nothing(run: Path, report: dict[str, Any]) -> None:
     variants = {variant["name"]: variant for variant in report["accuracy_ladder"]}
-    assert list(variants) == ["float", "vanilla", "static", "folded"]
+    assert list(variants) == ["float", "vanilla", "constant", "static", "folded"]
     for name in variants:
         trace = load_trace(run / "5_simulate" / f"trace.{name}.npz")
         assert list(trace.layers) == LAYERS
