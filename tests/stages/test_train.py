@@ -211,7 +211,7 @@ def test_the_papers_protocol_and_the_vote_are_written_down(tmp_path: Path, data:
 
 @pytest.mark.usefixtures("here")
 def test_by_default_the_last_epoch_is_kept_and_nothing_votes(tmp_path: Path, data: str) -> None:
-    session = _session(tmp_path / "run", data, "train.epochs=2", "model.attention=none")
+    session = _session(tmp_path / "run", data, "train.epochs=2", "model.attention=none", "adapt.held_share=0")
     train_stage(session)
     found = _metrics(session.folder)
     assert set(found) == {"schema_version", "epochs", "classes", "protocol", "chosen", "repairs", "processes"}

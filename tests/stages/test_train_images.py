@@ -135,7 +135,7 @@ def test_every_stage_goes_on_with_what_is_held(finished: Path, tmp_path: Path) -
     assert report["clips"] == 5
     assert report["training"]["voted"]["network"]["recordings"] == 6
     steps = {step["name"]: step for step in report["accuracy_ladder"]}
-    assert list(steps) == ["float", "vanilla", "static", "folded"]
+    assert list(steps) == ["float", "vanilla", "constant", "static", "folded"]
     assert all(step["spikes_per_clip"] > 100 for step in steps.values())
     energy = report["energy"]["networks"]["folded"]["counts"]
     assert energy["clips"] == 5
