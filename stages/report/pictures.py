@@ -45,5 +45,6 @@ def training_chart(epochs: Mapping[str, Sequence[EpochForm]]) -> str:
     for axes, label in ((loss, "loss"), (accuracy, "accuracy in training")):
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
-    loss.legend(frameon=False)
+    if any(epochs.values()):  # an imported network has none
+        loss.legend(frameon=False)
     return svg(figure, "Loss and accuracy by epoch")
