@@ -122,7 +122,8 @@ def test_every_variant_has_every_layer_and_folding_changes_next_to_nothing(run: 
         assert all(layer.raster.shape[:2] == (STEPS, 1) for layer in trace.layers.values())
         spikes = _spikes(run, name)
         assert list(spikes) == LAYERS
-        assert sum(spikes.values()) > 2000 > trace.spikes > 0
+        assert sum(spikes.values()) > 2000
+        assert sum(spikes.values()) > trace.spikes > 0  # that of one clip
         assert sum(count > 0 for count in spikes.values()) >= len(LAYERS) - 2
     assert sum(layer["flips"] for layer in variants["static"]["changed"]["layers"].values()) > 0
     # float32 against float64, one function: next to no spike may differ
