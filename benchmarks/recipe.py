@@ -5,7 +5,7 @@
 recordings into three folds. For each variant and seed it makes a run whose test set is a fold of the *training*
 recordings (another one each seed) and whose training set is the rest; the real test recordings are never read. It
 prints accuracy and spikes a clip of the float network, by events on Speck and on Loihi 2: means with standard
-deviations over the seeds. Defaults are chosen by this table. Minutes a run.
+deviations over the seeds. Minutes a run.
 """
 
 from __future__ import annotations

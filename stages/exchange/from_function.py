@@ -62,7 +62,7 @@ def _called(name: str) -> Any:
     try:
         found = getattr(importlib.import_module(place), function)
         return found()
-    except Exception as error:
+    except Exception as error:  # the function is its owner's, and whatever it raises is told with its place
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
         at = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
         what = f"{type(error).__name__}: {error}{at}"
