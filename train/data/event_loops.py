@@ -8,12 +8,11 @@ They take events as read-only arrays, so that each is compiled once.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-_compiled = njit(cache=True, nogil=True, error_model="numpy")
+from spikefold.compiled import compiled
 
 
-@_compiled  # type: ignore[untyped-decorator, unused-ignore]
+@compiled()
 def moved(
     events: np.ndarray, within: np.ndarray, matrix: np.ndarray, offset: np.ndarray, sides: np.ndarray, out: np.ndarray
 ) -> int:
@@ -42,7 +41,7 @@ def moved(
     return count
 
 
-@_compiled  # type: ignore[untyped-decorator, unused-ignore]
+@compiled()
 def counted(counts: np.ndarray, events: np.ndarray, cells: np.ndarray, each: int, by_time: bool, most: int) -> int:
     """Add each event to ``counts`` ``(T, C, H, W)``, no count above ``most``.
 

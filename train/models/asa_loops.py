@@ -14,17 +14,17 @@ import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
-from spikefold.train.models.one_loop import compiled
+from spikefold.compiled import compiled
 
 
-@compiled  # type: ignore[untyped-decorator, unused-ignore]
+@compiled()
 def _add_slice(x: np.ndarray, sums: np.ndarray, most: np.ndarray) -> None:
     for c in range(len(x)):
         sums[c] += x[c]
         most[c] = x[c] if x[c] > most[c] else most[c]
 
 
-@compiled  # type: ignore[untyped-decorator, unused-ignore]
+@compiled()
 def _slices(x: np.ndarray, mean: np.ndarray, most: np.ndarray) -> None:
     steps, clips, pixels, channels = x.shape
     sums = np.empty(channels, np.float64)
@@ -45,7 +45,7 @@ def slices(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return mean, most
 
 
-@compiled  # type: ignore[untyped-decorator, unused-ignore]
+@compiled()
 def _add_and_compare(
     x: np.ndarray, group: np.ndarray, sums: np.ndarray, most: np.ndarray, others: np.ndarray, most_others: np.ndarray
 ) -> None:
@@ -58,7 +58,7 @@ def _add_and_compare(
         most_others[c] = outside if outside > most_others[c] else most_others[c]
 
 
-@compiled  # type: ignore[untyped-decorator, unused-ignore]
+@compiled()
 def _maps(x: np.ndarray, group: np.ndarray, out: np.ndarray) -> None:
     """Sum and maximum ``(4, N, P)`` over steps and channels of ``G x``, and of ``(1 - G) x``."""
     steps, clips, pixels, channels = x.shape
@@ -73,7 +73,7 @@ def _maps(x: np.ndarray, group: np.ndarray, out: np.ndarray) -> None:
             out[2, n, p], out[3, n, p] = kept[2].sum(), kept[3].max()
 
 
-@compiled  # type: ignore[untyped-decorator, unused-ignore]
+@compiled()
 def _equal(x: np.ndarray, group: np.ndarray, most: Any, most_others: Any, counts: np.ndarray) -> None:
     """Add to the counts ``(2, C)`` which products are the maximum of their group."""
     one, zero = x.dtype.type(1), x.dtype.type(0)
@@ -83,7 +83,7 @@ def _equal(x: np.ndarray, group: np.ndarray, most: Any, most_others: Any, counts
         counts[1, c] += one if x[c] - inside == most_others else zero
 
 
-@compiled  # type: ignore[untyped-decorator, unused-ignore]
+@compiled()
 def _share(x: np.ndarray, group: np.ndarray, out: np.ndarray, top: np.ndarray, grads: np.ndarray) -> None:
     """Gradient ``(C,)`` of a pixel and step; a maximum's is shared evenly among all that have it, as in `amax`."""
     zero, one = x.dtype.type(0), x.dtype.type(1)
@@ -96,7 +96,7 @@ def _share(x: np.ndarray, group: np.ndarray, out: np.ndarray, top: np.ndarray, g
         out[c] = group[c] * of_inside + (one - group[c]) * of_outside
 
 
-@compiled  # type: ignore[untyped-decorator, unused-ignore]
+@compiled()
 def _maps_back(x: np.ndarray, group: np.ndarray, maps: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
     steps, clips, pixels, channels = x.shape
     counts, top, grads = np.empty((2, channels), x.dtype), np.empty(2, x.dtype), np.empty(4, x.dtype)
@@ -113,7 +113,7 @@ def _maps_back(x: np.ndarray, group: np.ndarray, maps: np.ndarray, grad: np.ndar
 
 
 class Maps(torch.autograd.Function):
-    """Sums and maxima ``(4, N, P)``: of ``G x`` and of ``(1 - G) x``, from ``x`` ``(T, N, P, C)``, ``G`` ``(T, N, C)``."""
+    """Sums and maxima ``(4, N, P)`` of ``G x`` and ``(1 - G) x``; ``x`` is ``(T, N, P, C)``, ``G`` ``(T, N, C)``."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
@@ -133,19 +133,19 @@ class Maps(torch.autograd.Function):
         return out, None
 
 
-@compiled  # type: ignore[untyped-decorator, unused-ignore]
+@compiled()
 def _scale(x: np.ndarray, group: np.ndarray, first: Any, second: Any, out: np.ndarray) -> None:
     for c in range(len(x)):
         out[c] = x[c] * (second + group[c] * (first - second))
 
 
-@compiled  # type: ignore[untyped-decorator, unused-ignore]
+@compiled()
 def _scale_all(x: np.ndarray, factors: np.ndarray, out: np.ndarray) -> None:
     for c in range(len(x)):
         out[c] = x[c] * factors[c]
 
 
-@compiled  # type: ignore[untyped-decorator, unused-ignore]
+@compiled()
 def _applied(
     x: np.ndarray, group: np.ndarray, gates: np.ndarray, mean: np.ndarray, static: np.ndarray, out: np.ndarray
 ) -> None:
@@ -159,13 +159,13 @@ def _applied(
                     _scale(x[t, n, p], group[t, n], gates[0, n, p], gates[1, n, p], out[t, n, p])
 
 
-@compiled  # type: ignore[untyped-decorator, unused-ignore]
+@compiled()
 def _add_product(x: np.ndarray, grad: np.ndarray, sums: np.ndarray) -> None:
     for c in range(len(x)):
         sums[c] += grad[c] * x[c]
 
 
-@compiled  # type: ignore[untyped-decorator, unused-ignore]
+@compiled()
 def _add_products(x: np.ndarray, group: np.ndarray, grad: np.ndarray, first: np.ndarray, second: np.ndarray) -> None:
     for c in range(len(x)):
         product = grad[c] * x[c]
@@ -174,7 +174,7 @@ def _add_products(x: np.ndarray, group: np.ndarray, grad: np.ndarray, first: np.
         second[c] += product - inside
 
 
-@compiled  # type: ignore[untyped-decorator, unused-ignore]
+@compiled()
 def _applied_back(
     x: np.ndarray,
     group: np.ndarray,

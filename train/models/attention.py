@@ -136,7 +136,9 @@ class ASA(Attention):
         """Whether `asa_loops` can take this call."""
         plain = self.static_gate is None and not self.keep_gate and not self.learn_importance
         alone = self.ranks.count == 1 and x.shape[1] > 0
-        return plain and alone and x.device.type == "cpu" and x.dtype in TYPES and not torch.is_autocast_enabled("cpu")
+        return (
+            plain and alone and x.device.type == "cpu" and x.dtype in TYPES and not torch.is_autocast_enabled("cpu")
+        )
 
     def _in_two_loops(self, x: torch.Tensor) -> torch.Tensor:
         """What `Attention.forward` does, with each product over the whole sequence in one compiled loop."""

@@ -24,16 +24,31 @@ import torch
 from spikingjelly.activation_based import neuron, surrogate
 from torch.autograd.function import once_differentiable
 
-from spikefold.train.models.one_loop import AT_ONCE, TYPES, InOneLoop, compiled, fire, reset
+from spikefold.compiled import compiled
+from spikefold.train.models.one_loop import AT_ONCE, TYPES, InOneLoop
 
 
-@compiled  # type: ignore[untyped-decorator, unused-ignore]
+@compiled()
+def _reset(h: np.ndarray, v: np.ndarray, theta: Any) -> None:
+    """The states after a step from the potentials before its spikes."""
+    for i in range(len(h)):
+        v[i] = h.dtype.type(0) if h[i] >= theta else h[i]
+
+
+@compiled()
+def _fire(h: np.ndarray, spikes: np.ndarray, theta: Any) -> None:
+    """The spikes of a step from the potentials before them."""
+    for i in range(len(h)):
+        spikes[i] = h.dtype.type(1) if h[i] >= theta else h.dtype.type(0)
+
+
+@compiled()
 def _charge(x: np.ndarray, v: np.ndarray, h: np.ndarray) -> None:
     for i in range(len(h)):
         h[i] = v[i] + x[i]
 
 
-@compiled  # type: ignore[untyped-decorator, unused-ignore]
+@compiled()
 def _slopes(
     h: np.ndarray, grad: np.ndarray, carry: np.ndarray, out: np.ndarray, theta: Any, wide: Any, high: Any
 ) -> None:
@@ -46,7 +61,7 @@ def _slopes(
         carry[i] = out[i]
 
 
-@compiled  # type: ignore[untyped-decorator, unused-ignore]
+@compiled()
 def _forward(x: np.ndarray, v: np.ndarray, spikes: np.ndarray, theta: Any) -> None:
     """Spikes ``(T, M)`` of currents ``(T, M)``; ``v`` ``(M,)`` becomes the state after the last step."""
     scratch = np.empty(AT_ONCE, x.dtype)
@@ -55,11 +70,11 @@ def _forward(x: np.ndarray, v: np.ndarray, spikes: np.ndarray, theta: Any) -> No
         h = scratch[: here.stop - first]
         for t in range(x.shape[0]):
             _charge(x[t, here], v[here], h)
-            fire(h, spikes[t, here], theta)
-            reset(h, v[here], theta)
+            _fire(h, spikes[t, here], theta)
+            _reset(h, v[here], theta)
 
 
-@compiled  # type: ignore[untyped-decorator, unused-ignore]
+@compiled()
 def _backward(
     x: np.ndarray,
     v: np.ndarray,
@@ -79,7 +94,7 @@ def _backward(
         state[:] = v[here]
         for t in range(x.shape[0]):
             _charge(x[t, here], state, potentials[t, :count])
-            reset(potentials[t, :count], state, theta)
+            _reset(potentials[t, :count], state, theta)
         for t in range(x.shape[0] - 1, -1, -1):
             _slopes(potentials[t, :count], grad[t, here], carry[here], out[t, here], theta, wide, high)
 

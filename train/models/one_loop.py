@@ -11,28 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from spikingjelly.activation_based import neuron, surrogate
 
 AT_ONCE = 1024
 """The number of neurons whose steps are computed together; 20 steps of them take 80 KB."""
 TYPES = {torch.float32: np.float32, torch.float64: np.float64}
-
-compiled = njit(cache=True, nogil=True, error_model="numpy")
-
-
-@compiled  # type: ignore[untyped-decorator, unused-ignore]
-def reset(h: np.ndarray, v: np.ndarray, theta: Any) -> None:
-    """The states after a step from the potentials before its spikes."""
-    for i in range(len(h)):
-        v[i] = h.dtype.type(0) if h[i] >= theta else h[i]
-
-
-@compiled  # type: ignore[untyped-decorator, unused-ignore]
-def fire(h: np.ndarray, spikes: np.ndarray, theta: Any) -> None:
-    """The spikes of a step from the potentials before them."""
-    for i in range(len(h)):
-        spikes[i] = h.dtype.type(1) if h[i] >= theta else h.dtype.type(0)
 
 
 class InOneLoop(neuron.BaseNode):  # type: ignore[misc, unused-ignore]

@@ -9,6 +9,7 @@ as no sum can leave them, and goes on in 64 bits from then on; the numbers are t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -55,8 +56,27 @@ _ROOM = 2**14
 NARROW, WIDE = 2**31 - 1, 2**63 - 1
 """The largest states in 32 and in 64 bits."""
 Events = tuple[np.ndarray, np.ndarray]
-"""Addresses, and for each the input event of the bin that it stems from; both ``(events,)`` int64."""
+"""Addresses, and for each the cause in the clip that it stems from; both ``(events,)`` int64."""
 NO_EVENTS: Events = (np.empty(0, np.int64), np.empty(0, np.int64))
+
+
+class Arriving(NamedTuple):
+    """What comes to a core, in order of arrival.
+
+    Attributes:
+        events: addresses in the core's input map, ``(events,)`` int64.
+        causes: what each stems from, ascending, ``(events,)`` int64.
+        bins: the bin of each, ``(events,)`` int64.
+    """
+
+    events: np.ndarray
+    causes: np.ndarray
+    bins: np.ndarray
+
+    def between(self, first: int, last: int) -> Arriving:
+        """The events of causes from ``first`` to before ``last``."""
+        here = slice(*np.searchsorted(self.causes, (first, last)))
+        return Arriving(self.events[here], self.causes[here], self.bins[here])
 
 
 @dataclass(eq=False)
@@ -107,6 +127,11 @@ class Core:
         self._firing = Firing(int(neuron.threshold), neuron.reset is Reset.ZERO, v_min, -most - 1, most)
         self.v = self.v.astype(word)
 
+    @property
+    def ticks(self) -> bool:
+        """Whether a tick of the slow clock changes anything."""
+        return self._bias is not None
+
     def clear(self) -> None:
         """Zero state and decimator, as before a clip."""
         self.v = np.zeros_like(self.v)
@@ -143,31 +168,35 @@ class Core:
             np.maximum(self.v, firing.v_min, out=self.v)
         return spikes
 
-    def drain(self, events: np.ndarray, causes: np.ndarray) -> tuple[Events, int]:
+    def drain(self, arriving: Arriving, operations: np.ndarray) -> Events:
         """Process a queue, one event after the other.
 
         Args:
-            events: addresses in the core's input map, in order of arrival, ``(events,)`` int64.
-            causes: for each the input event of the bin that it stems from, ``(events,)`` int64.
+            arriving: the events, in order of arrival.
+            operations: synaptic operations of each bin, ``(T,)`` int64; added to.
 
         Returns:
-            The spikes that leave in order of emission, and the synaptic operations.
+            The spikes that leave, in order of emission.
 
         Raises:
             UnsupportedError: the state could leave 64 bits.
         """
+        events, bins = arriving.events, arriving.bins
         if not len(events):
-            return NO_EVENTS, 0
+            return NO_EVENTS
         self._make_room(len(events) * self._largest_weight)
-        found, done, operations = [], 0, 0
+        found, done = [], 0
         while done < len(events):
-            part = drain(events, done, self._taps, self._firing, self.v, self.low, self.high, self._outbox)
-            found.append(np.stack([self._outbox.spikes[: part.sent], self._outbox.whence[: part.sent]]))
+            part = drain(
+                events, bins, operations, done, self._taps, self._firing, self.v, self.low, self.high, self._outbox
+            )
+            found.append((self._outbox.spikes[: part.sent].copy(), self._outbox.whence[: part.sent].copy()))
             done, self.low, self.high = part.done, part.low, part.high
-            operations += part.operations
             self.overflow += part.overflow
-        spikes, whence = found[0] if len(found) == 1 else np.concatenate(found, axis=1)
-        return self._leaving(spikes, causes[whence]), operations
+        spikes, whence = (
+            found[0] if len(found) == 1 else (np.concatenate(parts) for parts in zip(*found, strict=True))
+        )
+        return self._leaving(spikes, arriving.causes[whence])
 
     def _leaving(self, spikes: np.ndarray, causes: np.ndarray) -> Events:
         """What the decimator passes."""

@@ -8,8 +8,7 @@ An event is looked at again only where a sum is outside ``floor..floor + span``,
 needs the lower bound, overflows, or has a state lower or higher than ever before.
 
 The same code is compiled for states of 32 bits and, where a core needs them, of 64 bits: numba makes one machine
-code for each type of ``v``. The machine code is not cached on disk, because numba refuses to import a module with a
-cached function where neither this folder nor the home can be written. Compiling takes about a second, once a process.
+code for each type of ``v``.
 """
 
 from __future__ import annotations
@@ -17,9 +16,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 
+from spikefold.compiled import compiled
 from spikefold.hardware.speck.events.taps import Taps
 
 _U64 = np.uint64
@@ -65,7 +65,6 @@ class Drained(NamedTuple):
     Attributes:
         done: number of the next event.
         sent: spikes written.
-        operations: synaptic operations.
         low: lowest state so far.
         high: highest state so far.
         overflow: updates that left the width of the state.
@@ -73,7 +72,6 @@ class Drained(NamedTuple):
 
     done: int
     sent: int
-    operations: int
     low: int
     high: int
     overflow: int
@@ -96,14 +94,25 @@ def _unsigned_compiled(value: Any) -> Any:
     return narrow if value == types.int32 else wide
 
 
-@njit(cache=False, error_model="numpy")
+@compiled()
 def drain(
-    events: np.ndarray, start: int, taps: Taps, firing: Firing, v: np.ndarray, low: int, high: int, outbox: Outbox
+    events: np.ndarray,
+    bins: np.ndarray,
+    operations: np.ndarray,
+    start: int,
+    taps: Taps,
+    firing: Firing,
+    v: np.ndarray,
+    low: int,
+    high: int,
+    outbox: Outbox,
 ) -> Drained:
     """Process events from number ``start`` on, while there is room for the spikes of one more.
 
     Args:
         events: addresses in the core's input map, in order of arrival, ``(events,)`` int64.
+        bins: the bin of each, ``(events,)`` int64.
+        operations: synaptic operations of each bin, ``(T,)`` int64; added to.
         start: number of the first event to process.
         taps: the core's weights.
         firing: threshold, reset and bounds.
@@ -112,7 +121,7 @@ def drain(
         high: highest state so far.
         outbox: what the spikes are written to.
     """
-    sent, operations, overflow = 0, 0, 0
+    sent, overflow = 0, 0
     word = v.dtype.type
     # taken out of the tuples here: inside the loop each access to an array would count references
     rows, columns, weights, spikes, whence = taps.rows, taps.columns, taps.weights, outbox.spikes, outbox.whence
@@ -130,8 +139,8 @@ def drain(
         top, height, k_y = rows[y, 0], rows[y, 1], rows[y, 2]
         left, first, width = columns[x, 0], columns[x, 1], columns[x, 2]
         if sent + height * width > len(spikes):
-            return Drained(index, sent, operations, low, high, overflow)
-        operations += height * width
+            return Drained(index, sent, low, high, overflow)
+        operations[bins[index]] += height * width
         farthest = _unsigned(word(0))
         neurons = top * neuron_row + left
         first_weight = (np.int64(channel) * kernel_height + k_y) * row + first
@@ -154,10 +163,10 @@ def drain(
         if len(rank) and sent - before > 1:
             _in_order(spikes, rank, ranked, before, sent)
         floor, span = _quiet(v, low, high, theta, v_min, least, most)
-    return Drained(len(events), sent, operations, low, high, overflow)
+    return Drained(len(events), sent, low, high, overflow)
 
 
-@njit(cache=False)
+@compiled()
 def _quiet(v: np.ndarray, low: int, high: int, theta: int, v_min: int, least: int, most: int) -> tuple[Any, Any]:
     """The lowest sum that asks for nothing, and how far above it the highest lies."""
     word = v.dtype.type
@@ -165,7 +174,7 @@ def _quiet(v: np.ndarray, low: int, high: int, theta: int, v_min: int, least: in
     return word(floor), _unsigned(word(ceiling - floor))
 
 
-@njit(cache=False)
+@compiled()
 def _add(
     v: np.ndarray, start: np.uint64, weights: np.ndarray, taps: np.uint64, width: int, floor: Any, farthest: Any
 ) -> Any:
@@ -178,7 +187,7 @@ def _add(
     return farthest
 
 
-@njit(cache=False)
+@compiled()
 def _range(v: np.ndarray, start: np.uint64, width: int, least: int, most: int) -> tuple[int, int, int]:
     """Lowest and highest state of a row of at least one neuron, and how many are outside their width."""
     word = v.dtype.type
@@ -191,7 +200,7 @@ def _range(v: np.ndarray, start: np.uint64, width: int, least: int, most: int) -
     return int(lowest), int(highest), int(lost)
 
 
-@njit(cache=False)
+@compiled()
 def _fire(
     v: np.ndarray,
     start: int,
@@ -216,14 +225,14 @@ def _fire(
     return sent
 
 
-@njit(cache=False)
+@compiled()
 def _bound(v: np.ndarray, start: np.uint64, width: int, v_min: int) -> None:
     bound = v.dtype.type(v_min)
     for i in range(width):
         v[start + _U64(i)] = max(v[start + _U64(i)], bound)
 
 
-@njit(cache=False)
+@compiled()
 def _in_order(spikes: np.ndarray, rank: np.ndarray, ranked: np.ndarray, before: int, sent: int) -> None:
     """Sort the spikes of one event, those from ``before`` to ``sent``, by rank: Shell's sort, for they are few."""
     for place in range(before, sent):
