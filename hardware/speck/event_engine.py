@@ -40,7 +40,9 @@ def run_by_events(network: Network, clips: EventClips) -> EventFindings:
     ran = engine(options)
     if clips.spikes_only:
         return EventFindings(ran.trace, went_in)
-    gap = clocked_vs_events.compare(network, clips.frames, clips.labels, lambda other: engine(other).trace, options)
+    gap = clocked_vs_events.compare(
+        network, clips.frames, clips.labels, lambda other: engine(other).trace, options, ran.trace
+    )
     dt_us, limit = network.input.dt_us, clips.limit_per_s
     most = None if limit is None else limit * dt_us / 1e6
     loads = tuple(load.summed(most, clips.first) for load in ran.loads)
