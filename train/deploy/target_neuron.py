@@ -62,8 +62,7 @@ def for_chip(
     ):
         return network, ()
     clips = frames.shape[1]
-    wanted = clocked.run(network, frames)
-    done = []
+    wanted, changes = clocked.run(network, frames), {}
     for layer in network.neurons:
         neuron = layer.op
         if not isinstance(neuron, Neuron):
@@ -73,13 +72,17 @@ def for_chip(
             network, what = _without_bias(network, biased), [*what, "bias -> none"]
         if not what:
             continue
-        target, factor = wanted.layers[layer.name].spikes, 1.0
+        factor = 1.0
         if biased or (neuron.leak is not None and other.leak is None):
             lowest = -_MOST_DOUBLINGS if biased else 0.0
-            factor = _matching(network, layer.name, other, frames, target, lowest)
+            factor = _matching(network, layer.name, other, frames, wanted.layers[layer.name].spikes, lowest)
         network = _with(network, layer.name, other, factor)
-        spikes = clocked.run(network, frames).layers[layer.name].spikes
-        done.append(Replaced(layer.name, ", ".join(what), factor, target / clips, spikes / clips))
+        changes[layer.name] = ", ".join(what), factor
+    found = clocked.run(network, frames)  # of every layer what it had when it was changed: nothing leads back
+    done = [
+        Replaced(name, what, factor, wanted.layers[name].spikes / clips, found.layers[name].spikes / clips)
+        for name, (what, factor) in changes.items()
+    ]
     return replace(network, history=(*network.history, "target_neuron")), tuple(done)
 
 
@@ -122,7 +125,8 @@ def _matching(
     low, high = lowest, _MOST_DOUBLINGS
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        spikes = clocked.run(_with(network, name, neuron, 2**middle), frames).layers[name].spikes
+        tried = _with(network, name, neuron, 2**middle).up_to(name)
+        spikes = clocked.run(tried, frames).layers[name].spikes
         low, high = (middle, high) if spikes > target else (low, middle)
     return float(2**high)
 
