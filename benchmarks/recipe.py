@@ -30,6 +30,8 @@ VARIANTS = {
     "no penalty": ("train.synops_penalty=0", "adapt.spike_penalty=0"),
     "penalty doubled": ("train.synops_penalty=0.4",),
     "gain 20": ("train.gain=20",),
+    "16 epochs": ("train.epochs=16",),
+    "penalty by events doubled": ("adapt.spike_penalty=0.04",),
     "adapted in steps": ("adapt.by=steps",),
     "not adapted": ("adapt.epochs=0",),
     "before this recipe": (

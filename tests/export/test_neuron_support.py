@@ -334,6 +334,7 @@ WITHOUT_DECLARATION = {
     "hardware.chip_tables": "prints the integers of a chip",
     "hardware.loihi.rounding": "a comparison that names the neurons it takes",
     "hardware.loihi.rules": "the chip's manual; `to_netx` declares",
+    "hardware.simulators.plain_kernel": "part of `clocked`, which asks it what it covers",
     "hardware.simulators.rounding_bound": "part of `flips`",
     "hardware.simulators.sparse_kernel": "part of `sparse`",
     "hardware.speck.neuron_support": "parts of declarations, and the one of `rules`",
