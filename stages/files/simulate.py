@@ -27,6 +27,8 @@ from spikefold.stages.files.train import VotedForm
 
 FLOAT, FOLDED = "float", "folded"
 """Variants that every run has: the trained network, and the folded one."""
+CONSTANT = "constant"
+"""The trained network with gates that are one number a layer."""
 
 
 class LayerForm(Form):

@@ -17,12 +17,11 @@ from spikefold.stage_table import ANALYSE, ENERGY, SIMULATE, TRAIN
 from spikefold.stages.analyse import PAGE
 from spikefold.stages.files.base import refused
 from spikefold.stages.files.energy import clips_of_run
-from spikefold.stages.files.simulate import FLOAT, FOLDED, SimulateFile, VariantForm
+from spikefold.stages.files.simulate import CONSTANT, FLOAT, FOLDED, SimulateFile, VariantForm
 from spikefold.stages.files.traces import trace_of_run
 from spikefold.stages.files.train import TrainFile
 from spikefold.stages.report.pictures import ladder_chart, training_chart
 from spikefold.stages.silicon import at_hand
-from spikefold.stages.variants.listed import CONSTANT
 from spikefold.train.data.clips import ClipSet
 
 _FOLDER = Path(__file__).parent
