@@ -32,8 +32,7 @@ VARIANTS = {
     "gain 20": ("train.gain=20",),
     "16 epochs": ("train.epochs=16",),
     "penalty by events doubled": ("adapt.spike_penalty=0.04",),
-    "8 epochs of adaptation": ("adapt.epochs=8",),
-    "16 epochs, 8 of adaptation": ("train.epochs=16", "adapt.epochs=8"),
+    "4 epochs of adaptation": ("adapt.epochs=4",),
     "adapted in steps": ("adapt.by=steps",),
     "not adapted": ("adapt.epochs=0",),
     "before this recipe": (
