@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -79,7 +80,8 @@ def program(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     )
 
     def run(*arguments: str, cwd: Path = home) -> subprocess.CompletedProcess[str]:
-        order = {"arguments": arguments, "cwd": str(cwd)} | {key: str(file) for key, file in files.items()}
+        order = {"arguments": arguments, "cwd": str(cwd), "environment": dict(os.environ)}
+        order |= {key: str(file) for key, file in files.items()}
         server.stdin.write(json.dumps(order) + "\n")
         server.stdin.flush()
         code = int(server.stdout.readline())  # pytest's time limit ends a hang

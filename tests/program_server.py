@@ -2,7 +2,8 @@
 """Runs the command line again and again, each time in a process of its own that is forked with everything loaded.
 
 A process that starts from nothing takes seconds of a core to import PyTorch, and the tests start dozens. The parent
-writes one line of JSON with arguments, folder, and the files for both outputs; the answer is the exit code.
+writes one line of JSON with arguments, folder, environment, and the files for both outputs; the answer is the exit
+code.
 """
 
 from __future__ import annotations
@@ -24,6 +25,12 @@ def _load() -> None:
 def _run(order: dict[str, Any]) -> None:
     """Become the program; does not return."""
     os.chdir(order["cwd"])
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    # what Python does with it at its start
+    sys.path[:0] = [
+        path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path not in (*sys.path, "")
+    ]
     for number, key in ((1, "stdout"), (2, "stderr")):
         file = os.open(order[key], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, number)
