@@ -34,6 +34,13 @@ ON_CORES = "on_cores"
 """The integer network as the chip runs it, where that is another form."""
 _SAMPLE_FRAMES = 64
 WHAT = {
+    "fold_batchnorm_before": "batch norm on spikes is in the weights behind it",
+    "fold_spike_pooling": "average pools on spikes are sum pools, their factor in the weights behind them",
+    "norms_first": "batch norm stands before the pools between weights and neurons",
+    "fold_batchnorm": "batch norm is in the weights before it",
+    "fold_pooling": "average pools between weights and neurons are strides of larger kernels",
+    "fold_attention": "static attention is in the weights and thresholds",
+    "uniform_thresholds": "channels are rescaled to one threshold a layer",
     "pool_into_weights": "sum pools are in the weights behind them",
     "maxpool_to_or": "max pools of binary spikes are neurons that fire when any input does",
     "expand_kernels": "groups and dilation are written out with zeros",
@@ -83,7 +90,7 @@ def chip_network(
         raise UnsupportedError(f"the network cannot be rewritten for {chip.title}", issues=made.issues)
     network, proven = made.network, frames if proven is None else proven
     passes = tuple(
-        {"pass": name, **({"proof": NOT_PROVEN} if proven is None else proof_of(before, after, proven))}
+        pass_entry(name, before, after, {"proof": NOT_PROVEN} if proven is None else proof_of(before, after, proven))
         for name, before, after in made.steps
     )
     clipped: tuple[Clipped, ...] = ()
@@ -91,6 +98,13 @@ def chip_network(
         network, clipped = clip_outliers(network, chip.numbers, layer_inputs(network, frames), reference.apply)
     integer, scales = quantise(network, chip.numbers)
     return ChipNetwork(chip, network, integer, tuple(scales), tuple(clipped), passes)
+
+
+def pass_entry(name: str, before: Network, after: Network, proof: Mapping[str, Any]) -> dict[str, Any]:
+    """A pass for a report: its name, what it does, the layers that it changed, made or took away, and its proof."""
+    old, new = ({layer.name: layer.op for layer in network} for network in (before, after))
+    changed = [layer for layer in {**old, **new} if old.get(layer) is not new.get(layer)]
+    return {"pass": name, "what": WHAT.get(name, "rewritten"), "changed": changed, **proof}
 
 
 def proof_of(before: Network, after: Network, frames: np.ndarray) -> dict[str, Any]:
@@ -160,7 +174,7 @@ def _rewrites(made: ChipNetwork) -> Iterator[str]:
     """What was rewritten, in a sentence each."""
     for entry in made.passes:
         proven = f"{entry['spikes']:,} spikes before and after" if "spikes" in entry else "without recordings"
-        yield f"{entry['pass']}: {WHAT.get(entry['pass'], 'rewritten')}; compared: {proven}"
+        yield f"{entry['pass']} ({', '.join(entry['changed'])}): {entry['what']}; compared: {proven}"
 
 
 def compare_runners(

@@ -158,7 +158,7 @@ def _widened(
 ) -> Conv2d | Dense:
     """The operation with ``read`` channels more to read and ``here`` more to drive; ``lasting`` is its old bias."""
     dense = isinstance(op, Dense)
-    old = op.weight.reshape(len(op.weight), *shape) if dense else _without_groups(op)
+    old = op.weight.reshape(len(op.weight), *shape) if isinstance(op, Dense) else _without_groups(op)
     outputs, channels = old.shape[:2]
     weight = np.zeros((outputs + here, channels + read, *old.shape[2:]), old.dtype)
     weight[:outputs, :channels] = old
