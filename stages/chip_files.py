@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,7 +140,7 @@ def write_chip(made: ChipNetwork, folder: Path) -> dict[str, Any]:
     return {
         "title": made.chip.title,
         "identity": identity(made.integer),
-        "notes": [*_rewrites(made), *lowered.notes],
+        "notes": list(lowered.notes),
         "scales": [scale.to_json() for scale in made.scales],
         "clipped": [entry.to_json() for entry in made.clipped],
         "placement": dict(lowered.placement),
@@ -168,13 +168,6 @@ def network_on_chip(folder: Path, name: str = NETWORK_FILE) -> Path:
 
 def _on_cores(name: str) -> str:
     return ON_CORES if name == NETWORK_FILE else f"{name}_{ON_CORES}"
-
-
-def _rewrites(made: ChipNetwork) -> Iterator[str]:
-    """What was rewritten, in a sentence each."""
-    for entry in made.passes:
-        proven = f"{entry['spikes']:,} spikes before and after" if "spikes" in entry else "without recordings"
-        yield f"{entry['pass']} ({', '.join(entry['changed'])}): {entry['what']}; compared: {proven}"
 
 
 def compare_runners(

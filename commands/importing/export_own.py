@@ -82,9 +82,8 @@ def _settings(sets: list[str]) -> Config:
 
 def _tell(content: dict[str, Any], out: Path) -> None:
     for name, found in content["accuracy"].items():
-        low, high = found.get("interval", (None, None))
-        between = "" if low is None else f" ({low:.2f} to {high:.2f})"
-        typer.echo(f"{name:>10}  accuracy {found['accuracy']:.3f}{between}")
+        low, high = found["interval"]
+        typer.echo(f"{name:>10}  accuracy {found['accuracy']:.3f} ({low:.2f} to {high:.2f})")
     for name, told in content.get("adapted", {}).items():
         for one in told["replaced"]:
             typer.echo(f"{name:>10}  tuned {told['how']}: {one['layer']}: {one['what']}")

@@ -110,9 +110,8 @@ def export_network(
                 {"what": what, "why": WHY_NOT} for what in ("parity", "accuracy", "proof of the folds")
             ]
         else:
-            report["accuracy"] = accuracies(made.variants(), clips, reporter)
-            for one in made.tuned.values():
-                report["accuracy"] |= one.quoted
+            for name, told in accuracies(made.variants(), clips, reporter).items():
+                report["accuracy"] |= {name: told} | (made.tuned[name].quoted if name in made.tuned else {})
             networks = {one.chip.name: (one.real, one.integer) for one in made.chips}
             frames = clips.first(CHECKS.parity_clips).frames
             compared = compare_runners(networks, frames, CHECKS.vendor_clips, reporter)

@@ -90,7 +90,7 @@ def ladder(report: Mapping[str, Any], energy: Mapping[str, Any]) -> list[dict[st
                 "name": name,
                 "what": _WHAT.get(name) or f"{chip}: {_OF_CHIP[kind]}",
                 "accuracy": told["accuracy"],
-                "interval": told.get("interval"),
+                "interval": told["interval"],
                 "spikes_per_clip": told.get("spikes_per_clip", told.get("spikes", 0) / told["clips"]),
                 "synops_per_clip": told.get("synops_per_clip")
                 if counts is None

@@ -21,6 +21,7 @@ from spikefold.export.passes.uniform_thresholds import uniform_thresholds
 from spikefold.hardware.chip import Chip
 from spikefold.hardware.rewrites import rewritten
 from spikefold.hardware.simulators import clocked
+from spikefold.hardware.simulators.accuracy import Accuracy
 from spikefold.session import EVENTS, Reporter
 from spikefold.stages.exchange.foreign import Recorded
 from spikefold.train.data.clips import ClipSet
@@ -111,7 +112,9 @@ class Tuning:
         trial = ByEvents(self._engine(chip), events, self.clips.dataset.labels("test"))
         name = f"{chip.name}.{EVENTS}"
         found = tried(name, network, chip.numbers, trial)
-        return {name: {"accuracy": found.accuracy, "spikes_per_clip": found.spikes, "clips": len(test)}}
+        share = Accuracy(round(found.accuracy * len(test)), len(test))
+        told = {"accuracy": share.share, "interval": list(share.interval), "clips": len(test)}
+        return {name: told | {"spikes_per_clip": found.spikes, "synops_per_clip": found.synops}}
 
     def _adapted(self, network: Network, chip: Chip) -> Adapted:
         def told(epoch: Epoch) -> None:
@@ -123,11 +126,13 @@ class Tuning:
             events = self._events(self.tuned)
             parts = chip.numbers, self._engine(chip), events, clips, config.adapt, config.train, config.seed
             return adapt_by_events(network, EventTask(*parts, self._trial(chip)), told)
+        # a weight above its threshold disturbs the order of events, which a clocked chip has not
+        capped = config.adapt.cap_weights and chip.event_driven
         task = Task(
             chip.numbers,
             clips,
             self._teacher(clips),
-            config.adapt,
+            config.adapt.model_copy(update={"cap_weights": capped}),
             config.train,
             config.seed,
             from_far=True,

@@ -128,7 +128,8 @@ CASES = [
          (Conv2d(ints(23, 3, 6, 3, 2, low=-10), padding=(1, 0), dilation=(1, 2)), lasting(3000, 1000)),
          (Dense(ints(24, 5, 135, low=-20, high=90), ints(25, 5)), lasting(700, 3000)), steps=9),
     case("bias beside a current, dense", (2, 3, 4),
-         (Dense(ints(26, 9, 24, low=-40), ints(27, 9)), lasting(250, 4000)), (Dense(ints(28, 4, 9), ints(29, 4)), lasting(100, 9)), highest=3),
+         (Dense(ints(26, 9, 24, low=-40), ints(27, 9)), lasting(250, 4000)),
+         (Dense(ints(28, 4, 9), ints(29, 4)), lasting(100, 9)), highest=3),
     # what lava does, silently, with networks that are refused
     case("trap: -2^k", (2, 1, 1), (Dense(np.array([[-128, -64], [-64, -64]]), np.array([200, 300])), spiking(100)),
          checked=False),
