@@ -2,7 +2,7 @@
 """Tunes a network that was trained elsewhere to a chip whose neurons it lacks, as a run's own network is tuned.
 
 What the chip has not (a leak, a reset, several spikes, a lower bound, biases, a threshold for each neuron) is
-replaced (`target_neuron`, `channel_thresholds`), pools and kernels are rewritten, and the weights are tuned in the
+replaced (`target_neuron`), pools and kernels are rewritten, and the weights are tuned in the
 chip's integers: event by event on event-driven chips, else in steps, on training recordings, of which a tenth of each
 class chooses what is kept. The teacher is the network as it came. A chip that has all its neurons changes nothing.
 """
@@ -29,8 +29,7 @@ from spikefold.train.data.frames import Bins, to_frames, window
 from spikefold.train.deploy import by_events
 from spikefold.train.deploy.adapt import SPIKES_TO_LOGIT, Adapted, Task, adapt
 from spikefold.train.deploy.adapt_by_events import EventTask, adapt_by_events
-from spikefold.train.deploy.channel_thresholds import channel_thresholds
-from spikefold.train.deploy.target_neuron import for_chip
+from spikefold.train.deploy.target_neuron import channel_thresholds, for_chip
 from spikefold.train.deploy.trial import ByEvents, InSteps, Trial, tried
 from spikefold.train.recipe import held_recordings
 from spikefold.train.state import Epoch

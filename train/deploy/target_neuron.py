@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spikefold.export.network import INPUT, Layer, Network
+from spikefold.export.network import INPUT, Layer, Network, SpikingLayer
 from spikefold.export.neuron import Neuron, Reset
 from spikefold.export.numbers import NumberFormat
 from spikefold.export.ops import Conv2d, Dense
@@ -141,3 +141,33 @@ def _with(network: Network, name: str, neuron: Neuron, factor: float) -> Network
     changed = replace(neuron, threshold=neuron.threshold * factor)
     layers = tuple(replace(la, op=changed) if la.name == name else la for la in network)
     return replace(network, layers=layers)
+
+
+def channel_thresholds(network: Network) -> tuple[Network, tuple[str, ...]]:
+    """The network with thresholds ``()`` or ``(C, 1, 1)``, and the layers in which they differed within a channel.
+
+    A threshold for each neuron is a static gate per neuron, ``theta / g``. The gate of the channel is their mean, so
+    its threshold is the harmonic mean of those of its neurons.
+
+    Args:
+        network: real; the same object is returned where no threshold differs within its channel.
+    """
+    changed = {layer.name: _means(layer.neuron.threshold) for layer in network.neurons if _differs(layer)}
+    if not changed:
+        return network, ()
+    layers = [
+        replace(layer, op=replace(layer.neuron, threshold=changed[layer.name]))
+        if isinstance(layer, SpikingLayer) and layer.name in changed
+        else layer
+        for layer in network
+    ]
+    return network.rewritten(layers, "channel_thresholds"), tuple(changed)
+
+
+def _differs(layer: SpikingLayer) -> bool:
+    theta = layer.neuron.threshold
+    return theta.ndim > 0 and bool((theta != theta[:, :1, :1]).any())
+
+
+def _means(theta: np.ndarray) -> np.ndarray:
+    return np.asarray(1 / (1 / theta).mean(axis=(1, 2), keepdims=True))
