@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import json
 import shlex
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import nir
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -100,3 +103,49 @@ def test_the_command_exports_a_file(files: Any, tmp_path: Path, monkeypatch: pyt
         assert said in done.output
         assert "Traceback" not in done.output
     assert sorted(entry.name for entry in tmp_path.iterdir()) == before
+
+
+def _with_currents(path: Path) -> None:
+    """Two layers with biases and currents that last, in the units of snnTorch's ``Synaptic``."""
+    rng = np.random.default_rng(0)
+
+    def neurons() -> nir.CubaLIF:
+        one, zero = np.float32(1), np.float32(0)
+        return nir.CubaLIF(
+            tau_syn=2e-4 * one, tau_mem=1e-3 * one, r=10 * one, v_leak=zero, v_threshold=one, w_in=2 * one
+        )
+
+    nodes: dict[str, Any] = {
+        "in": nir.Input(np.array([72])),
+        "fc1": nir.Affine(rng.normal(0.1, 0.3, (16, 72)), rng.uniform(-0.2, 0.3, 16)),
+        "lif1": neurons(),
+        "fc2": nir.Affine(rng.normal(0.1, 0.4, (4, 16)), rng.uniform(-0.2, 0.3, 4)),
+        "lif2": neurons(),
+        "out": nir.Output(np.array([4])),
+    }
+    nir.write(str(path), nir.NIRGraph(nodes, list(pairwise(nodes))))
+
+
+@pytest.mark.lava
+def test_neurons_with_currents_and_biases_go_to_loihi_and_speck_says_why_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _with_currents(Path("cuba.nir"))
+    recordings(tmp_path / "data", (6, 6))
+    shaped = ("--input-shape", "2,6,6", "--steps", "6", "--nir", "reset=zero", "--nir", "reset_delay=false")
+    done = CliRunner().invoke(app, ["export", "cuba.nir", *shaped, "--data", "npz:data", "--out", "chips"])
+    assert done.exit_code == 3, done.output
+    for said in (
+        "convention snntorch (told by",
+        "the last 1 inputs of network.net are on in every step",
+        "speck2f: lif1: leak: got keeps 0.9 of the state a step",
+        "speck2f: lif2: synaptic current: got keeps 0.5 of it a step",
+    ):
+        assert said in done.output
+    parity = json.loads(Path("chips/export.json").read_text(encoding="utf-8"))["parity"]["loihi2"]
+    assert parity["runners"] == ["reference", "torch", "lava fixed-point"]
+    assert parity["mismatches"] == 0
+    assert parity["spikes"] > 100
+    fits = CliRunner().invoke(app, ["fit", "cuba.nir", *shaped, "--chip", "loihi2"])
+    assert fits.exit_code == 0, fits.output
