@@ -111,7 +111,8 @@ def export_network(
             ]
         else:
             for name, told in accuracies(made.variants(), clips, reporter).items():
-                report["accuracy"] |= {name: told} | (made.tuned[name].quoted if name in made.tuned else {})
+                report["accuracy"][name] = told
+                report["accuracy"].update(made.tuned[name].quoted if name in made.tuned else {})
             networks = {one.chip.name: (one.real, one.integer) for one in made.chips}
             frames = clips.first(CHECKS.parity_clips).frames
             compared = compare_runners(networks, frames, CHECKS.vendor_clips, reporter)
