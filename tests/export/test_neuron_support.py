@@ -338,6 +338,7 @@ WITHOUT_DECLARATION = {
     "hardware.speck.neuron_support": "parts of declarations, and the one of `rules`",
     "hardware.speck.events.kernel": "part of `core`",
     "hardware.speck.lowering.notes": "says what the chip does otherwise",
+    "stages.exchange.tuned": "takes a lower bound away that a chip lacks; what it makes is refused as any other",
     "stages.exchange.foreign": "says how a file's neurons were understood",
     "stages.report.first_screen": "asks only whether the output can fire more than once a step",
     "stages.verbs.network_table": "prints neurons",
