@@ -10,15 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from spikefold.commands.importing.options import (
-    Convention,
-    From,
-    InputShape,
-    Nir,
-    NoInputBias,
-    asked,
-    foreign_source,
-)
+from spikefold.commands.importing.own_network import OwnNetwork, takes_own_network
 from spikefold.commands.options import Attention, Classes, Json, Out
 from spikefold.commands.screen import Screen, guarded
 from spikefold.commands.tables import say_json, show
@@ -37,7 +29,9 @@ _CHIP = ChipsConfig().names[0]
 _APPLY = "Make it fit: a configuration to train (--arch), or fewer channels in the run's folded network."
 
 
+@takes_own_network("chip", "data", "classes")
 def fit(
+    own: OwnNetwork,
     model: Annotated[str | None, typer.Argument(help="A run folder, FILE.nir or FILE.net.")] = None,
     arch: Annotated[str | None, typer.Option(help="Instead: a network by name; `spikefold inspect`.")] = None,
     chip: Annotated[str, typer.Option(help="`spikefold chips` lists them.")] = _CHIP,
@@ -46,31 +40,26 @@ def fit(
     apply: Annotated[bool, typer.Option("--apply", help=_APPLY)] = False,
     out: Out = None,
     as_json: Json = False,
-    from_: From = None,
-    convention: Convention = None,
-    input_shape: InputShape = None,
-    nir: Nir = None,
-    no_input_bias: NoInputBias = False,
 ) -> None:
     """Every rule of the chip that a network breaks, or what it takes of it. Exit code 3 where it does not fit."""
     with guarded(quiet=as_json) as screen:
         from spikefold.hardware.registry import chip_named
 
-        own = foreign_source(model, from_)
-        if [model or from_, arch].count(None) != 1:
+        foreign = own.source(model)
+        if [model or own.from_, arch].count(None) != 1:
             hint = "a run folder, FILE.nir, net:FILE, --from torch:... or --arch NAME"
             raise ConfigError("name one network", where="fit", hint=hint)
         target, pace = chip_named(chip), None
-        if own is not None:
+        if foreign is not None:
             if apply:
                 hint = "there is no data to fine-tune it on: train a network that fits, see `fit --arch`"
-                raise ConfigError(f"{own} cannot be changed here", where="--apply", hint=hint)
-            said = asked(convention, None, None, classes, input_shape, nir, no_input_bias)
-            report, pace = _asked_own(own, said, target, screen)
+                raise ConfigError(f"{foreign} cannot be changed here", where="--apply", hint=hint)
+            report, pace = _asked_own(foreign, own.asked(classes), target, screen)
             content = report.to_json() | {"pace": None if pace is None else pace.to_json()}
         elif apply:
             content, report = _applied(model, arch, attention, classes, target, out, screen)
         else:
+            own.refuse_for_a_run()
             report, pace = _asked(model, arch, attention, classes, target, screen)
             content = report.to_json() | {"pace": None if pace is None else pace.to_json()}
         if as_json:
@@ -97,13 +86,13 @@ def _asked(
     return report, pace_of.pace_of_run(session, chip) if report.fits else None
 
 
-def _asked_own(own: str, said: Asked, chip: Chip, screen: Screen) -> tuple[FitReport, Pace | None]:
+def _asked_own(foreign: str, said: Asked, chip: Chip, screen: Screen) -> tuple[FitReport, Pace | None]:
     """The same of a network trained elsewhere, which has no spikes but those of its biases."""
     from spikefold.stages.exchange.foreign import opened
     from spikefold.stages.verbs import check_fit, pace_of
 
     # how long a clip is does not matter here, and a .net file may not say it
-    found, _ = opened(own, replace(said, steps=said.steps or pace_of.FILE_STEPS), screen)
+    found, _ = opened(foreign, replace(said, steps=said.steps or pace_of.FILE_STEPS), screen)
     report = check_fit.fit_network(found.network, chip, found.name, folded=found.chip is not None)
     if found.chip is None or not report.fits:
         return report, None

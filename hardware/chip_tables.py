@@ -53,6 +53,12 @@ def _numbers(numbers: NumberFormat) -> Iterable[tuple[str, str]]:
     yield "lower bound of the state", "none" if numbers.v_min is None else str(numbers.v_min)
     leak = "none" if numbers.leak_shift is None else f"keep / 2^{numbers.leak_shift}"
     yield "leak", leak
+    current = (
+        "none: an input acts in one step" if numbers.current_shift is None else f"keep / 2^{numbers.current_shift}"
+    )
+    yield "synaptic current", current
+    if numbers.lasting_bias_bits is not None:
+        yield "bias beside a synaptic current", _signed(numbers.lasting_bias_bits)
     if numbers.leak_shift is not None:
         yield "a leaky neuron fires where", f"state {numbers.fire_leaky.value} threshold"
     yield "reset", ", ".join(sorted(reset.value for reset in numbers.resets))

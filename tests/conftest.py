@@ -33,6 +33,7 @@ _SHARES_A_RUN = (
     "commands/test_run_folder.py",
     "stages/report/test_bad_network.py",
     "stages/verbs/test_pace_of.py",
+    "stages/exchange/test_own_nir.py",
 )
 
 

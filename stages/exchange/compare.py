@@ -3,20 +3,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from spikefold.errors import MismatchError
 from spikefold.session import Reporter
 from spikefold.stages.chip_files import compare_runners
-from spikefold.stages.exchange.export_network import CHECKS, bounded, fitted
+from spikefold.stages.exchange.fitted import CHECKS, bounded, fitted
 from spikefold.stages.exchange.foreign import Foreign, Recorded
 
 
 def compare_network(
-    found: Foreign, chips: Sequence[str], clips: Recorded, reporter: Reporter
+    found: Foreign,
+    chips: Sequence[str],
+    clips: Recorded,
+    reporter: Reporter,
+    tell: Callable[[dict[str, dict[str, Any]]], None] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """What was compared, by chip.
+
+    Args:
+        found: the network.
+        chips: names of the targets.
+        clips: recordings.
+        reporter: told each comparison.
+        tell: given what was compared, before any error that comes of it.
 
     Raises:
         ConfigError: no chip, or an unknown one.
@@ -33,8 +44,11 @@ def compare_network(
         networks, refusal = {one.chip.name: (one.real, one.integer) for one in made.chips}, made.refusal()
     frames = clips.test.first(CHECKS.parity_clips).frames
     compared = compare_runners(networks, frames, CHECKS.vendor_clips, reporter)
+    content = {name: parity.to_json() for name, parity in compared.items()}
+    if tell is not None:
+        tell(content)
     if failures := [failure for parity in compared.values() for failure in parity.failures()]:
         raise MismatchError("; ".join(failures), where=found.name, hint="spikefold export keeps the evidence")
     if refusal is not None:
         raise refusal
-    return {name: parity.to_json() for name, parity in compared.items()}
+    return content
