@@ -31,6 +31,7 @@ _SHARES_A_RUN = (
     "commands/test_run_folder.py",
     "stages/report/test_bad_network.py",
     "stages/verbs/test_pace_of.py",
+    "api/test_deploy_a_run.py",
 )
 
 

@@ -37,7 +37,7 @@ FLOORS = (
     ("session", "provenance"),
     ("energy",),
     ("stages",),
-    ("commands",),
+    ("commands", "api"),
     ("pipeline",),
 )
 ENTERS = (
@@ -53,6 +53,8 @@ MOST_CROWDED = 2
 ONLY_IN = {
     "torch": (
         "train/",
+        "api/loading.py",  # the type of what may be given, and no more
+        "api/recordings.py",
         "stages/verbs/layer_table.py",
         "stages/verbs/installation.py",
         "energy/live/",
