@@ -80,6 +80,15 @@ class Session:
 
         return binning_for(self.dataset, self.config.data)
 
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in order; a run that was trained knows them without its recordings."""
+        if self.trained:
+            from spikefold.train.checkpoint import load
+
+            return tuple(load(self.path(TRAIN) / NETWORK).classes)
+        return tuple(self.dataset.classes)
+
     def resolved(self) -> Config:
         """The configuration with what it left open filled in from the data."""
         chosen = {key: getattr(self.binning, key) for key in ("dt_us", "downsample", "max_count")}

@@ -119,8 +119,8 @@ class PricedProfile:
             for one in self.energies
         )
         return (
-            f"<table><caption>Operations a clip, {clips} clips</caption><thead><tr><th>layer</th><th>MAC</th><th>AC</th>"
-            f"<th>element-wise MAC</th><th>element-wise AC</th></tr></thead><tbody>{rows}</tbody></table>"
+            f"<table><caption>Operations a clip, {clips} clips</caption><thead><tr><th>layer</th><th>MAC</th>"
+            f"<th>AC</th><th>element-wise MAC</th><th>element-wise AC</th></tr></thead><tbody>{rows}</tbody></table>"
             f"<table><caption>Estimated energy, arithmetic alone</caption><thead><tr><th>technology profile</th>"
             f"<th>uJ a clip</th><th>low to high</th></tr></thead><tbody>{costs}</tbody></table>"
             f"<p>{escape(self.counts.coverage)}</p>"

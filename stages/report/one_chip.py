@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
 from spikefold.energy.chip.markdown import by_reason
 from spikefold.stages.report.energy_intervals import bars_of, energy_intervals
 from spikefold.stages.report.floorplan import floorplan
-from spikefold.stages.report.page import templates
+from spikefold.stages.report.template_files import templates
 
 _TEMPLATE = "one_chip.html.jinja"
 
@@ -25,12 +25,22 @@ def render_one_chip(content: Mapping[str, Any]) -> str:
     rates = ((energy or {}).get("chip") or {}).get("cores", ())
     intervals = "" if energy is None else energy_intervals(bars_of([chip], {chip: energy}))
     values = {
-        "r": content,
+        "r": {**content, "verdicts": dict(_linked(content))},
         "chips": [chip],
         "floors": {chip: [tile.to_json() for tile in floorplan(content["fit"][chip], rates)]},
         "pictures": {"intervals": intervals},
     }
     return templates().get_template(_TEMPLATE).render(values, by_reason=by_reason)
+
+
+def _linked(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The verdicts with links to where this page shows the evidence; the card itself where there is none."""
+    shown = {"fit": "#fit", "spikes": "#parity" if content["parity"] else "", "energy": "#energy"}
+    if content["energy"] is None:
+        shown["energy"] = ""
+    for key, verdict in content["verdicts"].items():
+        link = shown.get(key) or f"#verdict-{key}"
+        yield key, {**verdict, "lines": [{**line, "link": link} for line in verdict["lines"]]}
 
 
 def verdict_table(content: Mapping[str, Any]) -> str:

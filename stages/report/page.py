@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
+from jinja2 import UndefinedError
 
 from spikefold.energy.chip.markdown import NOMINAL, by_reason
 from spikefold.energy.report import energy_bars, uncertainty_section
@@ -24,10 +23,10 @@ from spikefold.stages.files.train import TrainFile
 from spikefold.stages.report.energy_intervals import bars_of, energy_intervals
 from spikefold.stages.report.floorplan import floorplan
 from spikefold.stages.report.pictures import ladder_chart, training_chart
+from spikefold.stages.report.template_files import templates
 from spikefold.stages.silicon import at_hand
 from spikefold.train.data.clips import ClipSet
 
-_FOLDER = Path(__file__).parent
 _TEMPLATE = "report.html.jinja"
 _ANALYSIS = f"{ANALYSE.folder}/{PAGE}"
 
@@ -87,17 +86,6 @@ def floors(report: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
         budget = report["energy"]["networks"][quoted["variant"]].get("chip") or {}
         found[chip] = [tile.to_json() for tile in floorplan(report["fit"][chip], budget.get("cores", ()))]
     return found
-
-
-def templates() -> Environment:
-    """The templates of the page and of its parts; what they name must be there, and text is escaped."""
-    return Environment(
-        loader=FileSystemLoader(_FOLDER),
-        undefined=StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 def _shown(session: Session, number: int) -> ClipSet:
