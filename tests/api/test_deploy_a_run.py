@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -24,7 +25,9 @@ def test_a_run_has_the_figures_of_its_report(finished_run: Path, tmp_path: Path)
     assert chip.parity.spikes == report["parity"]["loihi2"]["spikes"] > 500
     page = chip.report(tmp_path / "chip.html").read_text(encoding="utf-8")
     assert 'id="chip-loihi2"' in page
-    assert not set(re.findall(r'href="#([^"]+)"', page)) - set(re.findall(r' id="([^"]+)"', page)), "dead links"
+    assert not set(map(unquote, re.findall(r'href="#([^"]+)"', page))) - set(re.findall(r' id="([^"]+)"', page)), (
+        "dead links"
+    )
     assert np.array_equal(
         chip.integer["fc"].op.weight, load_network(finished_run / "4_export" / "loihi2" / "network")["fc"].op.weight
     )

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -75,7 +76,9 @@ def test_the_page_and_the_files_of_a_chip_are_written(chip: sf.Deployed, tmp_pat
         assert text in page
     assert page.count('class="tile"') == 2
     assert page.count('class="tile free"') == 7
-    assert not set(re.findall(r'href="#([^"]+)"', page)) - set(re.findall(r' id="([^"]+)"', page)), "dead links"
+    assert not set(map(unquote, re.findall(r'href="#([^"]+)"', page))) - set(re.findall(r' id="([^"]+)"', page)), (
+        "dead links"
+    )
     json.dumps(chip.to_json(), allow_nan=False)
     assert "<table>" in chip._repr_html_()
     assert "config.json" in chip.write(tmp_path / "files" / "chip")
