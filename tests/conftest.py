@@ -32,6 +32,7 @@ _SHARES_A_RUN = (
     "stages/report/test_bad_network.py",
     "stages/verbs/test_pace_of.py",
     "api/test_deploy_a_run.py",
+    "stages/verbs/test_reduce_mismatch.py",
 )
 
 
