@@ -33,6 +33,7 @@ _SHARES_A_RUN = (
     "stages/verbs/test_pace_of.py",
     "api/test_deploy_a_run.py",
     "stages/verbs/test_reduce_mismatch.py",
+    "docs/test_pages.py",
 )
 
 

@@ -113,6 +113,10 @@ def test_data_and_profiles_of_the_users_own_are_inputs(run: Path, tmp_path: Path
     (folder / "train.npz").write_bytes(b"one")
     before = of_data(f"npz:{folder}")
     assert of_data(f"npz:{folder}") == before != of_data("digits")
+    (folder / "mine.toml").write_text("a run and a configuration may lie beside packed recordings")
+    assert of_data(f"npz:{folder}") == before
+    assert of_data(f"folder:{folder}") != of_data(f"folder:{tmp_path / 'nowhere'}")
+    assert of_data(f"npz:{folder / 'train.npz'}") != before
     (folder / "train.npz").write_bytes(b"other")
     os.utime(folder / "train.npz", ns=(1, 1))
     assert of_data(f"npz:{folder}") != before
