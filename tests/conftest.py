@@ -34,6 +34,7 @@ _SHARES_A_RUN = (
     "api/test_deploy_a_run.py",
     "stages/verbs/test_reduce_mismatch.py",
     "docs/test_pages.py",
+    "commands/test_kill_in_each_stage.py",
 )
 
 
