@@ -90,7 +90,7 @@ def reduce_mismatches(
         with replacing_folder(out) as folder:
             for key, left in found.items():
                 (folder / key).mkdir()
-                _write(folder / key, *key.rsplit(".", 1), left)
+                _write(folder / key, key, left)
     return found
 
 
@@ -104,7 +104,8 @@ def _runners(chip: str) -> Iterator[tuple[str, RunnerOf]]:
         yield VENDOR, simulator
 
 
-def _write(folder: Path, chip: str, runner: str, left: Reduced) -> None:
+def _write(folder: Path, key: str, left: Reduced) -> None:
+    chip, _, runner = key.rpartition(".")
     save_network(left.case.real, folder / "real")
     save_network(left.case.integer, folder / "network")
     write_arrays(folder / _FRAMES, {"frames": left.case.frames})

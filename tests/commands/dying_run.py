@@ -52,7 +52,7 @@ def _report(session: Session) -> Any:
         _die()
 
 
-Stage.load = _loaded  # type: ignore[method-assign]
+Stage.load = _loaded  # type: ignore[method-assign,assignment]
 report_room._write = _report
 run_room.keep_config = lambda session: None  # type: ignore[attr-defined]
 sys.argv = ["spikefold", "run", "--config", str(Path(FINISHED) / CONFIG), "--out", OUT]
