@@ -29,6 +29,8 @@ Arch = Annotated[str, typer.Option("--arch", help="a | b | c | d | sew18 (the pa
 Attention = Annotated[str | None, typer.Option(help="none | sa | tcsa | asa1 | asa2; none where it is not given.")]
 Classes = Annotated[int | None, typer.Option(help="Classes; those of the network's own data set by default.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, and nothing else there.")]
+_BOARD = "Write each epoch for TensorBoard too: `tensorboard --logdir RUN/tensorboard`."
+Tensorboard = Annotated[bool, typer.Option("--tensorboard", help=_BOARD)]
 LATEST_RUN = Path("runs") / LATEST
 
 

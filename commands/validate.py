@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,10 +16,15 @@ from spikefold.commands.screen import Screen, guarded
 from spikefold.commands.stage_command import again, say_run
 from spikefold.commands.summary import comparisons
 from spikefold.commands.tables import say_json
-from spikefold.errors import ConfigError
+from spikefold.errors import ConfigError, MismatchError
 from spikefold.provenance.lock import locked
 from spikefold.session import Session, open_session
 from spikefold.stage_table import VALIDATE, may_change
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from spikefold.export.network import Network
 
 
 @takes_own_network()
@@ -28,6 +34,7 @@ def validate(
     on: Annotated[str | None, typer.Option(help="A board instead, as speck2fdevkit:0.")] = None,
     clips: Annotated[int, typer.Option(min=1, help="--on: test clips.")] = 10,
     repeats: Annotated[int, typer.Option(min=1, help="--on: runs of every clip, for their spread.")] = 3,
+    reduce: Annotated[Path | None, typer.Option(help="Folder for the smallest case that differs.")] = None,
     sets: Sets = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -43,10 +50,13 @@ def validate(
                 raise ConfigError(
                     "--on and --set belong to a run", where="validate", hint="export it, then ask a board"
                 )
-            _validate_own(foreign, own, screen, as_json=as_json)
+            _validate_own(foreign, own, screen, reduce, as_json=as_json)
             return
         own.refuse_for_a_run()
         folder = Path(source)
+        if reduce is not None:
+            _reduce_run(open_session(folder, screen, tuple(sets or []), may_change(VALIDATE)), reduce, on, screen)
+            return
         if on is None:
             again(VALIDATE, folder, sets or [], screen)
         else:
@@ -65,8 +75,38 @@ def _on_board(session: Session, on: str, clips: int, repeats: int) -> None:
             refreshed_report(session)
 
 
-def _validate_own(source: str, own: OwnNetwork, screen: Screen, *, as_json: bool) -> None:
-    from spikefold.stages.exchange.compare import compare_network
+def _reduce_run(session: Session, out: Path, on: str | None, screen: Screen) -> None:
+    from spikefold.stages.validate import networks_of
+
+    if on is not None:
+        raise ConfigError("--on and --reduce", where="validate", hint="what a board did is in 6_validate/board.json")
+    config = session.config.chips
+    clips = session.clips_over_classes("test", config.parity_clips)
+    _reduced(networks_of(session), clips.frames, config.vendor_clips, out, screen)
+
+
+def _reduced(
+    networks: Mapping[str, tuple[Network, Network]], frames: np.ndarray, vendor_clips: int, out: Path, screen: Screen
+) -> None:
+    """Write the smallest case that differs; exit code 1 where there is one."""
+    from spikefold.stages.verbs.reduce_mismatch import reduce_mismatches
+
+    found = reduce_mismatches(networks, frames, vendor_clips, out, screen)
+    if not found:
+        typer.echo("every spike is equal: nothing to reduce, and nothing was written")
+        return
+    for key, left in found.items():
+        typer.echo(f"{out / key}: {left.describe()}")
+    raise MismatchError(
+        f"{', '.join(found)} differ from the reference",
+        where=str(out),
+        hint="`load_case` of spikefold.stages.verbs.reduce_mismatch runs one again",
+    )
+
+
+def _validate_own(source: str, own: OwnNetwork, screen: Screen, reduce: Path | None, *, as_json: bool) -> None:
+    from spikefold.stages.exchange.compare import compare_network, networks_to_compare
+    from spikefold.stages.exchange.fitted import CHECKS
     from spikefold.stages.exchange.foreign import opened
 
     if own.data is None:
@@ -75,6 +115,10 @@ def _validate_own(source: str, own: OwnNetwork, screen: Screen, *, as_json: bool
     if found.chip is not None:
         refuse_other_chips(found.chip, own.chip)
     if clips is None:
+        return
+    if reduce is not None:
+        networks, _ = networks_to_compare(found, own.chips, clips)
+        _reduced(networks, clips.test.first(CHECKS.parity_clips).frames, CHECKS.vendor_clips, reduce, screen)
         return
 
     def tell(parity: dict[str, Any]) -> None:

@@ -45,6 +45,35 @@ def details(chip: Chip) -> list[Table]:
     return [*tables, chip.memory] if chip.memory else tables
 
 
+def markdown(tables: Iterable[Table]) -> str:
+    """Tables as Markdown, a heading each; rows that explain themselves become a list."""
+    parts = []
+    for table in tables:
+        lines = [f"## {table.title[0].upper()}{table.title[1:]}", ""]
+        if table.columns:
+            lines += [_row(table.columns), _row(["---"] * len(table.columns))]
+            lines += [_row(row) for row in table.rows]
+        else:
+            lines += [f"- {' '.join(row)}" for row in table.rows]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def supported(chips: Iterable[Chip]) -> str:
+    """The whole of ``SUPPORTED.md``: every chip, and what a network must keep there."""
+    known = list(chips)
+    said = (
+        "# Supported chips\n\n"
+        "Written by `spikefold chips --markdown`; a test keeps this file equal to what the checks say. The rules are "
+        "the\ndocstrings of the functions that check them.\n"
+    )
+    return "\n".join([said, markdown([overview(known), *(table for chip in known for table in details(chip))])])
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
+
+
 def _numbers(numbers: NumberFormat) -> Iterable[tuple[str, str]]:
     yield "weight", _signed(numbers.weight_bits)
     yield "bias", "none" if numbers.bias_bits is None else _signed(numbers.bias_bits)

@@ -34,6 +34,10 @@ _SHARES_A_RUN = (
     "stages/report/test_bad_network.py",
     "stages/verbs/test_pace_of.py",
     "stages/exchange/test_own_nir.py",
+    "api/test_deploy_a_run.py",
+    "stages/verbs/test_reduce_mismatch.py",
+    "docs/test_pages.py",
+    "commands/test_kill_in_each_stage.py",
 )
 
 

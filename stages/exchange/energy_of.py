@@ -85,7 +85,7 @@ def priced(
     results: dict[str, Any] = {}
     shares: dict[str, float] = {}
     for name, network in networks.items():
-        results[name], shares[name] = _priced(network, clips, profile, rule, _chip(name, sources), sources)
+        results[name], shares[name] = priced_one(network, clips, profile, rule, _chip(name, sources), sources)
         told = results[name]
         synops = sum(layer["events"] for layer in told["counts"]["layers"]) / told["counts"]["clips"]
         line = f"{told['budget']['energy_pj_per_clip'] / 1e6:.3f} uJ per clip ({profile.name}), "
@@ -103,7 +103,7 @@ def _chip(name: str, sources: Mapping[str, Numbers]) -> Chip | None:
     return chip_named(name) if name in sources else None
 
 
-def _priced(
+def priced_one(
     network: Network,
     clips: ClipSet,
     profile: TechnologyProfile,
@@ -111,6 +111,16 @@ def _priced(
     chip: Chip | None,
     sources: Mapping[str, Numbers],
 ) -> tuple[dict[str, Any], float]:
+    """One network's part of an ``energy.json``, and its accuracy on the clips.
+
+    Args:
+        network: real or integer.
+        clips: frames ``(T, N, C, H, W)`` and a label each.
+        profile: prices of its operations.
+        rule: what is booked as an operation.
+        chip: the chip that it is in the integers of, for the chip's own budget; None for none.
+        sources: by chip the profiles of its power.
+    """
     trace = clocked.run(network, clips.frames)
     counts, rates = count(network, clips.frames, trace), input_rates(network, clips.frames, trace)
     outputs = trace.output_counts(network.classes)

@@ -158,6 +158,7 @@ class VariantForm(Form):
 
     ``network`` is the file of the network whose connections it has, relative to the run; ``before`` the variant that
     it was made from. An event-driven variant has ``went_in``, ``gap``, ``loads`` and ``over_limit``.
+    ``confusion`` has a row for each true class and a column for each named one; it is absent where classes are many.
     """
 
     what: str
@@ -171,6 +172,7 @@ class VariantForm(Form):
     layers: Annotated[dict[str, LayerForm], Field(min_length=1)]
     runner: str
     changed: ChangeForm | None
+    confusion: list[list[Count]] | None = None
     rounding: RoundingForm | None = None
     went_in: str | None = None
     gap: GapForm | None = None
@@ -203,6 +205,9 @@ class SimulateFile(StageFile):
             by_events = [variant.went_in, variant.gap, variant.loads, variant.over_limit]
             if any(part is None for part in by_events) and any(part is not None for part in by_events):
                 yield Issue("complete", f"variants.{name}", "a part of it", "went_in, gap, loads, over_limit", "")
+            if variant.confusion is not None and sum(map(sum, variant.confusion)) != variant.clips:
+                got = str(sum(map(sum, variant.confusion)))
+                yield Issue("a clip each", f"variants.{name}.confusion", got, str(variant.clips), "")
             if variant.gap is not None and len(variant.gap.layers) != len(variant.loads or ()):
                 got = f"{len(variant.loads or ())} loads"
                 yield Issue("one load a layer", f"variants.{name}.loads", got, str(len(variant.gap.layers)), "")

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
+from jinja2 import UndefinedError
 
 from spikefold.energy.chip.markdown import NOMINAL, by_reason
 from spikefold.energy.report import energy_bars, uncertainty_section
@@ -20,11 +20,13 @@ from spikefold.stages.files.energy import clips_of_run
 from spikefold.stages.files.simulate import CONSTANT, FLOAT, FOLDED, SimulateFile, VariantForm
 from spikefold.stages.files.traces import trace_of_run
 from spikefold.stages.files.train import TrainFile
+from spikefold.stages.report.energy_intervals import bars_of, energy_intervals
+from spikefold.stages.report.floorplan import floorplan
 from spikefold.stages.report.pictures import ladder_chart, training_chart
+from spikefold.stages.report.template_files import templates
 from spikefold.stages.silicon import at_hand
 from spikefold.train.data.clips import ClipSet
 
-_FOLDER = Path(__file__).parent
 _TEMPLATE = "report.html.jinja"
 _ANALYSIS = f"{ANALYSE.folder}/{PAGE}"
 
@@ -54,6 +56,7 @@ def render(session: Session, report: dict[str, Any]) -> str:
         "rasters": output_rasters(traces, classes, 0, int(clip.labels[0])),
         "spikes": spikes_per_layer({name: _spikes_per_clip(variants[name]) for name in shown}),
         "energy": energy_bars({name: report["energy"]["networks"][name] for name in shown}),
+        "intervals": energy_intervals(bars_of(quoted, report["energy"]["networks"])),
         "spread": uncertainty_section(report["energy"], {name: clips.networks[name] for name in spread}),
     }
     values = {
@@ -62,6 +65,7 @@ def render(session: Session, report: dict[str, Any]) -> str:
         "chips": list(session.config.chips.names),
         "quoted": quoted,
         "baseline": BASELINE,
+        "floors": floors(report),
         "silicon": [row.to_json() for row in at_hand()],
         "analysis": _ANALYSIS if (session.folder / _ANALYSIS).is_file() else "",
     }
@@ -75,15 +79,13 @@ def render(session: Session, report: dict[str, Any]) -> str:
         ) from error
 
 
-def templates() -> Environment:
-    """The templates of the page and of its parts; what they name must be there, and text is escaped."""
-    return Environment(
-        loader=FileSystemLoader(_FOLDER),
-        undefined=StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+def floors(report: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """By chip the tiles of its floorplan, at the pace of the variant that is quoted for it."""
+    found = {}
+    for chip, quoted in report["on_chip"].items():
+        budget = report["energy"]["networks"][quoted["variant"]].get("chip") or {}
+        found[chip] = [tile.to_json() for tile in floorplan(report["fit"][chip], budget.get("cores", ()))]
+    return found
 
 
 def _shown(session: Session, number: int) -> ClipSet:

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from spikefold.stages import silicon as stage
-from spikefold.stages.report.page import templates
+from spikefold.stages.report.template_files import templates
 
 
 def _chapter() -> str:
