@@ -8,12 +8,13 @@ the caller chooses wide enough for them to be exact, so their order is free; row
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from spikefold.compiled import compiled
 
 BLOCK = 4096  # values looked at before it is asked whether to go on
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc"})  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(nogil=True, fastmath={"reassoc"})
 def count_ones(x: np.ndarray) -> int:
     """How many ones there are, or -1 if a value is neither 0 nor 1."""
     ones = 0
@@ -28,7 +29,7 @@ def count_ones(x: np.ndarray) -> int:
     return ones
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(nogil=True)
 def count_others(x: np.ndarray) -> int:
     """How many values are neither 0 nor 1."""
     others = 0
@@ -37,7 +38,7 @@ def count_others(x: np.ndarray) -> int:
     return others
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc"})  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(nogil=True, fastmath={"reassoc"})
 def of_binary(x: np.ndarray, taps: np.ndarray) -> tuple[int, int]:
     """Ones and the sum of their taps, or -1 and 0 if a value is neither 0 nor 1.
 
@@ -60,7 +61,7 @@ def of_binary(x: np.ndarray, taps: np.ndarray) -> tuple[int, int]:
     return ones, synapses
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc"})  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(nogil=True, fastmath={"reassoc"})
 def of_nonzero(x: np.ndarray, taps: np.ndarray) -> tuple[int, int]:
     """Taps of the values other than zero, and how many values are neither 0 nor 1; arguments as of `of_binary`."""
     pairs, others = 0, 0
@@ -75,7 +76,7 @@ def of_nonzero(x: np.ndarray, taps: np.ndarray) -> tuple[int, int]:
     return pairs, others
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc"})  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(nogil=True, fastmath={"reassoc"})
 def of_events(x: np.ndarray, taps: np.ndarray, factor: float) -> tuple[int, int, int]:
     """Taps of the values other than zero, taps times events, and how many values are neither 0 nor 1.
 

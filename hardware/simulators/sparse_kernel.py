@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from spikefold.compiled import compiled
 
 UNBOUNDED = -(2**31)
 """As the lower bound of a state: none."""
@@ -75,7 +76,7 @@ class Rules(NamedTuple):
     v_min: int
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(nogil=True)
 def reach(table: np.ndarray, outputs: int, stride: int, padding: int, dilation: int) -> None:
     """Fill in for each input position the kernel and output positions that meet there.
 
@@ -91,7 +92,7 @@ def reach(table: np.ndarray, outputs: int, stride: int, padding: int, dilation: 
                 pairs += 1
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(nogil=True)
 def run_loop(x: np.ndarray, synapses: Synapses, rules: Rules, raster: np.ndarray, states: np.ndarray) -> tuple:  # type: ignore[type-arg]
     """All clips of ``x`` ``(T, N, inputs)`` uint16, each from zero state.
 
@@ -129,7 +130,7 @@ def run_loop(x: np.ndarray, synapses: Synapses, rules: Rules, raster: np.ndarray
     return low, high, lost
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(nogil=True)
 def _nonzero(values: np.ndarray, index: np.ndarray) -> int:
     """Write down where values are not 0, and give their number; without a branch, which would be guessed wrong."""
     count = 0
@@ -139,7 +140,7 @@ def _nonzero(values: np.ndarray, index: np.ndarray) -> int:
     return count
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(nogil=True)
 def _begin(u: np.ndarray, bias: np.ndarray, keep: float) -> None:
     if keep == 0:
         for i in range(u.size):
@@ -149,7 +150,7 @@ def _begin(u: np.ndarray, bias: np.ndarray, keep: float) -> None:
             u[i] = np.int32(u[i] * keep) + bias[i]  # the conversion truncates toward zero
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(nogil=True)
 def _add_events(u: np.ndarray, synapses: Synapses, index: np.ndarray, counts: np.ndarray) -> None:
     # taken out of the tuple here: inside the loops each access would count references
     places, rows, columns, weight = synapses.places, synapses.rows, synapses.columns, synapses.weight
@@ -172,7 +173,7 @@ def _add_events(u: np.ndarray, synapses: Synapses, index: np.ndarray, counts: np
                     target[o] += count * added[o]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(nogil=True)
 def _charge(v: np.ndarray, u: np.ndarray, keep: float, input_first: bool) -> None:
     if keep == 1:
         for i in range(v.size):
@@ -185,7 +186,7 @@ def _charge(v: np.ndarray, u: np.ndarray, keep: float, input_first: bool) -> Non
             v[i] = np.int32(v[i] * keep) + u[i]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(nogil=True)
 def _bound(v: np.ndarray, overflow: int, largest: int) -> np.int32:
     """Bring states into their width and count those that were outside."""
     lost = np.int32(0)
@@ -204,7 +205,7 @@ def _bound(v: np.ndarray, overflow: int, largest: int) -> np.int32:
     return lost
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(nogil=True)
 def _outside(v: np.ndarray, largest: int) -> np.int32:
     lost = np.int32(0)
     for i in range(v.size):
@@ -212,7 +213,7 @@ def _outside(v: np.ndarray, largest: int) -> np.int32:
     return lost
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(nogil=True)
 def _range(v: np.ndarray) -> tuple:  # type: ignore[type-arg]
     low = high = v[0]
     for i in range(v.size):
@@ -220,7 +221,7 @@ def _range(v: np.ndarray) -> tuple:  # type: ignore[type-arg]
     return low, high
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(nogil=True)
 def _fire(v: np.ndarray, rules: Rules, fired: np.ndarray) -> None:
     """Among whole numbers, above k is at or above k + 1; quotients of 32-bit numbers are exact enough in float64."""
     theta, above = rules.theta, np.int32(rules.above)
@@ -232,7 +233,7 @@ def _fire(v: np.ndarray, rules: Rules, fired: np.ndarray) -> None:
             fired[i] = np.int32(min(max(np.floor((v[i] - above) / theta[i]), 0.0), rules.most))
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(nogil=True)
 def _reset(v: np.ndarray, rules: Rules, fired: np.ndarray) -> None:
     if rules.subtract:
         for i in range(v.size):

@@ -7,12 +7,13 @@ Both do exactly what one reads in `augment.geometric` and `frames.cut`; in NumPy
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-_compiled = njit(cache=True, nogil=True, error_model="numpy")
+from spikefold.compiled import compiled
+
+_compiled = compiled(nogil=True, error_model="numpy")
 
 
-@_compiled  # type: ignore[untyped-decorator, unused-ignore]
+@_compiled
 def moved(
     x: np.ndarray, y: np.ndarray, within: np.ndarray, matrix: np.ndarray, offset: np.ndarray, sides: np.ndarray
 ) -> tuple[np.ndarray, int]:
@@ -41,7 +42,7 @@ def moved(
     return stay, count
 
 
-@_compiled  # type: ignore[untyped-decorator, unused-ignore]
+@_compiled
 def counted(
     counts: np.ndarray, step: np.ndarray, p: np.ndarray, y: np.ndarray, x: np.ndarray, side: int, most: int
 ) -> None:

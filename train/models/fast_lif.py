@@ -22,38 +22,39 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from spikingjelly.activation_based import neuron, surrogate
 from torch.autograd.function import once_differentiable
+
+from spikefold.compiled import compiled
 
 _AT_ONCE = 1024
 """The number of neurons whose steps are computed together; 20 steps of them take 80 KB."""
 _TYPES = {torch.float32: np.float32, torch.float64: np.float64}
 
 
-_compiled = njit(cache=True, nogil=True, error_model="numpy")
+_compiled = compiled(nogil=True, error_model="numpy")
 
 
 # Each function has one plain loop, because the compiler turns such a loop into vector instructions.
-@_compiled  # type: ignore[untyped-decorator, unused-ignore]
+@_compiled
 def _charge(x: np.ndarray, v: np.ndarray, h: np.ndarray, tau: Any) -> None:
     for i in range(len(h)):
         h[i] = (v[i] - v[i] / tau) + x[i]
 
 
-@_compiled  # type: ignore[untyped-decorator, unused-ignore]
+@_compiled
 def _reset(h: np.ndarray, v: np.ndarray, theta: Any) -> None:
     for i in range(len(h)):
         v[i] = h.dtype.type(0) if h[i] >= theta else h[i]
 
 
-@_compiled  # type: ignore[untyped-decorator, unused-ignore]
+@_compiled
 def _fire(h: np.ndarray, spikes: np.ndarray, theta: Any) -> None:
     for i in range(len(h)):
         spikes[i] = h.dtype.type(1) if h[i] >= theta else h.dtype.type(0)
 
 
-@_compiled  # type: ignore[untyped-decorator, unused-ignore]
+@_compiled
 def _slopes(
     h: np.ndarray,
     grad: np.ndarray,
@@ -72,13 +73,13 @@ def _slopes(
         out[i] = kept + slope * (grad[i] - reset * (carry[i] * h[i]))
 
 
-@_compiled  # type: ignore[untyped-decorator, unused-ignore]
+@_compiled
 def _leak(out: np.ndarray, carry: np.ndarray, tau: Any) -> None:
     for i in range(len(out)):
         carry[i] = out[i] - out[i] / tau
 
 
-@_compiled  # type: ignore[untyped-decorator, unused-ignore]
+@_compiled
 def _forward(x: np.ndarray, v: np.ndarray, spikes: np.ndarray, tau: Any, theta: Any) -> None:
     """Spikes ``(T, M)`` of currents ``(T, M)``; ``v`` ``(M,)`` becomes the state after the last step."""
     scratch = np.empty(_AT_ONCE, x.dtype)
@@ -91,7 +92,7 @@ def _forward(x: np.ndarray, v: np.ndarray, spikes: np.ndarray, tau: Any, theta: 
             _reset(h, v[here], theta)
 
 
-@_compiled  # type: ignore[untyped-decorator, unused-ignore]
+@_compiled
 def _backward(
     x: np.ndarray,
     v: np.ndarray,

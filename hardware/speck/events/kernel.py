@@ -8,8 +8,7 @@ An event is looked at again only where a sum is outside ``floor..floor + span``,
 needs the lower bound, overflows, or has a state lower or higher than ever before.
 
 The same code is compiled for states of 32 bits and, where a core needs them, of 64 bits: numba makes one machine
-code for each type of ``v``. The machine code is not cached on disk, because numba refuses to import a module with a
-cached function where neither this folder nor the home can be written. Compiling takes about a second, once a process.
+code for each type of ``v``.
 """
 
 from __future__ import annotations
@@ -17,9 +16,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 
+from spikefold.compiled import compiled
 from spikefold.hardware.speck.events.taps import Taps
 
 _U64 = np.uint64
@@ -96,7 +96,7 @@ def _unsigned_compiled(value: Any) -> Any:
     return narrow if value == types.int32 else wide
 
 
-@njit(cache=False, error_model="numpy")
+@compiled(error_model="numpy")
 def drain(
     events: np.ndarray, start: int, taps: Taps, firing: Firing, v: np.ndarray, low: int, high: int, outbox: Outbox
 ) -> Drained:
@@ -157,7 +157,7 @@ def drain(
     return Drained(len(events), sent, operations, low, high, overflow)
 
 
-@njit(cache=False)
+@compiled()
 def _quiet(v: np.ndarray, low: int, high: int, theta: int, v_min: int, least: int, most: int) -> tuple[Any, Any]:
     """The lowest sum that asks for nothing, and how far above it the highest lies."""
     word = v.dtype.type
@@ -165,7 +165,7 @@ def _quiet(v: np.ndarray, low: int, high: int, theta: int, v_min: int, least: in
     return word(floor), _unsigned(word(ceiling - floor))
 
 
-@njit(cache=False)
+@compiled()
 def _add(
     v: np.ndarray, start: np.uint64, weights: np.ndarray, taps: np.uint64, width: int, floor: Any, farthest: Any
 ) -> Any:
@@ -178,7 +178,7 @@ def _add(
     return farthest
 
 
-@njit(cache=False)
+@compiled()
 def _range(v: np.ndarray, start: np.uint64, width: int, least: int, most: int) -> tuple[int, int, int]:
     """Lowest and highest state of a row of at least one neuron, and how many are outside their width."""
     word = v.dtype.type
@@ -191,7 +191,7 @@ def _range(v: np.ndarray, start: np.uint64, width: int, least: int, most: int) -
     return int(lowest), int(highest), int(lost)
 
 
-@njit(cache=False)
+@compiled()
 def _fire(
     v: np.ndarray,
     start: int,
@@ -216,14 +216,14 @@ def _fire(
     return sent
 
 
-@njit(cache=False)
+@compiled()
 def _bound(v: np.ndarray, start: np.uint64, width: int, v_min: int) -> None:
     bound = v.dtype.type(v_min)
     for i in range(width):
         v[start + _U64(i)] = max(v[start + _U64(i)], bound)
 
 
-@njit(cache=False)
+@compiled()
 def _in_order(spikes: np.ndarray, rank: np.ndarray, ranked: np.ndarray, before: int, sent: int) -> None:
     """Sort the spikes of one event, those from ``before`` to ``sent``, by rank: Shell's sort, for they are few."""
     for place in range(before, sent):

@@ -16,8 +16,8 @@ import struct
 from dataclasses import replace
 
 import numpy as np
-from numba import njit
 
+from spikefold.compiled import compiled
 from spikefold.errors import DataError
 from spikefold.train.data.parsing.headers import positive_size
 from spikefold.train.data.parsing.raw_events import RawEvents
@@ -58,7 +58,7 @@ def decode_event_stream(data: bytes, reading: Reading = AS_IT_IS) -> RawEvents:
     return replace(raw.where(change), p=flags[change] >> 1)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(nogil=True)
 def _run(
     body: np.ndarray, flag_bits: int, t: np.ndarray, x: np.ndarray, y: np.ndarray, flags: np.ndarray
 ) -> tuple[int, int]:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from spikefold.compiled import compiled
 from spikefold.errors import ConfigError
 from spikefold.train.data.events import EVENT_DTYPE
 
@@ -93,7 +93,7 @@ def start_state(log_start: np.ndarray, model: PixelModel, rng: np.random.Generat
     )
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(nogil=True)
 def _crossing_us(level: float, log_start: float, slope: float, start_us: float, end_us: float) -> float:
     """When the line through ``log_start`` reaches ``level``, kept inside the step against rounding."""
     if slope == 0:
@@ -101,14 +101,14 @@ def _crossing_us(level: float, log_start: float, slope: float, start_us: float, 
     return min(max(start_us + (level - log_start) / slope, start_us), end_us)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(nogil=True)
 def _larger(keys: np.ndarray) -> np.ndarray:
     larger = np.empty(2 * len(keys) + 1024, np.int64)
     larger[: len(keys)] = keys  # np.concatenate does the same, but takes numba a second longer to compile
     return larger
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(nogil=True)
 def advance(
     state: PixelState,
     frame: np.ndarray,
