@@ -27,7 +27,7 @@ SOURCES = sorted(
 )
 # A module may import from its own floor and from those below it. The floor of a room is that of its longest prefix.
 FLOORS = (
-    ("errors", "files", "npz", "compiled"),
+    ("errors", "files", "npz", "compiled", "toml"),
     ("config", "report_style", "stage_table"),
     ("export",),
     ("hardware.simulators", "hardware.chip", "hardware.board", "hardware.event_engine", "hardware.core_work"),
