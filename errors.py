@@ -12,6 +12,9 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+MOST_TOLD = 200
+"""Violations that one message tells; of more it says how many."""
+
 
 @dataclass(frozen=True)
 class Issue:
@@ -48,7 +51,9 @@ class SpikefoldError(Exception):
         lines = [f"{self.code}: {self.what}"]
         if self.where:
             lines.append(f"  where: {self.where}")
-        lines += [f"  - {issue}" for issue in self.issues]
+        lines += [f"  - {issue}" for issue in self.issues[:MOST_TOLD]]
+        if len(self.issues) > MOST_TOLD:
+            lines.append(f"  - and {len(self.issues) - MOST_TOLD:,} more")
         if self.hint:
             lines.append(f"  to do: {self.hint}")
         return "\n".join(lines)
