@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from spikefold.commands.system_errors import forget_output, from_system
 from spikefold.errors import SpikefoldError
+from spikefold.visible import visible
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
@@ -29,7 +30,7 @@ class Screen:
 
     def line(self, text: str) -> None:
         """One finished fact."""
-        self._console.print(text, markup=False)
+        self._console.print(visible(text), markup=False)
 
     def progress(self, task: str, done: int, of: int, note: str = "") -> None:
         """A step of long work."""
@@ -83,5 +84,5 @@ def _fail(error: SpikefoldError, screen: Screen) -> NoReturn:
     except OSError:
         forget_output()
     with suppress(OSError):
-        typer.echo(str(error), err=True)
+        typer.echo(visible(str(error)), err=True)
     raise typer.Exit(error.exit_code) from error

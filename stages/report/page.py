@@ -6,12 +6,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
+from jinja2 import UndefinedError
 
 from spikefold.energy.chip.markdown import NOMINAL, by_reason
 from spikefold.energy.report import energy_bars, uncertainty_section
 from spikefold.errors import DataError, Issue
 from spikefold.hardware.report import input_and_layers, output_rasters, spikes_per_layer
+from spikefold.pages import templates
 from spikefold.session import BASELINE, RESULTS, Session
 from spikefold.stage_table import ANALYSE, ENERGY, SIMULATE, TRAIN
 from spikefold.stages.analyse import PAGE
@@ -67,24 +68,13 @@ def render(session: Session, report: dict[str, Any]) -> str:
         "analysis": _ANALYSIS if (session.folder / _ANALYSIS).is_file() else "",
     }
     try:
-        return templates().get_template(_TEMPLATE).render(values, by_reason=by_reason, nominal=NOMINAL)
+        return templates(_FOLDER).get_template(_TEMPLATE).render(values, by_reason=by_reason, nominal=NOMINAL)
     except UndefinedError as error:  # all other files are read in a closed form, so it is this one
         raise DataError(
             f"{RESULTS} lacks a part that the page shows: {error}",
             where=str(session.path(ENERGY) / RESULTS),
             hint=ENERGY.command(session.folder),
         ) from error
-
-
-def templates() -> Environment:
-    """The templates of the page and of its parts; what they name must be there, and text is escaped."""
-    return Environment(
-        loader=FileSystemLoader(_FOLDER),
-        undefined=StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 def _shown(session: Session, number: int) -> ClipSet:
