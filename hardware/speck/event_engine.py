@@ -14,12 +14,11 @@ import numpy as np
 
 from spikefold.export.network import Network
 from spikefold.hardware.event_engine import EventClips, EventFindings
-from spikefold.hardware.simulators.trace import concatenate
 from spikefold.hardware.speck.events import clocked_vs_events
 from spikefold.hardware.speck.events import simulate as event_driven
 from spikefold.hardware.speck.events.dvs_layer import POOLS, DvsLayer
 from spikefold.hardware.speck.events.options import Arrival, Options
-from spikefold.hardware.speck.events.result import CoreLoad, EventRun
+from spikefold.hardware.speck.events.result import EventRun
 from spikefold.hardware.speck.measures import SpeckMeasures
 
 Engine = Callable[[Options], EventRun]
@@ -61,20 +60,5 @@ def _on_frames(network: Network, frames: np.ndarray) -> Engine:
 
 
 def _on_recordings(network: Network, layer: DvsLayer, recordings: Callable[[], Iterable[np.ndarray]]) -> Engine:
-    spec = network.input
-
-    def run(options: Options) -> EventRun:
-        runs = [
-            event_driven.simulate_events(network, events, layer, dt_us=spec.dt_us, steps=spec.steps, options=options)
-            for events in recordings()
-        ]
-        loads = tuple(
-            CoreLoad(
-                same[0].name,
-                *(np.concatenate([getattr(load, key) for load in same], axis=1) for key in ("events", "operations")),
-            )
-            for same in zip(*(one.loads for one in runs), strict=True)
-        )
-        return EventRun(concatenate([one.trace for one in runs]), loads)
-
-    return run
+    clips = [event_driven.in_order(network, events, layer) for events in recordings()]
+    return lambda options: event_driven.simulate_clips(network, clips, options)

@@ -10,7 +10,7 @@ before or behind all of them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,10 +24,19 @@ from spikefold.hardware.speck.events.core import Core, Events
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A spiking layer or the input, and where each of its addresses lies in a core's map, -1 if a pool drops it."""
+    """A spiking layer or the input, and where each of its addresses lies in a core's map, -1 if a pool drops it.
+
+    Attributes:
+        as_they_are: whether each lies where it lay.
+    """
 
     name: str
     addresses: np.ndarray
+    as_they_are: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        as_they_are = np.array_equal(self.addresses, np.arange(len(self.addresses)))
+        object.__setattr__(self, "as_they_are", as_they_are)
 
 
 def sources_of(network: Network, name: str, *, last_part_first: bool = False) -> list[Source]:
@@ -132,7 +141,8 @@ class Queue:
             ticked = self.core.tick(tick if tick_fires else None)
             late, operations = self.core.drain(events[early:], causes[early:])
             self.operations[here] += operations
-            spikes, whence = (np.concatenate(parts) for parts in zip((spikes, whence), ticked, late, strict=True))
+            if len(ticked[0]) or len(late[0]):
+                spikes, whence = (np.concatenate(parts) for parts in zip((spikes, whence), ticked, late, strict=True))
         self._record(here, spikes)
         return spikes, whence
 
@@ -142,6 +152,9 @@ class Queue:
             self._states[here] = self.core.v
 
     def _arriving(self, sent: Mapping[str, Events]) -> Events:
+        alone = self.sources[0] if len(self.sources) == 1 else None
+        if alone is not None and alone.as_they_are and not self._loses:
+            return sent[alone.name]
         events = np.concatenate([source.addresses[sent[source.name][0]] for source in self.sources])
         causes = np.concatenate([sent[source.name][1] for source in self.sources])
         kept = events >= 0

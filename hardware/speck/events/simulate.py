@@ -41,7 +41,8 @@ modelled: drops under congestion.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -54,9 +55,9 @@ from spikefold.hardware.speck import rules as speck_rules
 from spikefold.hardware.speck.cores import CoreLayer, core_layers
 from spikefold.hardware.speck.events.core import NEURONS, WIDE, Core
 from spikefold.hardware.speck.events.dvs_layer import DvsLayer, entering
-from spikefold.hardware.speck.events.options import Arrival, Emission, Options, Tick
-from spikefold.hardware.speck.events.order import emission_rank
-from spikefold.hardware.speck.events.queue import Queue, sources_of
+from spikefold.hardware.speck.events.options import Arrival, Options, Tick
+from spikefold.hardware.speck.events.prepared import prepared
+from spikefold.hardware.speck.events.queue import Queue
 from spikefold.hardware.speck.events.result import CoreLoad, EventRun
 
 RUNNER = "event-driven"
@@ -75,8 +76,8 @@ def simulate(
     """Simulate clips, each from zero state.
 
     Args:
-        network: integer, as `quantise` makes it for Speck; a chain or graph of cores. States are kept in 32 bits, and
-            in 64 where 32 may not hold them.
+        network: integer, as `quantise` makes it for Speck; a chain or graph of cores. States are kept in 16 bits, and
+            in 32 or 64 where those may not hold them.
         frames: event counts ``(T, N, C, H, W)``, whole and not negative.
         options: what the chip's documents leave open; by default spikes leave as in samna's simulator and the slow
             clock ticks at the end of a bin.
@@ -138,7 +139,6 @@ def simulate_events(
         ConfigError: a bin or clip without length; a decimator for a layer that is no core.
         UnsupportedError: as `simulate`.
     """
-    options = options or Options()
     if dt_us < 1 or (steps is not None and steps < 1):
         raise ConfigError(f"{steps} bins of {dt_us} us: whole numbers above 0 only")
     refuse_unsupported(network)
@@ -146,11 +146,49 @@ def simulate_events(
     if steps is None:
         steps = int(times[-1]) // dt_us + 1 if len(times) else 1
     ends = np.searchsorted(times, np.arange(steps + 1) * dt_us)
+    return simulate_clips(network, [InOrder(addresses, ends)], options, potentials=potentials)
+
+
+@dataclass(frozen=True, eq=False)
+class InOrder:
+    """The events of one recording as they enter.
+
+    Attributes:
+        addresses: in the network's input, in order of arrival, ``(events,)`` int64.
+        ends: where each bin begins, and behind the last one where it ends, ``(T + 1,)``.
+    """
+
+    addresses: np.ndarray
+    ends: np.ndarray
+
+
+def in_order(network: Network, events: np.ndarray, layer: DvsLayer) -> InOrder:
+    """The events of one recording in the bins of a clip of the network.
+
+    Raises:
+        NetworkError, DataError: as `simulate_events`.
+    """
+    addresses, times = entering(layer, network, events)
+    spec = network.input
+    return InOrder(addresses, np.searchsorted(times, np.arange(spec.steps + 1) * spec.dt_us))
+
+
+def simulate_clips(
+    network: Network, clips: Sequence[InOrder], options: Options | None = None, *, potentials: bool = False
+) -> EventRun:
+    """Simulate recordings of equally many bins, each from zero state; at least one of them.
+
+    Raises:
+        ConfigError, UnsupportedError: as `simulate`.
+    """
+    refuse_unsupported(network)
 
     def enter(step: int, clip: int) -> np.ndarray:
-        return addresses[ends[step] : ends[step + 1]]
+        ends = clips[clip].ends
+        return clips[clip].addresses[ends[step] : ends[step + 1]]
 
-    return _simulated(network, (steps, 1), enter, options, potentials)
+    steps = len(clips[0].ends) - 1
+    return _simulated(network, (steps, len(clips)), enter, options or Options(), potentials)
 
 
 def _simulated(
@@ -183,10 +221,11 @@ def _queues(network: Network, clips: tuple[int, int], options: Options, potentia
     ]
     if issues:
         raise ConfigError("a decimator is given for a layer that is no core", issues=issues)
+    known = prepared(network)
     return [
         Queue(
-            Core(layer, emission_rank(layer.neuron_shape, number, options), options.decimators.get(layer.name, 1)),
-            sources_of(network, layer.name, last_part_first=options.emission is Emission.FEATURES_DESCENDING),
+            Core(layer, known.taps(layer), known.rank(layer, number, options), options.decimators.get(layer.name, 1)),
+            known.sources(layer, options),
             clips,
             lose_first=options.lose_first,
             potentials=potentials,

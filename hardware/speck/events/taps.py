@@ -13,6 +13,9 @@ import numpy as np
 
 from spikefold.hardware.speck.cores import CoreLayer
 
+Word = type[np.int16] | type[np.int32] | type[np.int64]
+"""What states and weights are kept in."""
+
 
 class Taps(NamedTuple):
     """A core's weights in the order in which an event reads them, and where each input pixel begins to read.
@@ -22,31 +25,20 @@ class Taps(NamedTuple):
     features last.
 
     Attributes:
-        channels: channels of the input map.
-        in_width: columns of the input map.
-        weights: the rows of weights, ``(c, kH, stride, taps, f)`` flattened, int32 or int64 as the state.
-        row: numbers in ``weights`` for one ``(c, ky)``.
-        kernel_height: kH.
-        stride: vertical stride of the convolution.
+        weights: the rows of weights, ``(c, kH, stride, taps, f)`` flattened, int16, int32 or int64 as the state.
+        reached: for each input address the first neuron that it reaches, the place of its weight, how many
+            neurons it reaches in an output row, and how many output rows, ``(inputs, 4)`` int32.
         neuron_row: neurons of one output row, ``fW * f``.
-        rows: for each input row the first output row that it reaches, how many it reaches, and the kernel row of the
-            first, ``(H, 3)`` int64.
-        columns: for each input column the first neuron that it reaches in an output row, the place of its weight
-            in a ``row``, and how many neurons it reaches, ``(W, 3)`` int64.
+        down: from the weights of one output row to those of the next.
     """
 
-    channels: int
-    in_width: int
     weights: np.ndarray
-    row: int
-    kernel_height: int
-    stride: int
+    reached: np.ndarray
     neuron_row: int
-    rows: np.ndarray
-    columns: np.ndarray
+    down: int
 
 
-def taps_of(layer: CoreLayer, word: type[np.int32 | np.int64]) -> Taps:
+def taps_of(layer: CoreLayer, word: Word) -> Taps:
     """The weights of a core, rearranged, as whole numbers of the width ``word``."""
     features, channels, k_height, k_width = layer.weight.shape
     down, across = layer.stride
@@ -58,17 +50,19 @@ def taps_of(layer: CoreLayer, word: type[np.int32 | np.int64]) -> Taps:
     top, height, k_y = _reached(layer.input_shape[1], layer.neuron_shape[1], k_height, down, layer.padding[0])
     left, width, k_x = _reached(layer.input_shape[2], layer.neuron_shape[2], k_width, across, layer.padding[1])
     first = k_x % across * most + (k_width - 1 - k_x % across) // across - k_x // across
-    return Taps(
-        channels=layer.input_shape[0],
-        in_width=layer.input_shape[2],
-        weights=weights.ravel(),
-        row=across * most * features,
-        kernel_height=k_height,
-        stride=down,
-        neuron_row=layer.neuron_shape[2] * features,
-        rows=np.stack([top, height, k_y], axis=1),
-        columns=np.stack([left, first, width], axis=1) * features,
+    row = across * most * features  # numbers in ``weights`` for one ``(c, ky)``
+    neuron_row = layer.neuron_shape[2] * features
+    y, x, c = np.meshgrid(np.arange(len(top)), np.arange(len(left)), np.arange(channels), indexing="ij")
+    reached = np.stack(
+        [
+            top[y] * neuron_row + left[x] * features,
+            (c * k_height + k_y[y]) * row + first[x] * features,
+            width[x] * features,
+            np.where(width[x] > 0, height[y], 0),
+        ],
+        axis=-1,
     )
+    return Taps(weights.ravel(), reached.reshape(-1, 4).astype(np.int32), neuron_row, -down * row)
 
 
 def _reached(size: int, outputs: int, kernel: int, stride: int, padding: int) -> tuple[np.ndarray, ...]:
