@@ -14,12 +14,14 @@ from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
+from numba import njit
 
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Neuron, Reset
 from spikefold.export.ops import Conv2d
 from spikefold.export.passes.quantise import quantise
 from spikefold.hardware.registry import chips
+from spikefold.hardware.simulators.lanes import add_rows
 from spikefold.hardware.speck.cores import CoreLayer, core_layers
 from spikefold.hardware.speck.events.dvs_layer import DvsLayer
 from spikefold.hardware.speck.events.options import Emission, Options
@@ -79,8 +81,25 @@ def table() -> Iterator[tuple[str, str]]:
     for channels, features, kernel, stride in ((2, 16, 4, 2), (16, 32, 4, 2), (64, 64, 3, 1)):
         name = f"{channels} -> {features} channels, {kernel}x{kernel}, stride {stride}"
         yield from _both(name, *one_layer(channels, features, kernel, stride))
+    yield "limit of this core: rows of 192 numbers of 16 bits added, nothing else", _limit()
     for name, pool in (("speck-s", 4), ("speck-m", 1)):
         yield from _recording(name, DvsLayer(pool=(pool, pool)))
+
+
+@njit
+def _only_add(v: np.ndarray, weights: np.ndarray, times: int) -> int:
+    farthest = 0
+    for _ in range(times):
+        none = np.uint64(0)
+        farthest += np.int64(add_rows(v, none, weights, none, 192, 3, 192, 192, np.int16(0)))
+    return farthest
+
+
+def _limit() -> str:
+    times, (v, weights) = 200_000, np.zeros((2, 600), np.int16)
+    _, seconds = _timed(lambda: _only_add(v, weights, times))
+    rates = [times * 3 * 192 / one / 1e6 for one in seconds]
+    return f"{statistics.median(rates):8.1f} M/s  (min {min(rates):.1f}, max {max(rates):.1f})"
 
 
 def _both(name: str, net: Network, frames: np.ndarray) -> Iterator[tuple[str, str]]:

@@ -178,10 +178,34 @@ def at_least(typing: Any, v: Any, start: Any, threshold: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator, unused-ignore]
-def lowest_bit(typing: Any, bits: Any) -> Any:
-    """The number of the lowest bit that is set, of bits that are not 0."""
+def not_zero(typing: Any, values: Any, start: Any) -> Any:
+    """Which of the numbers of one whole vector are not 0: bit n for number n."""
+    word = values.dtype
 
     def codegen(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        return builder.cttz(given[0], ir.IntType(1)(1))
+        lanes = _Lanes(builder, word, lanes_of(word.bitwidth // 8))
+        found = lanes.load(_data(context, builder, signature.args[0], given[0]), given[1])
+        bits = builder.icmp_unsigned("!=", found, ir.Constant(lanes.vector, [0] * lanes.count))
+        return builder.zext(builder.bitcast(bits, ir.IntType(lanes.count)), ir.IntType(64))
+
+    return types.uint64(values, types.uint64), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
+def lowest_bit(typing: Any, bits: Any) -> Any:
+    """The number of the lowest bit that is set; 64 where none is."""
+
+    def codegen(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.cttz(given[0], ir.IntType(1)(0))
+
+    return types.uint64(types.uint64), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
+def bits_set(typing: Any, bits: Any) -> Any:
+    """How many bits are set."""
+
+    def codegen(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.ctpop(given[0])
 
     return types.uint64(types.uint64), codegen

@@ -20,9 +20,9 @@ import numpy as np
 from spikefold.errors import UnsupportedError
 from spikefold.export.neuron import Reset
 from spikefold.export.neuron_support import CARRIED, NeuronSupport
+from spikefold.hardware.simulators.event_rows import EventRows, Word
 from spikefold.hardware.speck.cores import CoreLayer
 from spikefold.hardware.speck.events.kernel import Firing, Outbox, drain
-from spikefold.hardware.speck.events.taps import Taps, Word
 from spikefold.hardware.speck.neuron_support import (
     FIRES_AT_EQUALITY,
     KNOWN_RESET,
@@ -96,7 +96,7 @@ class Core:
     """
 
     layer: CoreLayer
-    taps: Callable[[Word], Taps]
+    taps: Callable[[Word], EventRows]
     rank: Rank | None = None
     decimator: int = 1
     v: np.ndarray = field(init=False)

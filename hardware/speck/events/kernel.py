@@ -2,7 +2,7 @@
 """The compiled loop of the event-driven simulator, which takes a queue of events through one core.
 
 An event adds one row of weights to one row of states for each output row under its kernel. Rows are contiguous in
-both (`taps.Taps`), so they are added as whole vectors (`lanes`). The loop keeps only one number of the sums of an
+both (`event_rows`), so they are added as whole vectors (`lanes`). The loop keeps only one number of the sums of an
 event: how far the farthest of them lies above ``floor``, as an unsigned number, so that a sum below the floor counts
 as far above it. An event is looked at again only where a sum is outside ``floor..floor + span``, which means that a
 neuron fires, needs the lower bound, overflows, or has a state lower or higher than ever before.
@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spikefold.compiled import compiled
+from spikefold.hardware.simulators.event_rows import EventRows
 from spikefold.hardware.simulators.lanes import add_rows, at_least, lanes_of, lowest_and_highest, lowest_bit
-from spikefold.hardware.speck.events.taps import Taps
 
 _U64 = np.uint64
 _VECTOR = lanes_of(1)
@@ -82,7 +82,14 @@ class Drained(NamedTuple):
 
 @compiled(error_model="numpy")
 def drain(
-    events: np.ndarray, start: int, taps: Taps, firing: Firing, v: np.ndarray, low: int, high: int, outbox: Outbox
+    events: np.ndarray,
+    start: int,
+    taps: EventRows,
+    firing: Firing,
+    v: np.ndarray,
+    low: int,
+    high: int,
+    outbox: Outbox,
 ) -> Drained:
     """Process events from number ``start`` on, while there is room for the spikes of one more.
 
@@ -96,7 +103,8 @@ def drain(
         high: highest state so far.
         outbox: what the spikes are written to.
     """
-    sent, operations, overflow = 0, 0, 0
+    # of one type from the beginning: each other type would be compiled too
+    sent, operations, overflow = np.int64(0), np.int64(0), np.int64(0)
     word = v.dtype.type
     # taken out of the tuples here: inside the loop each access to an array would count references
     reached, weights, spikes, whence = taps.reached, taps.weights, outbox.spikes, outbox.whence

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from spikefold.export.network import Network
+from spikefold.hardware.simulators.event_rows import EventRows, Word, event_rows
 from spikefold.hardware.speck.cores import CoreLayer
 from spikefold.hardware.speck.events.core import Rank
 from spikefold.hardware.speck.events.options import Emission, Options
 from spikefold.hardware.speck.events.order import emission_rank
 from spikefold.hardware.speck.events.queue import Source, sources_of
-from spikefold.hardware.speck.events.taps import Taps, Word, taps_of
 
 
 @dataclass(eq=False)
@@ -34,12 +34,16 @@ class Prepared:
     network: Network
     _made: dict[tuple[Any, ...], Any] = field(init=False, repr=False, default_factory=dict)
 
-    def taps(self, layer: CoreLayer) -> Callable[[Word], Taps]:
+    def taps(self, layer: CoreLayer) -> Callable[[Word], EventRows]:
         """The weights of a core by the width of its numbers."""
         return partial(self._taps, layer)
 
-    def _taps(self, layer: CoreLayer, word: Word) -> Taps:
-        found: Taps = self._once(("taps", layer.name, word), lambda: taps_of(layer, word))
+    def _taps(self, layer: CoreLayer, word: Word) -> EventRows:
+        def make() -> EventRows:
+            shapes = layer.input_shape, layer.neuron_shape
+            return event_rows(layer.weight, *shapes, layer.stride, layer.padding, word)
+
+        found: EventRows = self._once(("taps", layer.name, word), make)
         return found
 
     def sources(self, layer: CoreLayer, options: Options) -> list[Source]:
