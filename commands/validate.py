@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +27,7 @@ from spikefold.commands.importing.options import (
     foreign_source,
     refuse_for_a_run,
 )
-from spikefold.commands.options import LATEST_RUN, Json, Quiet, Sets
+from spikefold.commands.options import LATEST_RUN, Address, Json, Quiet, Sets, Workers
 from spikefold.commands.report import comparisons, refreshed_report
 from spikefold.commands.screen import Screen, guarded
 from spikefold.commands.stage_command import again, say_run
@@ -41,6 +43,8 @@ def validate(
     clips: Annotated[int, typer.Option(min=1, help="--on: test clips.")] = 10,
     repeats: Annotated[int, typer.Option(min=1, help="--on: runs of every clip, for their spread.")] = 3,
     sets: Sets = None,
+    workers: Workers = None,
+    address: Address = None,
     from_: From = None,
     chip: OnChips = None,
     data: Recordings = None,
@@ -61,9 +65,9 @@ def validate(
     with guarded(quiet) as screen:
         own = foreign_source(source, from_, str(LATEST_RUN))
         if own is not None:
-            if on is not None or sets:
+            if on is not None or sets or workers or address:
                 raise ConfigError(
-                    "--on and --set belong to a run", where="validate", hint="export it, then ask a board"
+                    "--on, --set and --workers belong to a run", where="validate", hint="export it, then ask a board"
                 )
             said = asked(convention, steps, dt_us, classes, input_shape, nir, no_input_bias)
             _validate_own(own, said, chip, data, screen)
@@ -74,10 +78,22 @@ def validate(
         )  # fmt: skip
         folder = Path(source)
         if on is None:
-            again(VALIDATE, folder, sets or [], screen)
+            again(VALIDATE, folder, sets or [], screen, _on_workers(workers, address))
         else:
             _on_board(open_session(folder, screen, tuple(sets or []), may_change(VALIDATE)), on, clips, repeats)
         say_run(VALIDATE, folder, as_json=as_json)
+
+
+def _on_workers(workers: int | None, address: str | None) -> Callable[[Session], object] | None:
+    """The stage by a cluster's workers; None for this process."""
+    if workers is None and address is None:
+        return None
+    from spikefold.stages.spread.engine import cluster_of
+    from spikefold.stages.spread.validation import compare_spread
+    from spikefold.stages.validate import validate_stage
+
+    cluster = cluster_of(workers, address)
+    return None if cluster is None else partial(validate_stage, compare=partial(compare_spread, cluster=cluster))
 
 
 def _on_board(session: Session, on: str, clips: int, repeats: int) -> None:
