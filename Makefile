@@ -32,8 +32,8 @@ nightly: $(VENV)/.installed
 # the declared bounds of the dependencies: the lowest versions, and whatever is newest, each in an environment of its own
 oldest newest: export OMP_NUM_THREADS = 1
 oldest:
-	$(PYTHON) -m tests.versions lowest > build-lowest.txt
-	$(MAKE) VENV=.venv-oldest CONSTRAINTS=build-lowest.txt versions
+	mkdir -p build && $(PYTHON) tests/versions.py > build/lowest.txt
+	$(MAKE) VENV=.venv-oldest CONSTRAINTS=build/lowest.txt versions
 newest:
 	$(MAKE) VENV=.venv-newest CONSTRAINTS=/dev/null versions
 versions: $(VENV)/.installed

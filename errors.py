@@ -3,7 +3,7 @@
 
 Exit codes: 0 all gates passed, 1 a gate or a comparison failed, 2 configuration or usage, 3 the network is
 not supported or does not fit, 4 the environment lacks something, 5 internal error (a bug), 6 bad input data,
-130 interrupted.
+130 interrupted, 143 ended by SIGTERM.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numba import njit
@@ -87,8 +87,8 @@ def table() -> Iterator[tuple[str, str]]:
 
 
 @njit
-def _only_add(v: np.ndarray, weights: np.ndarray, times: int) -> int:
-    farthest = 0
+def _only_add(v: np.ndarray, weights: np.ndarray, times: int) -> Any:
+    farthest: Any = 0
     for _ in range(times):
         none = np.uint64(0)
         farthest += np.int64(add_rows(v, none, weights, none, 192, 3, 192, 192, np.int16(0)))

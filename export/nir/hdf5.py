@@ -96,7 +96,8 @@ def read_tree(source: str, group: str) -> tuple[dict[str, Any], dict[str, np.nda
 
 
 def _packed(tree: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    places, first = [], 0
+    places: list[Any] = []
+    first = 0
     for array in arrays.values():
         places.append([array.dtype.newbyteorder("<").str, array.shape, first])
         first += array.nbytes

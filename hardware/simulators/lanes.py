@@ -21,6 +21,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+_compiled_only: Any = intrinsic
 _BYTES = 32
 _Body = Callable[[Any, "_Lanes"], None]
 
@@ -102,7 +103,7 @@ def _data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
     return context.make_array(kind)(context, builder, array).data
 
 
-@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
+@_compiled_only  # type: ignore[untyped-decorator, unused-ignore]
 def add_rows(
     typing: Any, v: Any, start: Any, weights: Any, first: Any, width: Any, height: Any, v_step: Any, step: Any,
     floor: Any,
@@ -115,7 +116,8 @@ def add_rows(
 
     def codegen(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         v_data, w_data = (_data(context, builder, signature.args[n], given[n]) for n in (0, 2))
-        start, first, width, height, v_step, step, floor = given[1], *given[3:]
+        start = given[1]
+        first, width, height, v_step, step, floor = given[3:]
         pair = _pair(builder, word)
         floors = {lanes.count: lanes.splat(floor) for lanes in pair}
         with cgutils.for_range(builder, height) as row:
@@ -136,7 +138,7 @@ def add_rows(
     return unsigned(v, place, weights, place, size, size, size, size, word), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
+@_compiled_only  # type: ignore[untyped-decorator, unused-ignore]
 def lowest_and_highest(typing: Any, v: Any, start: Any, width: Any, height: Any, v_step: Any) -> Any:
     """The lowest and the highest number of some rows, of at least one number."""
     word = v.dtype
@@ -163,7 +165,7 @@ def lowest_and_highest(typing: Any, v: Any, start: Any, width: Any, height: Any,
     return types.UniTuple(word, 2)(v, types.uint64, size, size, size), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
+@_compiled_only  # type: ignore[untyped-decorator, unused-ignore]
 def at_least(typing: Any, v: Any, start: Any, threshold: Any) -> Any:
     """Which of the numbers of one whole vector are at the threshold or above it: bit n for number n."""
     word = v.dtype
@@ -177,7 +179,7 @@ def at_least(typing: Any, v: Any, start: Any, threshold: Any) -> Any:
     return types.uint64(v, types.uint64, word), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
+@_compiled_only  # type: ignore[untyped-decorator, unused-ignore]
 def not_zero(typing: Any, values: Any, start: Any) -> Any:
     """Which of the numbers of one whole vector are not 0: bit n for number n."""
     word = values.dtype
@@ -191,7 +193,7 @@ def not_zero(typing: Any, values: Any, start: Any) -> Any:
     return types.uint64(values, types.uint64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
+@_compiled_only  # type: ignore[untyped-decorator, unused-ignore]
 def lowest_bit(typing: Any, bits: Any) -> Any:
     """The number of the lowest bit that is set; 64 where none is."""
 
@@ -201,7 +203,7 @@ def lowest_bit(typing: Any, bits: Any) -> Any:
     return types.uint64(types.uint64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
+@_compiled_only  # type: ignore[untyped-decorator, unused-ignore]
 def bits_set(typing: Any, bits: Any) -> Any:
     """How many bits are set."""
 

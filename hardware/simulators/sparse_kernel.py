@@ -8,7 +8,7 @@ apart because the compiler turns each of them into vector instructions.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -174,7 +174,8 @@ def _nonzero(values: np.ndarray, index: np.ndarray) -> int:
     Of each 64 values the first eight places are written whether or not there are so many, and overwritten by the
     next ones: how many there are is guessed wrong by a processor, which would cost more.
     """
-    count, place = 0, 0
+    count: Any = 0
+    place = 0
     while place + 64 <= values.size:
         bits = _U64(0)
         for part in range(64 // _COUNTS):
@@ -263,7 +264,7 @@ def _add_events(u: np.ndarray, synapses: Synapses, index: np.ndarray, counts: np
 
 
 @compiled(nogil=True)
-def _charge(v: np.ndarray, u: np.ndarray, unit: int, keep: float, input_first: bool) -> tuple:  # type: ignore[type-arg]
+def _charge(v: np.ndarray, u: np.ndarray, unit: Any, keep: float, input_first: bool) -> tuple:  # type: ignore[type-arg]
     """Leak and input; the lowest and the highest state then."""
     low, high = np.int32(2**31 - 1), np.int32(-(2**31))
     if keep == 1:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -51,7 +52,7 @@ class Planned:
     kind: str
 
 
-def _with(strategy: st.SearchStrategy[object], number: int, check: Callable[[object], None]) -> None:
+def _with(strategy: st.SearchStrategy[Any], number: int, check: Callable[[Any], None]) -> None:
     """Check so many examples of a strategy, all drawn from a seed."""
 
     @seed(number)
@@ -60,7 +61,7 @@ def _with(strategy: st.SearchStrategy[object], number: int, check: Callable[[obj
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(strategy)
-    def every(example: object) -> None:
+    def every(example: Any) -> None:
         check(example)
 
     every()
@@ -70,8 +71,8 @@ def clocked_engines(number: int) -> Counter[str]:
     """Random integer networks: the clocked engine, dense and by events, against the reference."""
     done: Counter[str] = Counter()
 
-    def check(example: object) -> None:
-        network, frames = example  # type: ignore[misc]
+    def check(example: Any) -> None:
+        network, frames = example
         wanted = reference.run(network, frames, potentials=True)
         for by_events in WAYS.values():
             with forced(by_events):
@@ -87,8 +88,8 @@ def event_engine(number: int) -> Counter[str]:
     """Random networks of Speck under all options: the event-driven engine against a plain loop."""
     done: Counter[str] = Counter()
 
-    def check(example: object) -> None:
-        network, frames, options = example  # type: ignore[misc]
+    def check(example: Any) -> None:
+        network, frames, options = example
         fast = simulate(network, frames, options, potentials=True).trace
         slow = plain(network, frames.shape[:2], frame_spots(frames, options), options)
         for name, wanted in slow.items():

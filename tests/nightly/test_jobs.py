@@ -16,6 +16,7 @@ from spikefold.hardware.simulators import clocked
 from spikefold.hardware.simulators.trace import LayerTrace, Trace
 from tests.nightly import __main__ as nightly
 from tests.nightly import jobs
+from tests.train.data.test_orientation import FILES
 
 
 @pytest.mark.parametrize("name", ["clocked", "events", "integers"])
@@ -27,7 +28,7 @@ def test_a_round_compares_spikes(name: str) -> None:
 
 def test_one_damaged_file_of_every_format() -> None:
     done = jobs.byte_flips(3)
-    assert done["done"] == 4 * len(jobs.FILES) == done["read"] + done["refused"]
+    assert done["done"] == 4 * len(FILES) == done["read"] + done["refused"]
     assert done["refused"] > 20
 
 
@@ -43,7 +44,7 @@ def test_a_spike_too_many_is_found_with_its_seed_and_the_night_goes_on(
         raster.flat[0] ^= 1
         return Trace(trace.runner, {**trace.layers, name: LayerTrace(raster, layer.v_range, 0, layer.potentials)})
 
-    monkeypatch.setattr(jobs.clocked, "run", wrong)
+    monkeypatch.setattr(clocked, "run", wrong)
     monkeypatch.setitem(jobs.JOBS, "clocked", replace(jobs.JOBS["clocked"], wanted=50))
     night = nightly.Night(tmp_path / "night.json", 5)
     assert nightly.round_of(night, "clocked")

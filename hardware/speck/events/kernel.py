@@ -87,8 +87,8 @@ def drain(
     taps: EventRows,
     firing: Firing,
     v: np.ndarray,
-    low: int,
-    high: int,
+    low: Any,
+    high: Any,
     outbox: Outbox,
 ) -> Drained:
     """Process events from number ``start`` on, while there is room for the spikes of one more.
@@ -104,7 +104,9 @@ def drain(
         outbox: what the spikes are written to.
     """
     # of one type from the beginning: each other type would be compiled too
-    sent, operations, overflow = np.int64(0), np.int64(0), np.int64(0)
+    sent: Any = np.int64(0)
+    operations: Any = np.int64(0)
+    overflow: Any = np.int64(0)
     word = v.dtype.type
     # taken out of the tuples here: inside the loop each access to an array would count references
     reached, weights, spikes, whence = taps.reached, taps.weights, outbox.spikes, outbox.whence
@@ -146,7 +148,7 @@ def _quiet(v: np.ndarray, low: int, high: int, theta: int, v_min: int, least: in
 
 
 @compiled()
-def _lost(v: np.ndarray, start: int, width: int, height: int, step: int, least: int, most: int) -> int:
+def _lost(v: np.ndarray, start: Any, width: Any, height: Any, step: int, least: int, most: int) -> int:
     """How many states of some rows are outside their width."""
     lost = 0
     for row in range(height):
@@ -158,8 +160,8 @@ def _lost(v: np.ndarray, start: int, width: int, height: int, step: int, least: 
 @compiled()
 def _fire(
     v: np.ndarray,
-    start: int,
-    width: int,
+    start: Any,
+    width: Any,
     theta: Any,
     to_zero: bool,
     spikes: np.ndarray,
@@ -174,7 +176,7 @@ def _fire(
     while place + lanes <= start + width:
         bits = at_least(v, _U64(place), theta)
         while bits:
-            neuron = place + np.int64(lowest_bit(bits))
+            neuron: Any = place + np.int64(lowest_bit(bits))
             spikes[sent], whence[sent] = neuron, index
             sent += 1
             v[_U64(neuron)] = word(0) if to_zero else word(v[_U64(neuron)] - theta)
@@ -189,7 +191,7 @@ def _fire(
 
 
 @compiled()
-def _bound(v: np.ndarray, start: int, width: int, height: int, step: int, bound: Any) -> None:
+def _bound(v: np.ndarray, start: Any, width: Any, height: Any, step: int, bound: Any) -> None:
     for row in range(height):
         for place in range(start + row * step, start + row * step + width):
             v[_U64(place)] = max(v[_U64(place)], bound)
