@@ -17,7 +17,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	mkdir -p .dev && ln -sfn .. .dev/spikefold
-	MYPYPATH=.dev:. $(BIN)/mypy -m spikefold.pipeline -p spikefold.commands -p spikefold.stages \
+	MYPYPATH=.dev:. $(BIN)/mypy -m spikefold.pipeline -p spikefold.api -p spikefold.commands -p spikefold.stages \
 		-p spikefold.train -p spikefold.export -p spikefold.hardware -p spikefold.energy -p spikefold.provenance -p tests -p benchmarks
 
 bench: $(VENV)/.installed-bench

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`compiled`: numba's machine code, kept on disk where that can be done, and made anew where it cannot be trusted.
+"""Compiles the hot loops of the package: `compiled` is numba's `njit` with the settings that all of them share.
 
-With numba's own ``cache=True`` a module cannot be imported where neither its folder nor the home can be written, a
-damaged file of the cache ends the program, and a full disk does too. Here the cache is a help and never a condition:
-what cannot be read is compiled again, and what cannot be written is left. Machine code is run only where it has the
-checksum that was written beside it, for a flipped bit in it would compute something else without a word.
+Machine code is kept on disk, beside the source or in the user's cache, so that only the first process compiles. The
+cache is a help and never a condition: with numba's own a module cannot be imported where neither place can be
+written, a damaged file ends the program, and a full disk does too. Here what cannot be read is compiled again, and
+what cannot be written is left. Machine code runs only where it has the checksum that was written beside it, for a
+flipped bit in it would compute something else without a word.
+
+Of a compiled function in another file that a loop calls numba sees no change: who edits one (`pixels.advance`, which
+`scene` calls, or an instruction of `lanes`) empties ``__pycache__``.
 """
 
 from __future__ import annotations
@@ -18,22 +22,25 @@ from typing import Any, TypeVar, cast
 from numba import njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., Any])
 _SEAL = ".sha256"
 
 
-def compiled(**options: Any) -> Callable[[Function], Function]:
-    """A decorator for a loop that numba compiles at its first call, once for each combination of types.
+def compiled(*, reassociate: bool = False) -> Callable[[F], F]:
+    """A decorator that compiles a function, without the interpreter's lock, division by zero as in NumPy.
 
     Args:
-        options: of `numba.njit`, such as ``nogil`` and ``error_model``.
+        reassociate: sums of floating-point numbers may be added up in another order, several at once.
     """
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    if reassociate:
+        options["fastmath"] = {"reassoc"}
 
-    def decorate(function: Function) -> Function:
+    def decorate(function: F) -> F:
         dispatcher = njit(**options)(function)
-        with suppress(RuntimeError):  # numba knows no folder that it can write: each process compiles for itself
+        with suppress(RuntimeError):  # numba's word for: there is no folder that the machine code could be kept in
             dispatcher._cache = _Cache(function)
-        return cast(Function, dispatcher)
+        return cast(F, dispatcher)
 
     return decorate
 

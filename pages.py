@@ -10,10 +10,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from spikefold.visible import visible
 
 
-def templates(folder: Path) -> Environment:
-    """The templates of a folder."""
+def templates(*folders: Path) -> Environment:
+    """The templates of some folders."""
     return Environment(
-        loader=FileSystemLoader(folder),
+        loader=FileSystemLoader(folders),
         undefined=StrictUndefined,
         autoescape=True,
         trim_blocks=True,

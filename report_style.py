@@ -6,6 +6,7 @@ from __future__ import annotations
 import html
 import io
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from matplotlib import rc_context
@@ -23,6 +24,36 @@ _SETTINGS: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
+
+
+_INCH_OF_LETTER, _INCH_OF_LINE = 0.076, 0.18
+"""Mean width of a letter and height of a line in the pictures' font."""
+
+
+def arranged(
+    figure: Figure, *, left: Iterable[str] = (), below: int = 2, above: int = 0, apart: float = 0.08
+) -> Figure:
+    """Give a figure's axes their place by the length of what stands around them.
+
+    Matplotlib's own layouts draw everything twice to measure it, which takes longer than the picture.
+
+    Args:
+        figure: with its axes.
+        left: the labels left of the first axes.
+        below: lines of text below the axes.
+        above: lines above them.
+        apart: width between axes, as a share of theirs.
+    """
+    width, height = figure.get_size_inches()
+    letters = max((len(label) for label in left), default=0) + 2
+    figure.subplots_adjust(
+        left=min(0.5, _INCH_OF_LETTER * letters / width),
+        right=1 - 0.12 / width,
+        bottom=_INCH_OF_LINE * (below + 0.9 * (below > 0)) / height,
+        top=1 - _INCH_OF_LINE * (above + 0.4) / height,
+        wspace=apart,
+    )
+    return figure
 
 
 def svg(figure: Figure, title: str) -> str:

@@ -55,12 +55,14 @@ class Session:
 
     Attributes:
         trained: whether the folder's network decides how clips are cut; else configuration and data do.
+        tensorboard: whether epochs go to TensorBoard's event files too, in the run's folder ``tensorboard``.
     """
 
     folder: Path
     config: Config
     reporter: Reporter
     trained: bool = False
+    tensorboard: bool = False
 
     @cached_property
     def dataset(self) -> Samples:
@@ -79,6 +81,15 @@ class Session:
         from spikefold.train.data.datasets import binning_for
 
         return binning_for(self.dataset, self.config.data)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in order; a run that was trained knows them without its recordings."""
+        if self.trained:
+            from spikefold.train.checkpoint import load
+
+            return tuple(load(self.path(TRAIN) / NETWORK).classes)
+        return tuple(self.dataset.classes)
 
     def resolved(self) -> Config:
         """The configuration with what it left open filled in from the data."""
@@ -199,14 +210,14 @@ class Session:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def new_session(config: Config, out: Path | None, reporter: Reporter) -> Session:
+def new_session(config: Config, out: Path | None, reporter: Reporter, *, tensorboard: bool = False) -> Session:
     """A session for a new run; nothing is written before its first stage ends well."""
     if out is None:
         source = config.data.source.partition(":")[0]
         out = Path("runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{source}"
     if out.exists() and not out.is_dir():
         raise DataError("the run folder is a file", where=str(out), hint="choose another --out")
-    return Session(out, config, reporter)
+    return Session(out, config, reporter, tensorboard=tensorboard)
 
 
 def open_session(

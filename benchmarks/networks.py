@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -27,20 +27,37 @@ AT_LEAST, COME_IN = 60, 50
 """Networks in the table, and those of them that come in."""
 
 
+Row = tuple[str, dict[str, str], str]
+"""A network, what was compared (nothing where it was refused), and why it was refused (empty where it came in)."""
+
+
 def main() -> int:
     """Run the tests and print the table; the exit code."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "tests.xml"
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={path}", *TESTS]
-        done = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.DEVNULL)
-        rows = list(_rows(ElementTree.parse(path)))  # noqa: S314
+    rows, failed = collected(TESTS)
     inside = [row for row in rows if row[1]]
     print(f"| network | layers | spikes | least of a layer |\n|---|---|---|---|\n{chr(10).join(map(_line, rows))}")
     print(f"\n{len(rows)} networks: {len(inside)} came in, {len(rows) - len(inside)} were refused for a true reason")
-    return int(bool(done.returncode) or len(rows) < AT_LEAST or len(inside) < COME_IN)
+    print(failed, end="")
+    return int(bool(failed) or len(rows) < AT_LEAST or len(inside) < COME_IN)
 
 
-def _rows(tree: ElementTree.ElementTree[ElementTree.Element]) -> Iterator[tuple[str, dict[str, str], str]]:
+def collected(tests: Sequence[str]) -> tuple[list[Row], str]:
+    """What the tests recorded of each network, and the end of pytest's own words where one of them failed.
+
+    Args:
+        tests: files or folders, as pytest takes them.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tests.xml"
+        # the newer family of the format has no properties of a test, which hold what is asserted
+        options = ["-q", "-p", "no:cacheprovider", "-o", "junit_family=xunit1", f"--junitxml={path}"]
+        command = [sys.executable, "-m", "pytest", *options, *tests]
+        done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+        rows = list(_rows(ElementTree.parse(path))) if path.is_file() else []  # noqa: S314
+    return rows, done.stdout[-2000:] if done.returncode else ""
+
+
+def _rows(tree: ElementTree.ElementTree[ElementTree.Element]) -> Iterator[Row]:
     for case in tree.iter("testcase"):
         told = {entry.get("name", ""): entry.get("value", "") for entry in case.iter("property")}
         place = case.get("classname", "").rpartition(".test_")[2]
@@ -52,7 +69,7 @@ def _rows(tree: ElementTree.ElementTree[ElementTree.Element]) -> Iterator[tuple[
             yield named, told, ""
 
 
-def _line(row: tuple[str, dict[str, str], str]) -> str:
+def _line(row: Row) -> str:
     name, told, refused = row
     if refused:
         return f"| {name} | refused: {refused} | | |"

@@ -30,6 +30,9 @@ VARIANTS = {
     "no penalty": ("train.synops_penalty=0", "adapt.spike_penalty=0"),
     "penalty doubled": ("train.synops_penalty=0.4",),
     "gain 20": ("train.gain=20",),
+    "16 epochs": ("train.epochs=16",),
+    "penalty by events doubled": ("adapt.spike_penalty=0.04",),
+    "4 epochs of adaptation": ("adapt.epochs=4",),
     "adapted in steps": ("adapt.by=steps",),
     "not adapted": ("adapt.epochs=0",),
     "before this recipe": (

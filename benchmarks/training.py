@@ -22,6 +22,7 @@ from spikingjelly.activation_based import functional, layer, neuron
 
 from spikefold.config import TrainConfig
 from spikefold.train.models.architectures import architecture
+from spikefold.train.models.fast_if import FastIF
 from spikefold.train.models.fast_lif import FastLIF
 from spikefold.train.models.mean_pool import MeanPool
 from spikefold.train.models.spiking_net import SpikingNet
@@ -122,6 +123,13 @@ def _as_spikingjelly(net: SpikingNet) -> SpikingNet:
                     module.surrogate_function,
                     module.detach_reset,
                     "m",
+                ),
+            )
+        elif isinstance(module, FastIF):
+            net.layers.set_submodule(
+                name,
+                neuron.IFNode(
+                    module.v_threshold, module.v_reset, module.surrogate_function, module.detach_reset, "m"
                 ),
             )
         elif isinstance(module, MeanPool):

@@ -10,15 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from spikefold.commands.importing.options import (
-    Convention,
-    From,
-    InputShape,
-    Nir,
-    NoInputBias,
-    asked,
-    foreign_source,
-)
+from spikefold.commands.importing.own_network import OwnNetwork, takes_own_network
 from spikefold.commands.options import Attention, Classes, Json, Out
 from spikefold.commands.screen import Screen, guarded
 from spikefold.commands.tables import say_json, show
@@ -37,41 +29,39 @@ _CHIP = ChipsConfig().names[0]
 _APPLY = "Make it fit: a configuration to train (--arch), or fewer channels in the run's folded network."
 
 
+@takes_own_network("chip", "data", "classes")
 def fit(
+    own: OwnNetwork,
     model: Annotated[str | None, typer.Argument(help="A run folder, FILE.nir or FILE.net.")] = None,
     arch: Annotated[str | None, typer.Option(help="Instead: a network by name; `spikefold inspect`.")] = None,
     chip: Annotated[str, typer.Option(help="`spikefold chips` lists them.")] = _CHIP,
     attention: Attention = None,
     classes: Classes = None,
+    sensor: Annotated[str | None, typer.Option(help="--arch: ROWSxCOLUMNS of your recordings, as 34x34.")] = None,
     apply: Annotated[bool, typer.Option("--apply", help=_APPLY)] = False,
     out: Out = None,
     as_json: Json = False,
-    from_: From = None,
-    convention: Convention = None,
-    input_shape: InputShape = None,
-    nir: Nir = None,
-    no_input_bias: NoInputBias = False,
 ) -> None:
     """Every rule of the chip that a network breaks, or what it takes of it. Exit code 3 where it does not fit."""
     with guarded(quiet=as_json) as screen:
         from spikefold.hardware.registry import chip_named
 
-        own = foreign_source(model, from_)
-        if [model or from_, arch].count(None) != 1:
+        foreign = own.source(model)
+        if [model or own.from_, arch].count(None) != 1:
             hint = "a run folder, FILE.nir, net:FILE, --from torch:... or --arch NAME"
             raise ConfigError("name one network", where="fit", hint=hint)
-        target, pace = chip_named(chip), None
-        if own is not None:
+        target, pace, pixels = chip_named(chip), None, _pixels(sensor, arch)
+        if foreign is not None:
             if apply:
                 hint = "there is no data to fine-tune it on: train a network that fits, see `fit --arch`"
-                raise ConfigError(f"{own} cannot be changed here", where="--apply", hint=hint)
-            said = asked(convention, None, None, classes, input_shape, nir, no_input_bias)
-            report, pace = _asked_own(own, said, target, screen)
+                raise ConfigError(f"{foreign} cannot be changed here", where="--apply", hint=hint)
+            report, pace = _asked_own(foreign, own.asked(classes), target, screen)
             content = report.to_json() | {"pace": None if pace is None else pace.to_json()}
         elif apply:
-            content, report = _applied(model, arch, attention, classes, target, out, screen)
+            content, report = _applied(model, arch, attention, classes, target, out, screen, pixels)
         else:
-            report, pace = _asked(model, arch, attention, classes, target, screen)
+            own.refuse_for_a_run()
+            report, pace = _asked(model, arch, attention, classes, target, screen, pixels)
             content = report.to_json() | {"pace": None if pace is None else pace.to_json()}
         if as_json:
             say_json(content)
@@ -84,26 +74,34 @@ def fit(
 
 
 def _asked(
-    model: str | None, arch: str | None, attention: str | None, classes: int | None, chip: Chip, screen: Screen
+    model: str | None,
+    arch: str | None,
+    attention: str | None,
+    classes: int | None,
+    chip: Chip,
+    screen: Screen,
+    sensor: tuple[int, int] | None,
 ) -> tuple[FitReport, Pace | None]:
     """Whether it fits, and what sets its pace where its spikes are known."""
     from spikefold.stages.verbs import check_fit, pace_of
+    from spikefold.train.deploy.fit_model import sized
     from spikefold.train.models.architectures import architecture
 
     if arch is not None:
-        return check_fit.fit_architecture(architecture(arch, classes, attention), chip), None
+        named = architecture(arch, classes, attention)
+        return check_fit.fit_architecture(named if sensor is None else sized(named, sensor), chip), None
     session = open_session(Path(str(model)), screen)
     report = check_fit.fit_run(session, chip)
     return report, pace_of.pace_of_run(session, chip) if report.fits else None
 
 
-def _asked_own(own: str, said: Asked, chip: Chip, screen: Screen) -> tuple[FitReport, Pace | None]:
+def _asked_own(foreign: str, said: Asked, chip: Chip, screen: Screen) -> tuple[FitReport, Pace | None]:
     """The same of a network trained elsewhere, which has no spikes but those of its biases."""
     from spikefold.stages.exchange.foreign import opened
     from spikefold.stages.verbs import check_fit, pace_of
 
     # how long a clip is does not matter here, and a .net file may not say it
-    found, _ = opened(own, replace(said, steps=said.steps or pace_of.FILE_STEPS), screen)
+    found, _ = opened(foreign, replace(said, steps=said.steps or pace_of.FILE_STEPS), screen)
     report = check_fit.fit_network(found.network, chip, found.name, folded=found.chip is not None)
     if found.chip is None or not report.fits:
         return report, None
@@ -118,19 +116,38 @@ def _applied(
     chip: Chip,
     out: Path | None,
     screen: Screen,
+    sensor: tuple[int, int] | None,
 ) -> tuple[dict[str, Any], FitReport]:
     from spikefold.stages.verbs import narrow_run
     from spikefold.train.models.architectures import architecture
 
     if arch is not None:
         file = out or Path(f"{arch}-{chip.name}.toml")
-        proposal = narrow_run.apply_to_architecture(architecture(arch, classes, attention), chip, file)
-        return proposal.to_json() | {"written": str(file)}, proposal.report
+        proposal = narrow_run.apply_to_architecture(architecture(arch, classes, attention), chip, file, sensor)
+        told = {"written": str(file), "next": f"spikefold run --config {file} --data YOUR_RECORDINGS"}
+        return proposal.to_json() | told, proposal.report
     name = str(model)
     session = open_session(Path(name), screen)
     with locked(session.folder):
         narrowed = narrow_run.narrow_run(session, chip)
-    return narrowed.to_json() | {"written": name}, narrowed.after
+    told = {"written": name, "next": f"spikefold adapt {name} && spikefold run --out {name}"}
+    return narrowed.to_json() | told, narrowed.after
+
+
+def _pixels(sensor: str | None, arch: str | None) -> tuple[int, int] | None:
+    """Rows and columns of ``--sensor``.
+
+    Raises:
+        ConfigError: they cannot be read, or no architecture is asked about.
+    """
+    if sensor is None:
+        return None
+    rows, _, columns = sensor.lower().partition("x")
+    if not (rows.isdecimal() and columns.isdecimal() and int(rows) and int(columns)):
+        raise ConfigError(f"{sensor!r} is no size", where="--sensor", hint="rows x columns in pixels, as 34x34")
+    if arch is None:
+        raise ConfigError("--sensor goes with --arch", where="--sensor", hint="a run and a file know their input")
+    return int(rows), int(columns)
 
 
 def _tell(report: FitReport, content: dict[str, Any]) -> None:
@@ -145,6 +162,7 @@ def _tell(report: FitReport, content: dict[str, Any]) -> None:
         typer.echo(f"{layer}: {kept} of {of} channels kept")
     if "written" in content:
         typer.echo(f"written: {content['written']}")
+        typer.echo(f"next: {content['next']}")
     if not report.fits:
         typer.echo(f"{report.network} does not fit {report.chip}: {len(report.violations)} rules broken")
         for rule in dict.fromkeys(issue.rule for issue in report.violations):

@@ -29,6 +29,8 @@ Arch = Annotated[str, typer.Option("--arch", help="a | b | c | d | sew18 (the pa
 Attention = Annotated[str | None, typer.Option(help="none | sa | tcsa | asa1 | asa2; none where it is not given.")]
 Classes = Annotated[int | None, typer.Option(help="Classes; those of the network's own data set by default.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, and nothing else there.")]
+_BOARD = "Write each epoch for TensorBoard too: `tensorboard --logdir RUN/tensorboard`."
+Tensorboard = Annotated[bool, typer.Option("--tensorboard", help=_BOARD)]
 Workers = Annotated[int | None, typer.Option("--workers", help="Do it by so many of Ray's workers; same numbers.")]
 Address = Annotated[str | None, typer.Option("--address", help="--workers: of a Ray cluster; else this machine.")]
 LATEST_RUN = Path("runs") / LATEST

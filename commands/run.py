@@ -21,6 +21,7 @@ from spikefold.commands.options import (
     Out,
     Quiet,
     Sets,
+    Tensorboard,
     budgeted,
     configured,
 )
@@ -52,6 +53,7 @@ def run(
     gate: Gates = None,
     as_json: Json = False,
     quiet: Quiet = False,
+    tensorboard: Tensorboard = False,
     synops_budget: Budget = None,
 ) -> None:
     """Everything: train, fold, adapt, export to both chips, simulate, compare every spike, count energy, report.
@@ -66,7 +68,7 @@ def run(
         folder = out or (None if force else same_run(_RUNS, chosen))
         if folder is None and from_ is not None:
             raise ConfigError("there is no run of this configuration", where="--from", hint="name it with --out")
-        session = new_session(chosen, folder, screen)
+        session = new_session(chosen, folder, screen, tensorboard=tensorboard)
         if not is_main_process():
             TRAIN.load()(session)  # torchrun's other processes are for the training alone
             return

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from spikefold.commands.interrupted import exit_code, what_is_kept
-from spikefold.commands.options import ConfigFile, Data, Json, Out, Quiet, Sets, configured
+from spikefold.commands.options import ConfigFile, Data, Json, Out, Quiet, Sets, Tensorboard, configured
 from spikefold.commands.screen import guarded
 from spikefold.commands.stage_command import say_run
 from spikefold.errors import ConfigError
@@ -29,6 +29,7 @@ def train(
     resume: Annotated[Path | None, typer.Option(help="A run whose training was interrupted.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
+    tensorboard: Tensorboard = False,
 ) -> None:
     """Train into a new run folder, or go on with the training of one; under torchrun, on several processes.
 
@@ -36,13 +37,13 @@ def train(
     """
     with guarded(quiet or not is_main_process()) as screen:
         if resume is None:
-            session = new_session(configured(config, sets or [], data), out, screen)
+            session = new_session(configured(config, sets or [], data), out, screen, tensorboard=tensorboard)
         else:
             from spikefold.stages.train import unfinished
 
             if config or sets or data or out:
                 raise ConfigError("--resume goes alone", where="train", hint="the run has its own configuration")
-            session = new_session(unfinished(resume), resume, screen)
+            session = new_session(unfinished(resume), resume, screen, tensorboard=tensorboard)
         if not is_main_process():
             TRAIN.load()(session)
             return

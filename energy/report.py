@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from spikefold.energy.outputs import ATTENTION, attention_energy_pj
 from spikefold.energy.statistics.clips import NetworkClips
 from spikefold.pages import template
-from spikefold.report_style import COLOURS, svg
+from spikefold.report_style import COLOURS, arranged, svg
 
 _HATCH = "///"
 _LOG_FROM = 20.0
@@ -24,7 +24,7 @@ _TITLES = {"synops": "synaptic events", "spikes": "spikes", "energy_pj": "estima
 
 def energy_bars(networks: dict[str, Any]) -> str:
     """Exact operations beside their estimated energy, per clip, stacked by layer, one bar for each network."""
-    figure = Figure(figsize=(8.4, 2.9), layout="constrained")
+    figure = Figure(figsize=(8.4, 3.0))
     counts, estimate = figure.subplots(1, 2, sharey=True)
     names = list(networks)
     bottoms = {id(counts): np.zeros(len(names)), id(estimate): np.zeros(len(names))}
@@ -45,7 +45,8 @@ def energy_bars(networks: dict[str, Any]) -> str:
     estimate.set_xlabel("estimated: uJ per clip, arithmetic alone")
     counts.invert_yaxis()
     handles, labels = counts.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(parts), 6), frameon=False)
+    figure.legend(handles, labels, loc="upper center", ncols=min(len(parts), 6), frameon=False)
+    arranged(figure, left=names, above=2 * -(-len(parts) // 6))
     return svg(figure, "Operations and estimated energy per clip")
 
 
@@ -62,7 +63,7 @@ def _part(budget: dict[str, Any], part: str) -> tuple[float, float]:
 
 def clip_histogram(values: Mapping[str, np.ndarray], label: str) -> str:
     """How a quantity ``(N,)`` spreads over the clips of each network; means are dashed, worst clips dotted."""
-    figure = Figure(figsize=(8.4, 2.4), layout="constrained")
+    figure = Figure(figsize=(8.4, 2.4))
     axes = figure.add_subplot()
     everything = np.concatenate([one.astype(float) for one in values.values()])
     bins = min(30, max(5, len(everything) // (4 * len(values))))
@@ -75,6 +76,7 @@ def clip_histogram(values: Mapping[str, np.ndarray], label: str) -> str:
     axes.set_xlabel(label)
     axes.set_ylabel("clips")
     axes.legend(frameon=False)
+    arranged(figure, left=["0000"])
     return svg(figure, f"Clips by {label}")
 
 
@@ -82,7 +84,7 @@ def tornado_bars(tornado: Mapping[str, Any]) -> str:
     """The tornado of one estimate, in uJ a clip, the longest bar on top; each kind of change has its colour."""
     swings: Sequence[Mapping[str, Any]] = tornado["swings"]
     nominal = tornado["band"]["value_pj"] / 1e6
-    figure = Figure(figsize=(8.4, 0.8 + 0.26 * len(swings)), layout="constrained")
+    figure = Figure(figsize=(8.4, 0.8 + 0.26 * len(swings)))
     axes = figure.add_subplot()
     kinds = dict(zip(("constant", "rule", "profile"), COLOURS, strict=False))
     ends = [(swing["from_pj"] / 1e6, swing["to_pj"] / 1e6) for swing in swings]
@@ -93,9 +95,11 @@ def tornado_bars(tornado: Mapping[str, Any]) -> str:
         axes.set_xscale("log")
         axes.set_xlim(min(positive) / 1.2, max(positive) * 1.2)
     axes.axvline(nominal, color="black", linewidth=0.9)
-    axes.set_yticks(range(len(swings)), [f"{swing['kind']}: {swing['name']}" for swing in swings])
+    names = [f"{swing['kind']}: {swing['name']}" for swing in swings]
+    axes.set_yticks(range(len(swings)), names)
     axes.invert_yaxis()
     axes.set_xlabel("estimated: uJ per clip; the line is the estimate in use")
+    arranged(figure, left=names)
     return svg(figure, "Sensitivity of the estimated energy")
 
 

@@ -265,6 +265,14 @@ class Network:
             self._derived[make] = make(self)
         return cast(Made, self._derived[make])
 
+    def up_to(self, name: str) -> Network:
+        """The layers that this one depends on, and itself as the output of one class."""
+        needed = {name}
+        for layer in reversed(self.layers):
+            if layer.name in needed:
+                needed.update(layer.inputs)
+        return replace(self, layers=tuple(layer for layer in self if layer.name in needed), classes=1)
+
     def rewritten(self, layers: Sequence[Layer], step: str) -> Network:
         """The same network with other layers, ``step`` added to its history."""
         return replace(self, layers=tuple(layers), history=(*self.history, step))

@@ -25,8 +25,11 @@ class NumberFormat:
         overflow: what the state does outside its width.
         v_min: lower bound of the state that the chip applies, in weight units; None for none.
         leak_shift: denominator ``2**leak_shift`` of the leak; None where the chip cannot leak.
-        fire_leaky: how a leaky neuron compares with its threshold. Neurons without a leak compare ``>=``:
-            their states are whole weight units, so every chip can be given an exact threshold.
+        current_shift: denominator ``2**current_shift`` of what a synaptic current keeps; None where an input acts in
+            one step only.
+        lasting_bias_bits: signed width of a bias beside a current that lasts; None where it is that of any bias.
+        fire_leaky: how a neuron with a leak or a current compares with its threshold. Others compare ``>=``: their
+            states are whole weight units, so every chip can be given an exact threshold.
         resets: the resets it knows.
         max_spikes: most spikes of a neuron in a step; None where as many as thresholds fit.
         sum_max: largest sum of one neuron's input in one step, bias included; None where the state's width says it.
@@ -41,6 +44,8 @@ class NumberFormat:
     state_shift: int = 0
     v_min: int | None = None
     leak_shift: int | None = None
+    current_shift: int | None = None
+    lasting_bias_bits: int | None = None
     fire_leaky: Fire = Fire.GE
     max_spikes: int | None = 1
     sum_max: int | None = None

@@ -45,6 +45,35 @@ def details(chip: Chip) -> list[Table]:
     return [*tables, chip.memory] if chip.memory else tables
 
 
+def markdown(tables: Iterable[Table]) -> str:
+    """Tables as Markdown, a heading each; rows that explain themselves become a list."""
+    parts = []
+    for table in tables:
+        lines = [f"## {table.title[0].upper()}{table.title[1:]}", ""]
+        if table.columns:
+            lines += [_row(table.columns), _row(["---"] * len(table.columns))]
+            lines += [_row(row) for row in table.rows]
+        else:
+            lines += [f"- {' '.join(row)}" for row in table.rows]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def supported(chips: Iterable[Chip]) -> str:
+    """The whole of ``SUPPORTED.md``: every chip, and what a network must keep there."""
+    known = list(chips)
+    said = (
+        "# Supported chips\n\n"
+        "Written by `spikefold chips --markdown`; a test keeps this file equal to what the checks say. The rules are "
+        "the\ndocstrings of the functions that check them.\n"
+    )
+    return "\n".join([said, markdown([overview(known), *(table for chip in known for table in details(chip))])])
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
+
+
 def _numbers(numbers: NumberFormat) -> Iterable[tuple[str, str]]:
     yield "weight", _signed(numbers.weight_bits)
     yield "bias", "none" if numbers.bias_bits is None else _signed(numbers.bias_bits)
@@ -53,6 +82,12 @@ def _numbers(numbers: NumberFormat) -> Iterable[tuple[str, str]]:
     yield "lower bound of the state", "none" if numbers.v_min is None else str(numbers.v_min)
     leak = "none" if numbers.leak_shift is None else f"keep / 2^{numbers.leak_shift}"
     yield "leak", leak
+    current = (
+        "none: an input acts in one step" if numbers.current_shift is None else f"keep / 2^{numbers.current_shift}"
+    )
+    yield "synaptic current", current
+    if numbers.lasting_bias_bits is not None:
+        yield "bias beside a synaptic current", _signed(numbers.lasting_bias_bits)
     if numbers.leak_shift is not None:
         yield "a leaky neuron fires where", f"state {numbers.fire_leaky.value} threshold"
     yield "reset", ", ".join(sorted(reset.value for reset in numbers.resets))

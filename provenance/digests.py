@@ -52,17 +52,27 @@ def _version(package: str) -> str:
         return "absent"
 
 
+PACKED = "npz"
+"""The data source of packed recordings, a folder or a file."""
+
+
 def of_data(source: str) -> str:
     """Of a data source: of its files, as in ``npz:DIR``, names, sizes and times of change; else its name.
 
     Raises:
         OSError: a file cannot be looked at.
     """
-    _, _, place = source.partition(":")
+    kind, _, place = source.partition(":")
     if not place:
         return source
     root = Path(place)
-    found = [(path.relative_to(root).as_posix(), path.stat()) for path in _files(root)]
+    # packed recordings are read from these files alone, and runs or configurations may lie beside them
+    files = [
+        path
+        for path in _files(root)
+        if kind != PACKED or path == root or (path.parent == root and path.suffix == ".npz")
+    ]
+    found = [(path.relative_to(root).as_posix(), path.stat()) for path in files]
     return of_values([source, [[name, stat.st_size, stat.st_mtime_ns] for name, stat in found]])
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,13 @@ ON_CORES = "on_cores"
 """The integer network as the chip runs it, where that is another form."""
 _SAMPLE_FRAMES = 64
 WHAT = {
+    "fold_batchnorm_before": "batch norm on spikes is in the weights behind it",
+    "fold_spike_pooling": "average pools on spikes are sum pools, their factor in the weights behind them",
+    "norms_first": "batch norm stands before the pools between weights and neurons",
+    "fold_batchnorm": "batch norm is in the weights before it",
+    "fold_pooling": "average pools between weights and neurons are strides of larger kernels",
+    "fold_attention": "static attention is in the weights and thresholds",
+    "uniform_thresholds": "channels are rescaled to one threshold a layer",
     "pool_into_weights": "sum pools are in the weights behind them",
     "maxpool_to_or": "max pools of binary spikes are neurons that fire when any input does",
     "expand_kernels": "groups and dilation are written out with zeros",
@@ -83,7 +90,7 @@ def chip_network(
         raise UnsupportedError(f"the network cannot be rewritten for {chip.title}", issues=made.issues)
     network, proven = made.network, frames if proven is None else proven
     passes = tuple(
-        {"pass": name, **({"proof": NOT_PROVEN} if proven is None else proof_of(before, after, proven))}
+        pass_entry(name, before, after, {"proof": NOT_PROVEN} if proven is None else proof_of(before, after, proven))
         for name, before, after in made.steps
     )
     clipped: tuple[Clipped, ...] = ()
@@ -91,6 +98,13 @@ def chip_network(
         network, clipped = clip_outliers(network, chip.numbers, layer_inputs(network, frames), reference.apply)
     integer, scales = quantise(network, chip.numbers)
     return ChipNetwork(chip, network, integer, tuple(scales), tuple(clipped), passes)
+
+
+def pass_entry(name: str, before: Network, after: Network, proof: Mapping[str, Any]) -> dict[str, Any]:
+    """A pass for a report: its name, what it does, the layers that it changed, made or took away, and its proof."""
+    old, new = ({layer.name: layer.op for layer in network} for network in (before, after))
+    changed = [layer for layer in {**old, **new} if old.get(layer) is not new.get(layer)]
+    return {"pass": name, "what": WHAT.get(name, "rewritten"), "changed": changed, **proof}
 
 
 def proof_of(before: Network, after: Network, frames: np.ndarray) -> dict[str, Any]:
@@ -126,7 +140,7 @@ def write_chip(made: ChipNetwork, folder: Path) -> dict[str, Any]:
     return {
         "title": made.chip.title,
         "identity": identity(made.integer),
-        "notes": [*_rewrites(made), *lowered.notes],
+        "notes": list(lowered.notes),
         "scales": [scale.to_json() for scale in made.scales],
         "clipped": [entry.to_json() for entry in made.clipped],
         "placement": dict(lowered.placement),
@@ -154,13 +168,6 @@ def network_on_chip(folder: Path, name: str = NETWORK_FILE) -> Path:
 
 def _on_cores(name: str) -> str:
     return ON_CORES if name == NETWORK_FILE else f"{name}_{ON_CORES}"
-
-
-def _rewrites(made: ChipNetwork) -> Iterator[str]:
-    """What was rewritten, in a sentence each."""
-    for entry in made.passes:
-        proven = f"{entry['spikes']:,} spikes before and after" if "spikes" in entry else "without recordings"
-        yield f"{entry['pass']}: {WHAT.get(entry['pass'], 'rewritten')}; compared: {proven}"
 
 
 def compare_runners(

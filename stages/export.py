@@ -7,9 +7,13 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from spikefold.errors import Issue, UnsupportedError
+from spikefold.export import to_onnx
 from spikefold.export.io import identity, save_network
 from spikefold.export.network import Network
+from spikefold.export.nir import to_nir
 from spikefold.files import write_json
 from spikefold.hardware.registry import chip_named
 from spikefold.session import BASELINE, Session
@@ -17,6 +21,9 @@ from spikefold.stage_table import ADAPT, EXPORT, FOLD
 from spikefold.stages.chip_files import SAMPLE_CLIPS, chip_network, write_chip, write_integers
 from spikefold.stages.files.export import ExportFile
 from spikefold.stages.files.networks import network_of_run
+
+PER_CHANNEL = "model_per_channel.nir"
+"""The graph that goes to chips where `model.nir` has thresholds for each neuron."""
 
 
 def export_stage(session: Session) -> None:
@@ -32,7 +39,7 @@ def export_stage(session: Session) -> None:
     frames = session.first_clips("train", SAMPLE_CLIPS).frames
     with session.writing(EXPORT) as folder:
         save_network(folded, folder / "folded")
-        artefacts = _write_exchange(folded, folder)
+        artefacts = _write_exchange(folded, folder) + _per_channel(session, folded, folder)
         chips, refused = {}, []
         for name in session.config.chips.names:
             adapted = network_of_run(session, ADAPT, f"{name}/adapted")
@@ -77,10 +84,23 @@ def _joined(session: Session, refused: list[tuple[str, UnsupportedError]], writt
 
 
 def _write_exchange(folded: Network, folder: Path) -> list[str]:
-    from spikefold.export import to_onnx
-    from spikefold.export.nir import to_nir
-
     to_nir.write(folded, folder / "model.nir")
     to_onnx.write(folded, folder / "model.onnx")
     write_json(folder / "nir_losses.json", to_nir.losses(folded))
     return ["folded.json", "folded.safetensors", "model.nir", "nir_losses.json", "model.onnx"]
+
+
+def _per_channel(session: Session, folded: Network, folder: Path) -> list[str]:
+    """A second graph where attention is in thresholds of each neuron: with gates per channel, as chips carry them."""
+    if all(_one_a_channel(layer.neuron.threshold) for layer in folded.neurons):
+        return []
+    for name in session.config.chips.names:
+        other = network_of_run(session, FOLD, f"{name}/folded")
+        if all(_one_a_channel(layer.neuron.threshold) for layer in other.neurons):
+            to_nir.write(other, folder / PER_CHANNEL)
+            return [PER_CHANNEL]
+    return []
+
+
+def _one_a_channel(threshold: np.ndarray) -> bool:
+    return threshold.ndim == 0 or bool((threshold == threshold[:, :1, :1]).all())

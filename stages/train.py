@@ -27,6 +27,7 @@ from spikefold.stages.reach import refuse_unreachable
 from spikefold.train.baseline import Job, Training, train_all
 from spikefold.train.checkpoint import load
 from spikefold.train.data.clips import Windows
+from spikefold.train.epoch_log import CSV, TENSORBOARD, NamedEpoch, epochs_as_csv, watched
 from spikefold.train.evaluate import clips_at_once, judged, unites_masks
 from spikefold.train.processes.device import device_for
 from spikefold.train.processes.parallel import Ranks, joined
@@ -57,7 +58,9 @@ def train_stage(session: Session) -> None:
             states.mkdir(parents=True, exist_ok=True)
             write_text(states / CONFIG, to_toml(config))
         with session.writing(TRAIN) as folder:
-            history = _train_all(session, job, folder, ranks)
+            with watched(session.folder / TENSORBOARD if session.tensorboard else None) as note:
+                history = _train_all(session, job, folder, ranks, note)
+            write_text(folder / CSV, epochs_as_csv(history))
             metrics = _metrics(session, planned, history) | {"processes": ranks.count}
             metrics |= shared_masks(config)
             if tests.each > 1 or config.data.held is not None:
@@ -84,12 +87,19 @@ def unfinished(folder: Path) -> Config:
     return load_config(path)
 
 
-def _train_all(session: Session, job: Job, folder: Path, ranks: Ranks) -> dict[str, list[Epoch]]:
+def _train_all(
+    session: Session, job: Job, folder: Path, ranks: Ranks, note: NamedEpoch = lambda name, epoch: None
+) -> dict[str, list[Epoch]]:
     attention = job.config.model.attention
     folders = {NETWORK: Training(attention, folder / NETWORK)}
     if job.config.train.baseline and attention != "none":
         folders[BASELINE] = Training("none", folder / BASELINE, sparse=False)
-    return train_all(job, folders, lambda name, epoch: _tell(session, name, epoch), ranks)
+
+    def told(name: str, epoch: Epoch) -> None:
+        _tell(session, name, epoch)
+        note(name, epoch)
+
+    return train_all(job, folders, told, ranks)
 
 
 def _tell(session: Session, name: str, epoch: Epoch) -> None:

@@ -36,10 +36,7 @@ def validate_stage(session: Session, compare: Compare | None = None) -> None:
     """
     config = session.config.chips
     clips = session.clips_over_classes("test", config.parity_clips)
-    networks = {
-        name: (network_of_run(session, EXPORT, f"{name}/real"), network_of_run(session, EXPORT, f"{name}/network"))
-        for name in config.names
-    }
+    networks = networks_of(session)
     if not networks:
         session.reporter.line("no chip is named, so no runners are compared")
     parities, failures = {}, []
@@ -59,9 +56,21 @@ def validate_stage(session: Session, compare: Compare | None = None) -> None:
         )
 
 
+def networks_of(session: Session) -> dict[str, tuple[Network, Network]]:
+    """By chip of a run its real network and its integers.
+
+    Raises:
+        DataError: the run was not exported, or its files are damaged.
+    """
+    return {
+        name: (network_of_run(session, EXPORT, f"{name}/real"), network_of_run(session, EXPORT, f"{name}/network"))
+        for name in session.config.chips.names
+    }
+
+
 def _to_do(found: Iterable[Parity]) -> str:
     if any(comparison.mismatches for parity in found for comparison in parity.comparisons):
-        return "the first mismatch and both states are in validate.json"
+        return "the first mismatch and both states are in validate.json; the smallest case: --reduce FOLDER"
     return (
         "a layer that never fires is a network that has not learned: train longer (train.epochs) or on more "
         "recordings, or lower model.threshold"

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -31,6 +33,11 @@ _SHARES_A_RUN = (
     "commands/test_run_folder.py",
     "stages/report/test_bad_network.py",
     "stages/verbs/test_pace_of.py",
+    "stages/exchange/test_own_nir.py",
+    "api/test_deploy_a_run.py",
+    "stages/verbs/test_reduce_mismatch.py",
+    "docs/test_pages.py",
+    "commands/test_kill_in_each_stage.py",
 )
 
 
@@ -69,15 +76,27 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def program(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Program:
+def program(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """Runs ``spikefold ARGUMENTS`` in a process and a folder of its own."""
-    home = tmp_path_factory.mktemp("home")
+    home, outputs = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("outputs")
+    files = {"stdout": outputs / "stdout", "stderr": outputs / "stderr"}
+    server = subprocess.Popen(
+        [sys.executable, _TESTS / "program_server.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
 
     def run(*arguments: str, cwd: Path = home) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "spikefold.pipeline", *arguments]
-        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=400)
+        order = {"arguments": arguments, "cwd": str(cwd), "environment": dict(os.environ)}
+        order |= {key: str(file) for key, file in files.items()}
+        server.stdin.write(json.dumps(order) + "\n")
+        server.stdin.flush()
+        code = int(server.stdout.readline())  # pytest's time limit ends a hang
+        said = {key: file.read_text(encoding="utf-8") for key, file in files.items()}
+        return subprocess.CompletedProcess(["spikefold", *arguments], code, **said)
 
-    return run
+    yield run
+    server.stdin.close()
+    server.wait(60)
+    server.stdout.close()
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from spikefold import compiled as compiled_module
 SOURCE = """\
 from spikefold.compiled import compiled
 
-@compiled(nogil=True)
+@compiled()
 def total(x):
     found = 0
     for i in range(x.size):

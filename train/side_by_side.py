@@ -7,7 +7,6 @@ its state into the folder of the run that continues in its place.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import queue
 from collections.abc import Callable, Mapping
@@ -17,7 +16,7 @@ from typing import Any, TypeVar
 
 from spikefold.errors import EnvironmentLacksError
 from spikefold.train.processes.orphans import end_with_parent
-from spikefold.train.processes.pool import worker_pool
+from spikefold.train.processes.pool import worker_context, worker_pool
 from spikefold.train.state import Epoch, EpochReport
 
 T = TypeVar("T")
@@ -62,7 +61,7 @@ def side_by_side(work: Work[T], tasks: Mapping[str, T], report: NamedEpochReport
             return
 
     workers = min(len(tasks), os.cpu_count() or 1)
-    manager = SyncManager(ctx=multiprocessing.get_context("spawn"))
+    manager = SyncManager(ctx=worker_context())
     manager.start(end_with_parent)
     with manager, worker_pool(workers, "a training process", where="train", hint=_WHEN_ONE_DIES) as pool:
         channel = manager.Queue()

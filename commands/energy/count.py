@@ -9,22 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spikefold.commands.gates import Gates, hold_gates, numbers_of, read_gates
-from spikefold.commands.importing.options import (
-    Convention,
-    From,
-    Groups,
-    InputShape,
-    Nir,
-    NoInputBias,
-    OnChips,
-    Recordings,
-    Steps,
-    StepUs,
-    asked,
-    chips_of,
-    foreign_source,
-    refuse_for_a_run,
-)
+from spikefold.commands.importing.own_network import OwnNetwork, refuse_other_chips, takes_own_network
 from spikefold.commands.options import LATEST_RUN, Json, Quiet, Sets
 from spikefold.commands.screen import Screen, guarded
 from spikefold.commands.stage_command import again, say_run
@@ -35,24 +20,15 @@ from spikefold.stage_table import ENERGY
 
 if TYPE_CHECKING:
     from spikefold.energy.gate import Scalars
-    from spikefold.stages.exchange.foreign import Asked
 
 
+@takes_own_network()
 def count(
+    own: OwnNetwork,
     source: Annotated[str, typer.Argument(help="A run folder, or a FILE.nir or FILE.net.")] = str(LATEST_RUN),
     sets: Sets = None,
     gate: Gates = None,
-    from_: From = None,
-    chip: OnChips = None,
-    data: Recordings = None,
     out: Annotated[Path | None, typer.Option(help="A network of your own: file for its numbers, as JSON.")] = None,
-    convention: Convention = None,
-    steps: Steps = None,
-    dt_us: StepUs = None,
-    classes: Groups = None,
-    input_shape: InputShape = None,
-    nir: Nir = None,
-    no_input_bias: NoInputBias = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -62,28 +38,22 @@ def count(
     """
     with guarded(quiet) as screen:
         gates = read_gates(gate)
-        own = foreign_source(source, from_, str(LATEST_RUN))
-        if own is not None:
-            said = asked(convention, steps, dt_us, classes, input_shape, nir, no_input_bias)
-            numbers, deployed = _of_own(own, said, chip, data, out, sets or [], screen, as_json=as_json)
+        foreign = own.source(source, str(LATEST_RUN))
+        if foreign is not None:
+            numbers, deployed = _of_own(foreign, own, out, sets or [], screen, as_json=as_json)
         else:
-            refuse_for_a_run(
-                chip=chip, data=data, out=out, convention=convention, steps=steps, dt_us=dt_us, classes=classes,
-                input_shape=input_shape, nir=nir, no_input_bias=no_input_bias,
-            )  # fmt: skip
+            own.refuse_for_a_run(out=out)
             again(ENERGY, Path(source), sets or [], screen)
             say_run(ENERGY, Path(source), as_json=as_json)
             session = open_session(Path(source), screen)
             numbers, deployed = numbers_of(session) if gates else {}, list(session.config.chips.names)
-        hold_gates(gates, numbers, deployed, own or source, screen)
+        hold_gates(gates, numbers, deployed, foreign or source, screen)
 
 
 def _of_own(
-    source: str, said: Asked, chips: list[str] | None, data: str | None, out: Path | None, sets: list[str],
-    screen: Screen, *, as_json: bool,
-) -> tuple[dict[str, Scalars], list[str]]:  # fmt: skip
+    source: str, own: OwnNetwork, out: Path | None, sets: list[str], screen: Screen, *, as_json: bool
+) -> tuple[dict[str, Scalars], list[str]]:
     """The numbers of each network, told and written, and the chips among them."""
-    from spikefold.commands.export import refuse_other_chips
     from spikefold.energy.gate import scalars
     from spikefold.energy.outputs import energy_json
     from spikefold.files import write_text
@@ -94,15 +64,14 @@ def _of_own(
     if wrong := [text for text in sets if text.partition("=")[0] not in allowed]:
         raise ConfigError(f"--set {', '.join(wrong)}", where="energy", hint=f"here: {', '.join(allowed)}")
     config = load_config(None, tuple(sets))
-    found, clips = opened(source, said, screen, data)
+    found, clips = opened(source, own.asked(), screen, own.data)
     if clips is None:
         raise ConfigError(
             "operations follow from spikes", where="--data", hint="recordings of its classes, as npz:DIR"
         )
     if found.chip is not None:
-        refuse_other_chips(found.chip, chips)
-        chips = [found.chip]
-    names = chips_of(chips)
+        refuse_other_chips(found.chip, own.chip)
+    names = own.chips if found.chip is None else [found.chip]
     content, accuracies = energy_of(
         found, names, clips.test, clips.calibration, config.energy_profile, config.energy_rule, screen
     )

@@ -8,46 +8,32 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from spikefold.commands.importing.options import (
-    Convention,
-    From,
-    InputShape,
-    Nir,
-    NoInputBias,
-    Steps,
-    asked,
-    foreign_source,
-)
+from spikefold.commands.importing.own_network import OwnNetwork, takes_own_network
 from spikefold.commands.options import Attention, Classes, Json
 from spikefold.commands.screen import Screen, guarded
 from spikefold.commands.tables import say_json, show
 from spikefold.errors import ConfigError
 
 
+@takes_own_network("chip", "data", "classes")
 def inspect(
+    own: OwnNetwork,
     model: Annotated[str | None, typer.Argument(help="A FILE.nir or FILE.net.")] = None,
     arch: Annotated[
         str | None, typer.Option(help="Instead: a | b | c | d | sew18 (the paper's) | speck-s, -m or -yao.")
     ] = None,
     attention: Attention = None,
     classes: Classes = None,
-    from_: From = None,
-    convention: Convention = None,
-    steps: Steps = None,
-    input_shape: InputShape = None,
-    nir: Nir = None,
-    no_input_bias: NoInputBias = False,
     as_json: Json = False,
 ) -> None:
     """Layers, shapes and parameters of one of the paper's networks, of ours for Speck, or of one of your own."""
     with guarded(quiet=as_json) as screen:
-        own = foreign_source(model, from_)
-        if [own, arch].count(None) != 1 or (model is not None and own is None):
+        foreign = own.source(model)
+        if [foreign, arch].count(None) != 1 or (model is not None and foreign is None):
             hint = "--arch NAME, FILE.nir, FILE.net or --from torch:package.module:function"
             raise ConfigError("name one network", where="inspect", hint=hint)
-        if own is not None:
-            said = asked(convention, steps, None, classes, input_shape, nir, no_input_bias)
-            content = _of_own(own, said, screen)
+        if foreign is not None:
+            content = _of_own(foreign, own.asked(classes), screen)
             title = f"{content['network']}: input {content['input']}, {content['steps']} steps"
         else:
             from spikefold.stages.verbs.layer_table import layer_table

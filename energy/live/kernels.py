@@ -14,7 +14,7 @@ from spikefold.compiled import compiled
 BLOCK = 4096  # values looked at before it is asked whether to go on
 
 
-@compiled(nogil=True, fastmath={"reassoc"})
+@compiled(reassociate=True)
 def count_ones(x: np.ndarray) -> int:
     """How many ones there are, or -1 if a value is neither 0 nor 1."""
     ones = 0
@@ -29,7 +29,7 @@ def count_ones(x: np.ndarray) -> int:
     return ones
 
 
-@compiled(nogil=True)
+@compiled()
 def count_others(x: np.ndarray) -> int:
     """How many values are neither 0 nor 1."""
     others = 0
@@ -38,7 +38,7 @@ def count_others(x: np.ndarray) -> int:
     return others
 
 
-@compiled(nogil=True, fastmath={"reassoc"})
+@compiled(reassociate=True)
 def of_binary(x: np.ndarray, taps: np.ndarray) -> tuple[int, int]:
     """Ones and the sum of their taps, or -1 and 0 if a value is neither 0 nor 1.
 
@@ -61,7 +61,7 @@ def of_binary(x: np.ndarray, taps: np.ndarray) -> tuple[int, int]:
     return ones, synapses
 
 
-@compiled(nogil=True, fastmath={"reassoc"})
+@compiled(reassociate=True)
 def of_nonzero(x: np.ndarray, taps: np.ndarray) -> tuple[int, int]:
     """Taps of the values other than zero, and how many values are neither 0 nor 1; arguments as of `of_binary`."""
     pairs, others = 0, 0
@@ -76,7 +76,7 @@ def of_nonzero(x: np.ndarray, taps: np.ndarray) -> tuple[int, int]:
     return pairs, others
 
 
-@compiled(nogil=True, fastmath={"reassoc"})
+@compiled(reassociate=True)
 def of_events(x: np.ndarray, taps: np.ndarray, factor: float) -> tuple[int, int, int]:
     """Taps of the values other than zero, taps times events, and how many values are neither 0 nor 1.
 

@@ -25,22 +25,23 @@ def constants_used(results: Any, profiles: Iterable[TechnologyProfile]) -> list[
         for profile in profiles
         for name, price in profile.constants()
     }
-    used = {place for place in _places(results) if place}
+    used = {place for place in places(results) if place}
     if missing := sorted(used - known.keys()):
         raise MismatchError(f"constants of no profile: {', '.join(missing)}")
     return [known[place] for place in sorted(used, key=_file_and_line)]
 
 
-def _places(value: Any) -> Iterator[str]:
+def places(value: Any) -> Iterator[str]:
+    """Every place that plain values refer to by ``where``, at any depth, as often as they do."""
     if isinstance(value, dict):
         for key, one in value.items():
             if key == "where":
                 yield from [one] if isinstance(one, str) else one
             else:
-                yield from _places(one)
+                yield from places(one)
     elif isinstance(value, list | tuple):
         for one in value:
-            yield from _places(one)
+            yield from places(one)
 
 
 def _file_and_line(place: str) -> tuple[str, int]:

@@ -22,19 +22,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
-from spikefold.errors import ConfigError, Issue, NetworkError, UnsupportedError
+from spikefold.errors import ConfigError, DataError, Issue, NetworkError, UnsupportedError
 from spikefold.export.network import INPUT, InputSpec, Layer, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.nir import neurons as nir_neurons
 from spikefold.export.nir import ops as nir_ops
-from spikefold.export.nir.file import IDENTITY, Node, read_graph
+from spikefold.export.nir.file import IDENTITY, Graph, Node, read_graph
 from spikefold.export.nir.options import CONVENTIONS, DEFAULTS, NirOptions
 from spikefold.export.nir.wiring import Wiring, wiring
-from spikefold.export.nir.writer import Writer, writer_of
+from spikefold.export.nir.writer import OURS, Writer, writer_of
 from spikefold.export.ops import AvgPool2d, Conv2d, Dense, Shape, SumPool2d
 
 STEP = "from_nir"
+_TOLD = ("steps", "dt_us", "classes", "max_count")
+"""What our own files say in their metadata."""
 _ENDS = {"Input": {"shape"}, "Output": {"shape"}, IDENTITY: {"shape"}, "Flatten": {"start_dim", "end_dim"}}
 _FIELDS = nir_neurons.KINDS | nir_ops.KINDS | _ENDS
 _ALWAYS = {"type", "metadata", "input_type", "output_type"}
@@ -91,8 +94,25 @@ def understood(path: Path, options: NirOptions = DEFAULTS) -> tuple[Network, Wri
             where=str(path), hint=f"--convention {' | '.join(CONVENTIONS)}, and --nir KEY=VALUE for what differs",
         )  # fmt: skip
     found = found or Writer("spikefold", "nothing, for it has no neurons")
-    chosen = options.model_copy(update={"convention": found.convention})
+    chosen = _with_metadata(options, graph, path).model_copy(update={"convention": found.convention})
     return _built(wires, chosen, path), found, chosen
+
+
+def _with_metadata(options: NirOptions, graph: Graph, path: Path) -> NirOptions:
+    """What our own files tell of clips and classes, where the options leave it open.
+
+    Raises:
+        DataError: it is no such number.
+    """
+    told = {key: graph.metadata[f"{OURS}_{key}"] for key in _TOLD if f"{OURS}_{key}" in graph.metadata}
+    given = options.model_dump(exclude_unset=True)
+    open_ = {key: np.asarray(value).item() for key, value in told.items() if given.get(key) is None}
+    try:
+        return NirOptions.model_validate(given | open_)
+    except ValidationError as error:
+        raise DataError(
+            f"the file's own {', '.join(open_)}: {open_}", where=str(path), hint="write it again"
+        ) from error
 
 
 def _built(wires: Wiring, options: NirOptions, path: Path) -> Network:

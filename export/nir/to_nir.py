@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes a folded real `Network` as a NIR graph file, and lists what NIR cannot say.
 
-NIR's time unit here is one step of the network: ``r = 1`` and ``tau = 1 / (1 - keep)`` in steps. Its neurons fire
-above their threshold only and reset to a value; what the network does differently is listed, never dropped silently.
+NIR's time unit here is one step of the network: ``r = 1`` and ``tau = 1 / (1 - keep)`` in steps. Steps, their length
+and classes are in the graph's metadata. NIR's neurons fire above their threshold only and reset to a value; what the
+network does differently is listed, never dropped silently.
 """
 
 from __future__ import annotations
@@ -107,7 +108,10 @@ def to_graph(network: Network) -> nir.NIRGraph:
         raise UnsupportedError("the network has layers that NIR 1.0 cannot express", issues=issues)
     out = network.layers[-1].name
     nodes[OUTPUT] = nir.Output(output_type={"output": _neuron_shape(network, network.layers[-1])})
-    return nir.NIRGraph(nodes, [*edges, (out, OUTPUT)], metadata={OURS: __version__})
+    spec, told = network.input, {"classes": network.classes}
+    told |= {"steps": spec.steps, "dt_us": spec.dt_us} | ({"max_count": spec.max_count} if spec.max_count else {})
+    metadata = {OURS: __version__} | {f"{OURS}_{key}": value for key, value in told.items()}
+    return nir.NIRGraph(nodes, [*edges, (out, OUTPUT)], metadata=metadata)
 
 
 def write(network: Network, path: Path) -> None:

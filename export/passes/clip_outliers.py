@@ -24,11 +24,12 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from spikefold.export.network import Block, Layer, Network, WeightLayer
+from spikefold.export.neuron import Neuron
 from spikefold.export.numbers import NumberFormat
 from spikefold.export.ops import Conv2d, Dense
 from spikefold.export.passes.network_pass import reporting_pass
 from spikefold.export.passes.quantisable import refuse_unsupported
-from spikefold.export.passes.quantise import most_events, scale_for
+from spikefold.export.passes.quantise import bias_width, most_events, scale_for
 
 STEP = "clip_outliers"
 CANDIDATES = (1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
@@ -89,28 +90,30 @@ def _search(
     network: Network, block: Block, chip: NumberFormat, x: np.ndarray, apply: Apply
 ) -> tuple[Conv2d | Dense, Clipped]:
     layer, op, neuron = block.weights, block.op, block.neuron
-    most = most_events(network, layer)
-    base, _ = scale_for(op, neuron, most, chip)
+    most, steps = most_events(network, layer), network.input.steps
+    base, _ = scale_for(op, neuron, most, chip, steps)
     wanted, theta = apply(op, x), float(neuron.threshold)
 
     def error(clipped: Conv2d | Dense) -> float:
-        scale, _ = scale_for(clipped, neuron, most, chip)
+        scale, _ = scale_for(clipped, neuron, most, chip, steps)
         bias = None if clipped.bias is None else np.rint(clipped.bias * scale) / scale
         rounded = replace(clipped, weight=np.rint(clipped.weight * scale) / scale, bias=bias)
         # the threshold is rounded too: the same current against another threshold is another error
         shift = np.rint(theta * scale) / scale / theta
         return float(np.mean((apply(rounded, x) / shift - wanted) ** 2)) / theta**2
 
-    errors = {limit: error(_clipped(op, base * limit, chip)) for limit in CANDIDATES}
+    errors = {limit: error(_clipped(op, neuron, base * limit, chip)) for limit in CANDIDATES}
     best = min(errors, key=lambda limit: errors[limit])
-    chosen = op if best == 1 else _clipped(op, base * best, chip)
+    chosen = op if best == 1 else _clipped(op, neuron, base * best, chip)
     share = float((chosen.weight != op.weight).mean())
     return chosen, Clipped(layer.name, best, share, errors[1.0], errors[best])
 
 
-def _clipped(op: Conv2d | Dense, scale: float, chip: NumberFormat) -> Conv2d | Dense:
+def _clipped(op: Conv2d | Dense, neuron: Neuron, scale: float, chip: NumberFormat) -> Conv2d | Dense:
     def within(values: np.ndarray, bits: int) -> np.ndarray:
         return np.clip(values, -(2 ** (bits - 1)) / scale, (2 ** (bits - 1) - 1) / scale)
 
-    bias = op.bias if op.bias is None or chip.bias_bits is None else within(op.bias, chip.bias_bits)
+    bias = op.bias
+    if bias is not None and chip.bias_bits is not None:
+        bias = within(bias, bias_width(neuron, chip.bias_bits, chip))
     return replace(op, weight=within(op.weight, chip.weight_bits), bias=bias)

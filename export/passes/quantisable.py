@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from spikefold.errors import Issue, UnsupportedError
 from spikefold.export.network import INPUT, Layer, Network, SpikingLayer, WeightLayer
-from spikefold.export.neuron import Neuron
+from spikefold.export.neuron import Leak, Neuron
 from spikefold.export.neuron_support import CARRIED, Limited, NeuronSupport, Refused, neuron_refusals
 from spikefold.export.numbers import NumberFormat
 from spikefold.export.ops import Concat, SumPool2d
@@ -52,6 +52,7 @@ def neuron_support(chip: NumberFormat) -> NeuronSupport:
                 "none",
                 "train integrate-and-fire neurons for this chip",
                 "leak",
+                lambda neuron: f"keeps {_share(neuron.leak)} of the state a step",
             ),
             "v_min": Limited(
                 lambda neuron: neuron.v_min is None or chip.v_min is not None,
@@ -71,8 +72,12 @@ def neuron_support(chip: NumberFormat) -> NeuronSupport:
             "state_bits": Refused(width, "none", "width of the state"),
             # without a width it says nothing
             "overflow": CARRIED,
-            "current": Refused(
-                "train neurons whose input acts at once", "one step", "synaptic current", lambda neuron: "lasts"
+            "current": Limited(
+                lambda neuron: neuron.current is None or chip.current_shift is not None,
+                "none: an input acts in one step only",
+                "train neurons whose input acts at once",
+                "synaptic current",
+                lambda neuron: f"keeps {_share(neuron.current)} of it a step",
             ),
         },
         "cannot round these neurons for the chip",
@@ -103,3 +108,7 @@ def _unsupported_source(network: Network, layer: SpikingLayer) -> list[Issue]:
         return []
     hint = "each weight layer has a factor of its own, and neurons need exactly one"
     return [Issue("one weight layer before each spiking layer", layer.name, str(list(layer.inputs)), "one", hint)]
+
+
+def _share(leak: Leak | None) -> str:
+    return "all" if leak is None else f"{leak.keep / 2**leak.shift:.4g}"

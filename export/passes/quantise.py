@@ -107,19 +107,52 @@ def common_scale(network: Network, layer: Layer, chip: NumberFormat) -> tuple[fl
         UnsupportedError: it is no weight layer before neurons of its own.
     """
     block = network.block(layer.name)
-    return scale_for(block.op, block.neuron, most_events(network, layer), chip)
+    return scale_for(block.op, block.neuron, most_events(network, layer), chip, network.input.steps)
 
 
-def scale_for(op: Conv2d | Dense, neuron: Neuron, most: int, chip: NumberFormat) -> tuple[float, str]:
-    """The factor of a weight layer with these neurons, each of its inputs carrying at most ``most`` events a step."""
+def scale_for(
+    op: Conv2d | Dense, neuron: Neuron, most: int, chip: NumberFormat, steps: int | None = None
+) -> tuple[float, str]:
+    """The factor of a weight layer with these neurons, each of its inputs carrying at most ``most`` events a step.
+
+    A current that lasts adds up over ``steps``, or for ever where they are not known.
+    """
     threshold = chip.threshold_max - raised(neuron)
     fits = {"weight": _fit(op.weight, chip.weight_bits), "threshold": threshold / float(neuron.threshold)}
     if op.bias is not None and chip.bias_bits is not None:
-        fits["bias"] = _fit(op.bias, chip.bias_bits)
+        fits["bias"] = _fit(op.bias, bias_width(neuron, chip.bias_bits, chip))
     if chip.sum_max is not None:
-        fits["sum"] = _fit_sum(op, most, chip.sum_max)
+        fits["sum"] = _fit_sum(op, most, int(chip.sum_max / added_up(_rounded_leak(neuron.current, chip), steps)))
     name = min(fits, key=lambda key: fits[key])
     return fits[name], name
+
+
+def bias_width(neuron: Neuron, bits: int, chip: NumberFormat) -> int:
+    """The width of a bias before these neurons, where that of any bias is ``bits``."""
+    lasts = neuron.current is not None and chip.lasting_bias_bits is not None
+    return chip.lasting_bias_bits or bits if lasts else bits
+
+
+def added_up(current: Leak | None, steps: int | None) -> float:
+    """How many times one step's input a current can hold after so many steps, or ever.
+
+    Raises:
+        UnsupportedError: nothing bounds it.
+    """
+    if current is None:
+        return 1.0
+    share = current.keep / 2**current.shift
+    if share == 1 and steps is None:
+        raise UnsupportedError("a synaptic current that never ends", hint="train one that decays")
+    if share == 1:
+        return float(steps or 1)
+    return (1 - (0.0 if steps is None else share**steps)) / (1 - share)
+
+
+def _rounded_leak(current: Leak | None, chip: NumberFormat) -> Leak | None:
+    if current is None or chip.current_shift is None:
+        return current
+    return Leak(int(np.rint(current.keep * 2**chip.current_shift)), chip.current_shift)
 
 
 def _fit(values: np.ndarray, bits: int) -> float:
@@ -166,7 +199,7 @@ def _rounded(values: np.ndarray, scale: float) -> np.ndarray:
 
 def raised(neuron: Neuron) -> int:
     """Among whole numbers v > k is v >= k + 1."""
-    return int(neuron.leak is None and neuron.fire is Fire.GT)
+    return int(neuron.leak is None and neuron.current is None and neuron.fire is Fire.GT)
 
 
 def integer_neuron(neuron: Neuron, scale: float, chip: NumberFormat) -> Neuron:
@@ -183,8 +216,9 @@ def integer_neuron(neuron: Neuron, scale: float, chip: NumberFormat) -> Neuron:
         neuron,
         threshold=threshold,
         leak=leak,
+        current=_rounded_leak(neuron.current, chip),
         v_min=v_min,
-        fire=Fire.GE if leak is None else chip.fire_leaky,
+        fire=Fire.GE if leak is None and neuron.current is None else chip.fire_leaky,
         state_shift=chip.state_shift,
         state_bits=chip.state_bits,
         overflow=chip.overflow,
@@ -199,7 +233,9 @@ def _report(network: Network, real: Block, scale: float, bound_by: str) -> Layer
     sums = states = fits = None
     if _is_bounded(network, layer):
         sums = sum_bounds(made.op, most_events(network, layer))
-        states = state_bounds(neuron, sums, network.input.steps)
+        lasts = added_up(neuron.current, network.input.steps)
+        driven = (int(np.floor(sums[0] * lasts)), int(np.ceil(sums[1] * lasts)))
+        states = state_bounds(neuron, driven, network.input.steps)
     if neuron.state_bits is not None and states is not None:
         most = (2 ** (neuron.state_bits - 1) - 1) // 2**neuron.state_shift
         fits = -most <= states[0] and states[1] <= most

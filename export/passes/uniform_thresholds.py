@@ -97,7 +97,7 @@ def _problems(network: Network, layer: SpikingLayer) -> Iterator[Issue]:
             (neuron.threshold == neuron.threshold[:, :1, :1]).all(),
             f"thresholds {neuron.threshold.shape} that differ within a channel",
             "one a channel",
-            "a convolution shares its weights over a channel",
+            "a convolution shares its weights over a channel; beside model.nir a run writes model_per_channel.nir",
         ),
         (not network.is_integer, "whole numbers", "a real network", "do it before quantising"),
         (

@@ -67,13 +67,15 @@ def _spikingjelly(module: Any) -> Neuron:
     if module.v_reset not in (None, 0):
         raise NetworkError(f"v_reset {module.v_reset}", hint="train with v_reset 0, or None for reset by subtraction")
     reset = Reset.SUBTRACT if module.v_reset is None else Reset.ZERO
-    threshold, leak = scalar(module.v_threshold, "v_threshold"), None
-    if hasattr(module, "decay_input"):
+    threshold, leak, current = scalar(module.v_threshold, "v_threshold"), None, None
+    if hasattr(module, "c_decay"):
+        leak, current = Leak(scalar(module.v_decay, "v_decay")), Leak(scalar(module.c_decay, "c_decay"))
+    elif hasattr(module, "decay_input"):
         tau = _time_constant(module)
         leak = Leak(1 - 1 / tau)
         # v += (x - v) / tau  is  v <- (1 - 1/tau) v + x  in units of v * tau
         threshold *= tau if module.decay_input else 1.0
-    return Neuron(np.array(threshold), reset=reset, leak=leak, max_spikes=1)
+    return Neuron(np.array(threshold), reset=reset, leak=leak, max_spikes=1, current=current)
 
 
 def _time_constant(module: Any) -> float:
@@ -183,7 +185,9 @@ def _norse(module: Any) -> Neuron:
 
 
 _KINDS: dict[tuple[str, str], Callable[[Any], Neuron]] = {
-    **dict.fromkeys((("spikingjelly", name) for name in ("IFNode", "LIFNode", "ParametricLIFNode")), _spikingjelly),
+    **dict.fromkeys(
+        (("spikingjelly", name) for name in ("IFNode", "LIFNode", "ParametricLIFNode", "CUBALIFNode")), _spikingjelly
+    ),
     **dict.fromkeys((("snntorch", name) for name in ("Leaky", "Synaptic")), _snntorch),
     **dict.fromkeys((("sinabs", name) for name in ("IAF", "IAFSqueeze", "LIF", "LIFSqueeze")), _sinabs),
     **dict.fromkeys((("norse", name) for name in ("LIFCell", "LIF", "LIFBoxCell", "LIFBox")), _norse),

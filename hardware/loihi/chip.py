@@ -21,9 +21,10 @@ from spikefold.export.neuron import Fire, Overflow, Reset
 from spikefold.export.numbers import NumberFormat
 from spikefold.export.passes.maxpool_to_or import maxpool_to_or
 from spikefold.export.passes.pool_into_weights import pool_into_weights
-from spikefold.hardware.chip import Chip, Lowered, NetworkReader, NotRun, PublishedProfiles, rules_of
+from spikefold.hardware.chip import Chip, Lowered, NetworkReader, NotRun, PublishedProfiles, Resources, rules_of
 from spikefold.hardware.loihi import cores as loihi_cores
 from spikefold.hardware.loihi import loihi1_cores
+from spikefold.hardware.loihi.always_on import always_on
 from spikefold.hardware.loihi.rules import (
     LEAK_SHIFT,
     NUMBER_RULES,
@@ -51,6 +52,8 @@ NUMBERS = NumberFormat(
     resets=frozenset({Reset.ZERO}),
     state_shift=STATE_SHIFT,
     leak_shift=LEAK_SHIFT,
+    current_shift=LEAK_SHIFT,
+    lasting_bias_bits=8,
     fire_leaky=Fire.GT,
     sum_max=SUM_MAX,
 )
@@ -92,10 +95,13 @@ def _lower(real: Network, integer: Network, folder: Path) -> Lowered:
     from spikefold.hardware.loihi.to_netx import write_net, write_script
 
     write_net(integer, folder / "network.net")
-    script = write_script(folder / "network.py")
+    inputs = always_on(integer).inputs
+    script = write_script(folder / "network.py", inputs)
     most = integer.input.max_count or 1
     graded = f"input spikes carry event counts up to {most}: graded spikes, which Loihi 2 has and Loihi 1 has not"
-    return Lowered(("network.net", script.name), (graded,) if most > 1 else ())
+    on = f"the last {inputs} inputs of network.net are on in every step, for biases beside a current that lasts: "
+    on += "network.py adds them"
+    return Lowered(("network.net", script.name), ((graded,) if most > 1 else ()) + ((on,) if inputs else ()))
 
 
 def _simulator(real: Network, integer: Network) -> Runner:
@@ -105,6 +111,10 @@ def _simulator(real: Network, integer: Network) -> Runner:
         return client.run(integer, frames, potentials=potentials)
 
     return run
+
+
+def _resources(network: Network) -> Resources:
+    return loihi_cores.resources(always_on(network).network)
 
 
 def _rounding(real: Network, integer: Network, frames: np.ndarray) -> dict[str, Any]:
@@ -156,7 +166,7 @@ LOIHI2 = Chip(
     violations,
     gate_forms=_GATE_FORMS,
     rules=rules_of(*RULES),
-    resources=loihi_cores.resources,
+    resources=_resources,
     rewrites=_REWRITES,
     counts_any=True,
     lower=_lower,

@@ -21,6 +21,7 @@ from spikefold.errors import Issue
 from spikefold.export.network import INPUT, Layer, Network
 from spikefold.export.neuron import Fire, Leak, Neuron, Order, Overflow, Reset
 from spikefold.export.ops import Conv2d, Dense
+from spikefold.hardware.loihi import always_on
 from spikefold.hardware.loihi.cores import NEURONS, SYNAPTIC_WORDS
 
 STATE_SHIFT, STATE_BITS, LEAK_SHIFT = 7, 24, 12
@@ -181,7 +182,11 @@ def sum_of_weights(site: Site) -> Iterator[Issue]:
     bias = np.zeros(len(rows), np.int64) if op.bias is None else np.abs(op.bias)
     sums = np.maximum(rows.clip(min=0).sum(axis=1), -rows.clip(max=0).sum(axis=1))
     current = None if site.driven is None else site.driven.current
-    sums = np.array([largest_current(int(total), current, site.network.input.steps) for total in sums]) + bias
+    # beside a current that lasts a bias adds up too: it comes by a synapse
+    once, lasting = (bias, 0) if current is None or not current.keep else (0, bias)
+    sums = (
+        np.array([largest_current(int(total), current, site.network.input.steps) for total in sums + lasting]) + once
+    )
     most = (2 * SUM_MAX + 1) // site.unit
     if sums.max() > most:
         over = int((sums > most).sum())
@@ -265,12 +270,30 @@ def leak_of_twelve_bits(site: Site) -> Iterator[Issue]:
             yield _issue(leak_of_twelve_bits, site, got, f"keep/2^{LEAK_SHIFT}", "quantise it for Loihi 2")
 
 
-def no_bias_beside_a_decaying_current(site: Site) -> Iterator[Issue]:
-    """A layer whose current lasts has no bias: Loihi adds a bias to the state, our neurons to the current."""
-    op, current = site.weights, None if site.driven is None else site.driven.current
-    if op is not None and op.bias is not None and op.bias.any() and current is not None and current.keep > 0:
-        hint = "train without bias, or without a current that lasts"
-        yield _issue(no_bias_beside_a_decaying_current, site, f"{np.count_nonzero(op.bias)} biases", "0", hint)
+def bias_beside_a_lasting_current(site: Site) -> Iterator[Issue]:
+    """A bias beside a current that lasts is a weight of 8 bits behind a source that is always on.
+
+    Loihi adds a bias to the state, our neurons to the current. The source is an input, and in each layer up to the
+    last of these one neuron or more; a kernel needs a tap that never lies in the padding.
+    """
+    layer = next((layer for layer in site.network.weights if layer.name == site.layer.name), None)
+    if layer is None or not always_on.carries(site.network, layer):
+        return
+    op, current = layer.op, None if site.driven is None else site.driven.current
+    if isinstance(op, Conv2d) and always_on.free_tap(op, site.network.input_shape(layer)) is None:
+        hint = "pad by less than half of the kernel, or train without that bias"
+        yield _issue(bias_beside_a_lasting_current, site, f"padding {op.padding}", "a tap outside of it", hint)
+    low, high = WEIGHT_MIN // 2, WEIGHT_MAX // 2
+    bias = op.bias if site.network.is_integer and always_on.biased(site.network, layer) else None
+    if bias is not None and (bias.min() < low or bias.max() > high):
+        hint = "quantise the network for Loihi"
+        yield _issue(bias_beside_a_lasting_current, site, f"[{bias.min()}, {bias.max()}]", f"[{low}, {high}]", hint)
+    if site.whole_neuron is None and site.driven is not None and site.network.is_integer and current is not None:
+        drive = always_on.needed(int(site.driven.threshold.max())) * high
+        most = largest_current(drive, current, site.network.input.steps) + BIAS_MAX // 2
+        if always_on.carried_on(site.network, layer) and most > SUM_MAX:
+            hint = "scale weights and threshold down"
+            yield _issue(bias_beside_a_lasting_current, site, f"{most} to stay on", str(SUM_MAX), hint)
 
 
 def fires_above_its_threshold(site: Site) -> Iterator[Issue]:
@@ -304,12 +327,14 @@ NETX_RULES: tuple[Rule, ...] = (
 NUMBER_RULES: tuple[Rule, ...] = (
     operations, weights_and_neurons_alternate, weights_of_eight_bits, biases_of_twelve_bits, sum_of_weights,
     one_threshold_a_layer, threshold_of_sixteen_bits, reset_to_zero, one_spike_a_step, no_lower_bound,
-    leak_before_input, leak_of_twelve_bits, no_bias_beside_a_decaying_current, fires_above_its_threshold,
+    leak_before_input, leak_of_twelve_bits, bias_beside_a_lasting_current, fires_above_its_threshold,
     state_of_24_bits,
 )  # fmt: skip
 """Loihi's neurons and numbers, equal in both generations."""
 RULES = (*NETX_RULES, *NUMBER_RULES, channels_of_a_core, inputs_of_a_dense_layer)
 """What `violations` checks."""
+
+_FILE_RULES = (*NETX_RULES, weights_of_eight_bits, channels_of_a_core, inputs_of_a_dense_layer)
 
 
 def largest_current(total: int, current: Leak | None, steps: int) -> int:
@@ -327,7 +352,10 @@ def largest_current(total: int, current: Leak | None, steps: int) -> int:
 
 def violations(network: Network, *, max_count: int | None = None) -> list[Issue]:
     """Every rule of Loihi 2 and its file that the network breaks, all at once; see `broken`."""
-    return broken(RULES, network, max_count)
+    issues = broken(RULES, network, max_count)
+    form = always_on.always_on(network).network
+    # what the file holds besides must be read as it is too
+    return issues if issues or form is network else broken(_FILE_RULES, form, max_count)
 
 
 def _issue(rule: Rule, site: Site, got: str, limit: str, hint: str) -> Issue:

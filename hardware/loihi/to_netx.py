@@ -7,6 +7,7 @@ Lowering, exact for every network without `violations` (a ``.net`` file counts i
     vThMant 2*theta        neurons that fire at v > theta: all leaky ones
     vThMant 2*theta - 1    neurons without leak and current, v >= theta
 
+A bias beside a current that lasts is written as `always_on` says: such a file has inputs more than its network.
 A layer that counts in the file's half weights already (``state_shift`` 6, as `from_netx` reads some) is written as it
 is. netx fires at ``v > 64 * vThMant``. Without a leak the state is a multiple of 128 (or one above, once it
 saturated), so ``v > 128*theta - 64`` is ``v >= 128*theta``. ``steps`` is stored as ``simulation/tSample``, which netx
@@ -26,6 +27,7 @@ from spikefold.export.neuron import Fire, Neuron, Order, Overflow, Reset
 from spikefold.export.neuron_support import CARRIED, Limited, NeuronSupport, Refused, among, refuse
 from spikefold.export.ops import Conv2d, Dense
 from spikefold.files import replacing
+from spikefold.hardware.loihi.always_on import always_on
 from spikefold.hardware.loihi.rules import FILE_SHIFT, LEAK_SHIFT, STATE_BITS, STATE_SHIFT, violations
 
 __all__ = ["violations", "write_net", "write_script"]
@@ -97,6 +99,7 @@ def write_net(network: Network, path: Path | str, *, max_count: int | None = Non
 
 
 def _write_unchecked(network: Network, path: Path) -> Path:
+    network = always_on(network).network
     with replacing(path) as scratch, h5py.File(scratch, "w") as file:
         _fill(file, network)
     return path
@@ -148,6 +151,8 @@ _SCRIPT = '''\
 
     python {name} frames.npy [--sim]      frames (T, C, H, W), or (T, n) before a dense layer; one clip
 
+Inputs that are always on, for biases that a current takes, are added here: {always_on}.
+
 Prints the spikes of each output neuron. Without --sim it runs on Loihi 2; that path was never tried by spikefold,
 which has no board: compare with --sim first.
 """
@@ -161,13 +166,15 @@ from lava.magma.core.run_configs import Loihi2HwCfg, Loihi2SimCfg
 from lava.proc import io
 
 frames, sim = np.load(sys.argv[1]), "--sim" in sys.argv
-T = len(frames)
+T, always_on = len(frames), {always_on}
 bits = 0 if frames.max() <= 1 else int(frames.max()).bit_length()
 late = 0 if sim else 2  # the two steps that a spike takes from the host to the first core
 path = Path(__file__).with_suffix(".net")
 net = netx.hdf5.Network(str(path), input_message_bits=bits, reset_interval=T, reset_offset=1 + late)
 steps = T + len(net.layers) + late
-clip = frames.transpose(3, 2, 1, 0) if len(net.inp.shape) == 3 else frames.reshape(T, -1).T  # (W, H, C, T) or (n, T)
+frames = frames if len(net.inp.shape) == 3 else frames.reshape(T, -1)
+frames = np.concatenate([frames, np.ones((T, always_on, *frames.shape[2:]), frames.dtype)], axis=1)
+clip = frames.T  # (W, H, C, T) or (n, T)
 data = np.zeros((*clip.shape[:-1], steps), np.int32)
 data[..., :T] = clip
 source, sink = io.source.RingBuffer(data=data), io.sink.RingBuffer(shape=net.out.shape, buffer=steps)
@@ -194,8 +201,9 @@ print(raster.sum(axis=-1).astype(int).ravel().tolist())
 '''
 
 
-def write_script(path: Path | str) -> Path:
+def write_script(path: Path | str, inputs_always_on: int = 0) -> Path:
     """Write a small program that runs the ``.net`` file of the same stem with the user's own lava or Loihi 2."""
     path = Path(path)
-    path.write_text(_SCRIPT.replace("{name}", path.name), encoding="utf-8")
+    text = _SCRIPT.replace("{name}", path.name).replace("{always_on}", str(inputs_always_on))
+    path.write_text(text, encoding="utf-8")
     return path

@@ -20,7 +20,7 @@ from spikefold.export.network import INPUT, Layer, Network, SpikingLayer, Weight
 from spikefold.export.neuron import Fire, Leak, Neuron, Order, Overflow, Reset
 from spikefold.export.neuron_support import everything, refuse
 from spikefold.export.ops import AvgPool2d, BatchNorm, Concat, Conv2d, Dense, Gate, MaxPool2d, SumPool2d
-from spikefold.hardware.simulators import sparse
+from spikefold.hardware.simulators import plain_kernel, sparse
 from spikefold.hardware.simulators.reference import check_frames
 from spikefold.hardware.simulators.trace import MOST_COUNT, LayerTrace, Trace, as_raster, concatenate
 
@@ -211,6 +211,8 @@ def _neurons(name: str, neuron: Neuron, x: torch.Tensor, potentials: bool) -> tu
     """A spiking layer over input ``(T, N, C, H, W)``: its spikes in float64 and its trace."""
     shift = 2**neuron.state_shift
     theta = torch.tensor(neuron.threshold, dtype=torch.float64) * shift
+    if plain_kernel.covers(neuron):
+        return _plain(name, neuron, x * shift, theta, potentials)
     v, u = torch.zeros_like(x[0]), torch.zeros_like(x[0])
     spikes, states = torch.empty_like(x), []
     low, high, overflow = 0.0, 0.0, 0
@@ -232,6 +234,18 @@ def _neurons(name: str, neuron: Neuron, x: torch.Tensor, potentials: bool) -> tu
     if kept is not None and neuron.is_integer:
         kept = kept.astype(np.int64)
     return spikes, LayerTrace(raster, (low, high), overflow, kept)
+
+
+def _plain(
+    name: str, neuron: Neuron, x: torch.Tensor, theta: torch.Tensor, potentials: bool
+) -> tuple[torch.Tensor, LayerTrace]:
+    limit = theta.expand(x.shape[1:]).contiguous().flatten().numpy()
+    spikes, span, states = plain_kernel.run(neuron, x.flatten(1).numpy(), limit, potentials=potentials)
+    raster = as_raster(spikes.reshape(x.shape), name)
+    kept = states.reshape(x.shape) if potentials else None
+    if kept is not None and neuron.is_integer:
+        kept = kept.astype(np.int64)
+    return torch.from_numpy(spikes).view(x.shape), LayerTrace(raster, (float(span[0]), float(span[1])), 0, kept)
 
 
 def _leaked(neuron: Neuron, v: torch.Tensor) -> torch.Tensor:

@@ -22,6 +22,11 @@ and for the states, L the share that is kept, S a bound on both, S = D = 0 at th
     reset to a value       S <- |value|,                         D <- 2 gamma_4 |value|
     lower bound            S <- max(S, |v_min|),                 D <- D + 2 gamma_4 |v_min|
 
+A synaptic current is a state of its own, which no spike resets. With K the share of it that is kept, its bounds take
+the places of M and e above::
+
+    M <- K M + M of this step     e <- K e + e of this step + 2 gamma_4 M
+
 States are compared in units of ``before``: where the pass scaled a channel, by the ratio of the two thresholds, which
 adds ``2 gamma_4 (S + theta)``. One percent on top covers the rounding of the bound itself.
 
@@ -41,7 +46,7 @@ from spikefold.errors import MismatchError
 from spikefold.export.network import INPUT, Network, SpikingLayer
 from spikefold.export.neuron import Neuron, Order, Reset
 from spikefold.export.neuron_support import CARRIED, NeuronSupport, Refused, refuse
-from spikefold.hardware.simulators.reference import apply, charge, check_frames, fire, gathered
+from spikefold.hardware.simulators.reference import add, apply, check_frames, drive, fire, gathered
 from spikefold.hardware.simulators.rounding_bound import Majorant, depths_of, gamma
 
 _SLACK = 1.01
@@ -50,13 +55,23 @@ NEURONS = NeuronSupport(
     "the comparison of two real networks",
     {
         **dict.fromkeys(
-            ("threshold", "fire", "reset", "reset_value", "leak", "v_min", "max_spikes", "order", "state_shift"),
+            (
+                "threshold",
+                "fire",
+                "reset",
+                "reset_value",
+                "leak",
+                "v_min",
+                "max_spikes",
+                "order",
+                "state_shift",
+                "current",
+            ),
             CARRIED,
         ),
         # a state without a width has none of the two
         "state_bits": Refused("compare before quantising", rule="width of the state"),
         "overflow": CARRIED,
-        "current": Refused("a synaptic current is a second state, for which no bound is derived", rule="current"),
     },
 )
 """The neurons for which the bound of the docstring holds."""
@@ -218,6 +233,7 @@ class _Run:
     def __init__(self, network: Network, clips: int) -> None:
         self.network = network
         self.states = {la.name: np.zeros((clips, *network.shapes[la.name])) for la in network.neurons}
+        self.currents = dict(self.states)
         self.charged: dict[str, np.ndarray] = {}
 
     def step(self, frame: np.ndarray) -> dict[str, np.ndarray]:
@@ -225,7 +241,8 @@ class _Run:
         for layer in self.network:
             x = gathered(layer, values)
             if isinstance(layer, SpikingLayer):
-                v, _ = charge(layer.neuron, self.states[layer.name], x)
+                self.currents[layer.name], _ = drive(layer.neuron, self.currents[layer.name], x)
+                v, _ = add(layer.neuron, self.states[layer.name], self.currents[layer.name])
                 self.charged[layer.name] = v
                 values[layer.name], self.states[layer.name] = fire(layer.neuron, v)
             else:
@@ -256,6 +273,8 @@ class _Watched:
     size: np.ndarray
     error: np.ndarray
     flipped: np.ndarray
+    driven: np.ndarray | float = 0.0
+    driven_error: np.ndarray | float = 0.0
     roots: list[Flip] = field(default_factory=list)
     consequences: int = 0
     spikes: int = 0
@@ -291,6 +310,10 @@ class _Watched:
         """One step: ``current`` bounds it, ``tainted`` are the clips in which this layer read different spikes."""
         keep = 1.0 if self.neuron.leak is None else self.neuron.leak.keep / 2**self.neuron.leak.shift
         fresh = 2 * gamma(self.terms) * current
+        if (lasting := self.neuron.current) is not None:
+            share = lasting.keep / 2**lasting.shift
+            current = self.driven = share * self.driven + current
+            fresh = self.driven_error = share * self.driven_error + fresh + 2 * gamma(4) * current
         if self.neuron.order is Order.INPUT_FIRST:
             self.size, self.error = keep * (self.size + current), keep * (self.error + fresh)
         else:

@@ -101,7 +101,7 @@ class Rules(NamedTuple):
     v_min: int
 
 
-@compiled(nogil=True)
+@compiled()
 def reach(table: np.ndarray, outputs: int, stride: int, padding: int, dilation: int) -> None:
     """Fill in for each input position the kernel and output positions that meet there.
 
@@ -117,7 +117,7 @@ def reach(table: np.ndarray, outputs: int, stride: int, padding: int, dilation: 
                 pairs += 1
 
 
-@compiled(nogil=True)
+@compiled()
 def run_loop(
     x: np.ndarray, most: int, synapses: Synapses, rules: Rules, raster: np.ndarray, states: np.ndarray
 ) -> tuple:  # type: ignore[type-arg]
@@ -167,7 +167,7 @@ def run_loop(
     return low, high, lost
 
 
-@compiled(nogil=True)
+@compiled()
 def _nonzero(values: np.ndarray, index: np.ndarray) -> int:
     """Write down where values are not 0, and give their number; ``index`` has room for `SLACK` more than all.
 
@@ -197,7 +197,7 @@ def _nonzero(values: np.ndarray, index: np.ndarray) -> int:
     return count
 
 
-@compiled(nogil=True)
+@compiled()
 def _record(fired: np.ndarray, index: np.ndarray, targets: np.ndarray, line: np.ndarray, raster: np.ndarray) -> None:
     """Write down the neurons that fired.
 
@@ -212,7 +212,7 @@ def _record(fired: np.ndarray, index: np.ndarray, targets: np.ndarray, line: np.
         line[targets[neuron]] = 0
 
 
-@compiled(nogil=True)
+@compiled()
 def _add_rows(u: np.ndarray, rows: EventRows, row_of: np.ndarray, index: np.ndarray, counts: np.ndarray) -> None:
     # taken out of the tuple here: inside the loops each access would count references
     weights, reached, neuron_row, down = rows.weights, rows.reached, rows.neuron_row, rows.down
@@ -230,7 +230,7 @@ def _add_rows(u: np.ndarray, rows: EventRows, row_of: np.ndarray, index: np.ndar
                 u[_U64(at + i)] += np.int16(count * weights[_U64(weight_at + i)])
 
 
-@compiled(nogil=True)
+@compiled()
 def _begin(u: np.ndarray, bias: np.ndarray, keep: float) -> None:
     if keep == 0:
         for i in range(u.size):
@@ -240,7 +240,7 @@ def _begin(u: np.ndarray, bias: np.ndarray, keep: float) -> None:
             u[i] = np.int32(u[i] * keep) + bias[i]  # the conversion truncates toward zero
 
 
-@compiled(nogil=True)
+@compiled()
 def _add_events(u: np.ndarray, synapses: Synapses, index: np.ndarray, counts: np.ndarray) -> None:
     # taken out of the tuple here: inside the loops each access would count references
     places, lines, columns, weight = synapses.places, synapses.lines, synapses.columns, synapses.weight
@@ -263,7 +263,7 @@ def _add_events(u: np.ndarray, synapses: Synapses, index: np.ndarray, counts: np
                     target[o] += count * added[o]
 
 
-@compiled(nogil=True)
+@compiled()
 def _charge(v: np.ndarray, u: np.ndarray, unit: Any, keep: float, input_first: bool) -> tuple:  # type: ignore[type-arg]
     """Leak and input; the lowest and the highest state then."""
     low, high = np.int32(2**31 - 1), np.int32(-(2**31))
@@ -282,7 +282,7 @@ def _charge(v: np.ndarray, u: np.ndarray, unit: Any, keep: float, input_first: b
     return low, high
 
 
-@compiled(nogil=True)
+@compiled()
 def _bound(v: np.ndarray, overflow: int, largest: int) -> np.int32:
     """Bring states into their width and count those that were outside."""
     lost = np.int32(0)
@@ -301,7 +301,7 @@ def _bound(v: np.ndarray, overflow: int, largest: int) -> np.int32:
     return lost
 
 
-@compiled(nogil=True)
+@compiled()
 def _outside(v: np.ndarray, largest: int) -> np.int32:
     lost = np.int32(0)
     for i in range(v.size):
@@ -309,7 +309,7 @@ def _outside(v: np.ndarray, largest: int) -> np.int32:
     return lost
 
 
-@compiled(nogil=True)
+@compiled()
 def _fire_once(v: np.ndarray, rules: Rules, fired: np.ndarray) -> None:
     """At most one spike a neuron, and its reset, in one pass."""
     theta, above = rules.theta, np.int32(rules.above)
@@ -328,7 +328,7 @@ def _fire_once(v: np.ndarray, rules: Rules, fired: np.ndarray) -> None:
             v[i] = max(value if fires else state, v_min)
 
 
-@compiled(nogil=True)
+@compiled()
 def _fire(v: np.ndarray, rules: Rules, fired: np.ndarray) -> None:
     """Among whole numbers, above k is at or above k + 1; quotients of 32-bit numbers are exact enough in float64."""
     theta, above = rules.theta, np.int32(rules.above)
@@ -336,7 +336,7 @@ def _fire(v: np.ndarray, rules: Rules, fired: np.ndarray) -> None:
         fired[i] = np.int32(min(max(np.floor((v[i] - above) / theta[i]), 0.0), rules.most))
 
 
-@compiled(nogil=True)
+@compiled()
 def _reset(v: np.ndarray, rules: Rules, fired: np.ndarray) -> None:
     if rules.subtract:
         for i in range(v.size):

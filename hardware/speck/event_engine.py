@@ -40,7 +40,9 @@ def run_by_events(network: Network, clips: EventClips) -> EventFindings:
     ran = engine(options)
     if clips.spikes_only:
         return EventFindings(ran.trace, went_in)
-    gap = clocked_vs_events.compare(network, clips.frames, clips.labels, lambda other: engine(other).trace, options)
+    gap = clocked_vs_events.compare(
+        network, clips.frames, clips.labels, lambda other: engine(other).trace, options, ran.trace
+    )
     dt_us, limit = network.input.dt_us, clips.limit_per_s
     most = None if limit is None else limit * dt_us / 1e6
     loads = tuple(load.summed(most, clips.first) for load in ran.loads)
@@ -60,5 +62,11 @@ def _on_frames(network: Network, frames: np.ndarray) -> Engine:
 
 
 def _on_recordings(network: Network, layer: DvsLayer, recordings: Callable[[], Iterable[np.ndarray]]) -> Engine:
-    clips = [event_driven.in_order(network, events, layer) for events in recordings()]
-    return lambda options: event_driven.simulate_clips(network, clips, options)
+    spec = network.input
+
+    def run(options: Options) -> EventRun:
+        return event_driven.simulate_recordings(
+            network, list(recordings()), layer, dt_us=spec.dt_us, steps=spec.steps, options=options
+        )
+
+    return run

@@ -129,7 +129,7 @@ def evaluate(session: Session, asked: Asked) -> EvaluationForm:
         "names": list(chosen.names[span.start : span.stop]),
         "labels": labels.tolist(),
     }  # fmt: skip
-    return finished(session, about, {engine.sums.variant.name: engine.form(labels) for engine in engines})
+    return finished(session, about, {engine.sums.variant.name: engine.form() for engine in engines})
 
 
 def shards_at_most(session: Session, asked: Asked) -> int:

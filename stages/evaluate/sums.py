@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from spikefold.energy.counts.count import count
 from spikefold.energy.counts.input_rates import input_rates
 from spikefold.export.network import Network
@@ -60,19 +58,17 @@ class EngineSums:
         if runner is not None:
             self.voted += voting.right(runner, windows, part.clips.labels, part.first).tolist()
 
-    def form(self, labels: np.ndarray) -> EngineForm:
+    def form(self) -> EngineForm:
         """All clips so far, as they are written."""
         sums, variant = self.sums, self.sums.variant
         what = variant.what if variant.on_frames is not None else f"{variant.what}: {sums.went_in}"
-        confusion = np.zeros((sums.classes, sums.classes), np.int64)
-        np.add.at(confusion, (labels, np.array(sums.predicted)), 1)
         return EngineForm(
             what=what,
             network=variant.network,
             runner=sums.runner,
             right=sums.hits.right,
             ties=sums.hits.ties,
-            confusion=confusion.tolist(),
+            confusion=sums.confusion.tolist(),
             overflow=sum(layer.overflow for layer in sums.layers.values()),
             layers={name: layer.spikes for name, layer in sums.layers.items()},
             totals=self.totals.form(),

@@ -18,10 +18,11 @@ from spikefold.energy.statistics.clips import network_clips
 from spikefold.export.network import Network
 from spikefold.hardware.chip import Chip
 from spikefold.hardware.registry import chip_named
+from spikefold.hardware.registry import chips as registered
 from spikefold.hardware.simulators import clocked
 from spikefold.hardware.simulators.accuracy import accuracy, predictions
 from spikefold.session import Reporter
-from spikefold.stages.exchange.export_network import bounded, fitted
+from spikefold.stages.exchange.fitted import bounded, fitted
 from spikefold.stages.exchange.foreign import Foreign
 from spikefold.train.data.clips import ClipSet
 
@@ -56,8 +57,6 @@ def energy_of(
         DataError: clips that do not fit the network.
         UnsupportedError: no chip was named that takes the network, though it is in one chip's integers.
     """
-    profile = load_profile(profile_name)
-    sources = numbers_of(chips, {})
     networks: dict[str, Network] = {}
     if found.chip is not None:
         networks[found.chip] = bounded(found.network, clips)
@@ -67,10 +66,26 @@ def energy_of(
         networks |= {one.chip.name: one.integer for one in made.chips}
         for name, issues in made.refused.items():
             reporter.line(f"{name} does not take it: {'; '.join(f'{one.where}: {one.rule}' for one in issues)}")
+    return priced(networks, clips, load_profile(profile_name), rule, reporter)
+
+
+def priced(
+    networks: Mapping[str, Network], clips: ClipSet, profile: TechnologyProfile, rule: str, reporter: Reporter
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """The content of an ``energy.json``, and the accuracy of each network in it.
+
+    Args:
+        networks: by name; one under the name of a chip has that chip's budget too.
+        clips: test frames ``(T, N, C, H, W)`` and a label each.
+        profile: prices.
+        rule: what is booked as an operation.
+        reporter: told a line for each network.
+    """
+    sources = numbers_of([name for name in networks if name in registered()], {})
     results: dict[str, Any] = {}
     shares: dict[str, float] = {}
     for name, network in networks.items():
-        results[name], shares[name] = _priced(network, clips, profile, rule, _chip(name, sources), sources)
+        results[name], shares[name] = priced_one(network, clips, profile, rule, _chip(name, sources), sources)
         told = results[name]
         synops = sum(layer["events"] for layer in told["counts"]["layers"]) / told["counts"]["clips"]
         line = f"{told['budget']['energy_pj_per_clip'] / 1e6:.3f} uJ per clip ({profile.name}), "
@@ -88,7 +103,7 @@ def _chip(name: str, sources: Mapping[str, Numbers]) -> Chip | None:
     return chip_named(name) if name in sources else None
 
 
-def _priced(
+def priced_one(
     network: Network,
     clips: ClipSet,
     profile: TechnologyProfile,
@@ -96,6 +111,16 @@ def _priced(
     chip: Chip | None,
     sources: Mapping[str, Numbers],
 ) -> tuple[dict[str, Any], float]:
+    """One network's part of an ``energy.json``, and its accuracy on the clips.
+
+    Args:
+        network: real or integer.
+        clips: frames ``(T, N, C, H, W)`` and a label each.
+        profile: prices of its operations.
+        rule: what is booked as an operation.
+        chip: the chip that it is in the integers of, for the chip's own budget; None for none.
+        sources: by chip the profiles of its power.
+    """
     trace = clocked.run(network, clips.frames)
     counts, rates = count(network, clips.frames, trace), input_rates(network, clips.frames, trace)
     outputs = trace.output_counts(network.classes)

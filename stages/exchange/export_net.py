@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from spikefold import __version__
+from spikefold.config import Config
 from spikefold.energy.counts.count import count
 from spikefold.errors import MismatchError, UnsupportedError
 from spikefold.export.io import identity, save_network
@@ -28,8 +29,10 @@ from spikefold.hardware.registry import reader_of
 from spikefold.hardware.simulators import clocked
 from spikefold.session import Reporter
 from spikefold.stages.chip_files import compare_runners
-from spikefold.stages.exchange.export_network import CHECKS, REPORT, WHY_NOT, accuracies, bounded, check_folder
+from spikefold.stages.exchange.export_network import REPORT, WHY_NOT, accuracies, check_folder
+from spikefold.stages.exchange.fitted import CHECKS, bounded
 from spikefold.stages.exchange.foreign import Asked, opened
+from spikefold.stages.exchange.page import write_page
 from spikefold.train.data.clips import ClipSet
 
 SCHEMA_VERSION = 1
@@ -44,6 +47,8 @@ def export_net(
     reporter: Reporter,
     clips: ClipSet | None = None,
     tell: Callable[[dict[str, Any]], None] | None = None,
+    *,
+    page: Config | None = None,
 ) -> dict[str, Any]:
     """Check, write and, with clips, prove an imported network; the content of ``export.json``.
 
@@ -54,6 +59,7 @@ def export_net(
         reporter: told each finished fact.
         clips: test frames ``(T, N, C, H, W)`` and a label each.
         tell: given the content once it is written, before any error that comes of it.
+        page: the settings by which operations are priced for ``report.html``; None: no page is written.
 
     Raises:
         DataError: the clips do not fit the network, the folder holds something else.
@@ -97,6 +103,8 @@ def export_net(
             report["parity"] = {key: parity.to_json() for key, parity in compared.items()}
             report["accuracy"] = accuracies({name: network}, clips, reporter)
             report["counts"] = count(network, clips.frames, clocked.run(network, clips.frames)).to_json()
+            if page is not None:
+                report["artefacts"] += write_page(folder, path.name, report, {name: network}, clips, page, reporter)
         write_json(folder / REPORT, report)
     reporter.line(f"exported {path.name} to {name}: {report['identity'][:12]}")
     if tell is not None:

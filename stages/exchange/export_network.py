@@ -4,6 +4,7 @@
 It holds::
 
     OUT/  export.json  folded.{json,safetensors}  CHIP/  network.{json,safetensors} and the chip's own files
+          report.html  energy.json                where a page is asked for
 
 It goes the way of a run behind its training: folds (`passes.fold`), one threshold a layer where a channel had its
 own, what a chip lacks rewritten (`hardware.rewrites`), integers, the chip's rules, its files. With labelled clips
@@ -17,63 +18,32 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from spikefold import __version__
-from spikefold.config import ChipsConfig
-from spikefold.errors import ConfigError, DataError, Issue, MismatchError, UnsupportedError
+from spikefold.config import Config
+from spikefold.errors import DataError, MismatchError, UnsupportedError
 from spikefold.export.io import identity, save_network
 from spikefold.export.network import Network
-from spikefold.export.passes.fold import FOLDS
-from spikefold.export.passes.uniform_thresholds import uniform_thresholds
 from spikefold.files import read_json, replacing_folder, write_json
-from spikefold.hardware.chip import Chip
 from spikefold.hardware.registry import chip_named
 from spikefold.hardware.simulators import clocked
 from spikefold.hardware.simulators.accuracy import accuracy
 from spikefold.session import Reporter
-from spikefold.stages.chip_files import NOT_PROVEN, ChipNetwork, chip_network, compare_runners, proof_of, write_chip
+from spikefold.stages.chip_files import compare_runners, write_chip
+from spikefold.stages.exchange.fitted import CHECKS, Fitted, fitted, issues_of
 from spikefold.stages.exchange.foreign import Foreign
+from spikefold.stages.exchange.page import write_page
+from spikefold.stages.exchange.tuned import Tuning
 from spikefold.train.data.clips import ClipSet
 
 SCHEMA_VERSION = 1
 REPORT = "export.json"
-CHECKS = ChipsConfig()
-"""How many clips every runner and the vendor's simulator are given, as in a run by default."""
 WHY_NOT = "no labelled recordings were given (--data)"
-
-
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """A network in the form of each chip that takes it, and why the others do not.
-
-    Attributes:
-        real: as it came, its counts bounded by the clips.
-        folded: before any chip.
-        passes: each fold with its proof.
-        chips: one entry for each chip that takes it.
-        refused: by chip, everything that keeps it from taking it.
-    """
-
-    real: Network
-    folded: Network
-    passes: tuple[dict[str, Any], ...]
-    chips: tuple[ChipNetwork, ...]
-    refused: dict[str, tuple[Issue, ...]]
-
-    def refusal(self, written: str = "") -> UnsupportedError | None:
-        """The error with the reasons of all chips that refuse; None where none does."""
-        if not self.refused:
-            return None
-        issues = [
-            replace(issue, where=f"{name}: {issue.where}") for name, found in self.refused.items() for issue in found
-        ]
-        names = ", ".join(self.refused)
-        return UnsupportedError(f"the network does not fit {names}", issues=issues, hint=written)
 
 
 def export_network(
@@ -84,6 +54,9 @@ def export_network(
     clips: ClipSet | None = None,
     calibration: np.ndarray | None = None,
     tell: Callable[[dict[str, Any]], None] | None = None,
+    *,
+    tuning: Tuning | None = None,
+    page: Config | None = None,
 ) -> dict[str, Any]:
     """Export a network to every chip named; the content of ``export.json``.
 
@@ -95,6 +68,8 @@ def export_network(
         clips: test frames ``(T, N, C, H, W)`` and a label each.
         calibration: training frames for the search of the scales; None: the largest weight decides.
         tell: given the content once it is written, before any error that comes of it.
+        tuning: tunes it to the chips that lack its neurons; None: those refuse it.
+        page: the settings by which operations are counted and priced for ``report.html``; None: no page is written.
 
     Raises:
         ConfigError: no chip, or an unknown one.
@@ -105,7 +80,7 @@ def export_network(
     for name in chips:
         chip_named(name).require_files()
     check_folder(out)
-    made = fitted(found.network, chips, clips, calibration)
+    made = fitted(found.network, chips, clips, calibration, tuning)
     if not made.chips and (refusal := made.refusal()) is not None:
         raise refusal
     about = {key: value for key, value in found.about.items() if key != "said"}
@@ -123,6 +98,7 @@ def export_network(
             "passes": list(made.passes),
             "chips": written,
             "refused": {name: [asdict(issue) for issue in issues] for name, issues in made.refused.items()},
+            "adapted": {name: dict(one.told) for name, one in made.tuned.items()},
             "accuracy": {},
             "parity": {},
             "not_run": [],
@@ -134,13 +110,16 @@ def export_network(
                 {"what": what, "why": WHY_NOT} for what in ("parity", "accuracy", "proof of the folds")
             ]
         else:
-            runs = {"real": made.real} | {one.chip.name: one.integer for one in made.chips}
-            report["accuracy"] = accuracies(runs, clips, reporter)
+            for name, told in accuracies(made.variants(), clips, reporter).items():
+                report["accuracy"][name] = told
+                report["accuracy"].update(made.tuned[name].quoted if name in made.tuned else {})
             networks = {one.chip.name: (one.real, one.integer) for one in made.chips}
             frames = clips.first(CHECKS.parity_clips).frames
             compared = compare_runners(networks, frames, CHECKS.vendor_clips, reporter)
             report["parity"] = {name: parity.to_json() for name, parity in compared.items()}
             failures = [failure for parity in compared.values() for failure in parity.failures()]
+            if page is not None:
+                report["artefacts"] += write_page(folder, found.name, report, made.counted(), clips, page, reporter)
         write_json(folder / REPORT, report)
     reporter.line(f"exported {found.name} to {', '.join(written)}: folded network {report['identity'][:12]}")
     if tell is not None:
@@ -168,92 +147,11 @@ def _written(made: Fitted, folder: Path) -> tuple[Fitted, dict[str, Any]]:
             written[name] = write_chip(one, folder / name)
         except UnsupportedError as error:
             shutil.rmtree(folder / name)
-            refused[name] = _issues(error)
+            refused[name] = issues_of(error)
     left = replace(made, chips=tuple(one for one in made.chips if one.chip.name in written), refused=refused)
     if not written and (refusal := left.refusal()) is not None:
         raise refusal
     return left, written
-
-
-def _issues(error: UnsupportedError) -> tuple[Issue, ...]:
-    return tuple(error.issues) or (Issue(error.what, error.where, "as said", "none", error.hint),)
-
-
-def fitted(network: Network, chips: Sequence[str], clips: ClipSet | None, calibration: np.ndarray | None) -> Fitted:
-    """The network folded, and in each chip's integers where the chip takes it.
-
-    Args:
-        network: real.
-        chips: names of the targets.
-        clips: on the first of which each fold is proven; None: nothing is proven.
-        calibration: training frames for the search of the scales.
-
-    Raises:
-        ConfigError: no chip, or an unknown one.
-        DataError: the clips do not fit the network.
-        UnsupportedError: the network cannot be folded.
-        MismatchError: a fold changed a spike by more than rounding can.
-    """
-    targets = [chip_named(name) for name in dict.fromkeys(chips)]
-    if not targets:
-        raise ConfigError("no chip to export to", where="--chip")
-    proven = None
-    if clips is not None:
-        network = bounded(network, clips)
-        proven = clips.first(CHECKS.parity_clips).frames
-    folded, proofs = _folded(network, proven)
-    made, refused = [], {}
-    for chip in targets:
-        one, issues = _on_chip(folded, chip, calibration, proven)
-        if one is None or issues:
-            refused[chip.name] = tuple(issues)
-        else:
-            made.append(one)
-    return Fitted(network, folded, tuple(proofs), tuple(made), refused)
-
-
-def _on_chip(
-    folded: Network, chip: Chip, calibration: np.ndarray | None, proven: np.ndarray | None
-) -> tuple[ChipNetwork | None, list[Issue]]:
-    try:
-        made = chip_network(folded, chip, calibration, proven)
-    except UnsupportedError as error:
-        return None, list(_issues(error))
-    return made, chip.violations(made.integer)
-
-
-def bounded(network: Network, clips: ClipSet) -> Network:
-    """The network with the most events an input that these clips hold, where it did not say.
-
-    Raises:
-        DataError: clips of another shape, more events than the network allows, labels without a class.
-    """
-    spec, shape = network.input, clips.frames.shape
-    if not len(clips) or (shape[0], *shape[2:]) != (spec.steps, *spec.shape):
-        raise DataError(
-            f"clips {shape} do not fit {spec.steps} steps of {spec.shape}", hint="bin them for this network"
-        )
-    most, labels = int(clips.frames.max()), clips.labels
-    if spec.max_count is not None and most > spec.max_count:
-        raise DataError(f"clips with {most} events an input and step, max_count is {spec.max_count}", hint="raise it")
-    if labels.min() < 0 or labels.max() >= network.classes:
-        raise DataError(
-            f"labels {labels.min()} to {labels.max()} for {network.classes} classes",
-            where="labels",
-            hint="say classes=N where several output neurons vote for a class",
-        )
-    return replace(network, input=replace(spec, max_count=spec.max_count or max(most, 1)))
-
-
-def _folded(network: Network, frames: np.ndarray | None) -> tuple[Network, list[dict[str, Any]]]:
-    proofs: list[dict[str, Any]] = []
-    for step in (*FOLDS, uniform_thresholds):
-        after = step(network)
-        if after is not network:
-            proof = {"proof": NOT_PROVEN} if frames is None else proof_of(network, after, frames)
-            proofs.append({"pass": step.__name__, **proof})
-            network = after
-    return network, proofs
 
 
 def accuracies(networks: Mapping[str, Network], clips: ClipSet, reporter: Reporter) -> dict[str, Any]:

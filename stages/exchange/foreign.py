@@ -25,10 +25,13 @@ from spikefold.session import Reporter
 from spikefold.stages.chip_files import SAMPLE_CLIPS
 from spikefold.stages.exchange.from_function import network_of_function
 from spikefold.train.data.clips import ClipSet
-from spikefold.train.data.datasets import load_dataset
+from spikefold.train.data.datasets import Dataset, load_dataset
 from spikefold.train.data.fitted import fitted_clips
+from spikefold.train.data.frames import Binning
 
 NET, NIR, TORCH = "net", "nir", "torch"
+KINDS = (NET, NIR, TORCH)
+"""The doors, by the word before the colon of a source."""
 _FOR_ALL = {"steps", "dt_us", "classes", "input_shape"}
 _FOR = {NET: {"ignore_input_bias"}, NIR: {"convention", "nir"}, TORCH: set[str]()}
 """What may be asked for, by door."""
@@ -76,16 +79,27 @@ class Foreign:
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """Clips for a network: those to test it on, and training frames ``(T, N, C, H, W)`` for the search of scales."""
+    """Clips for a network.
+
+    Attributes:
+        test: those to test it on.
+        calibration: training frames ``(T, N, C, H, W)`` for the search of scales.
+        dataset: the recordings that they are of.
+        binning: how these were cut into frames.
+        source: where the recordings are from, as it was named.
+    """
 
     test: ClipSet
     calibration: np.ndarray
+    dataset: Dataset
+    binning: Binning
+    source: str
 
 
 def kind_of(source: str) -> str | None:
     """`NET`, `NIR` or `TORCH`; None for a run folder."""
     kind = source.partition(":")[0]
-    if kind in (NET, NIR, TORCH) and ":" in source:
+    if kind in KINDS and ":" in source:
         return kind
     suffix = Path(source).suffix.lower().removeprefix(".")
     return suffix if suffix in (NET, NIR) else None
@@ -132,7 +146,9 @@ def recorded(found: Foreign, data: str, dt_us: int | None, reporter: Reporter) -
     if found.chip is not None:  # its integers bound the counts by themselves: only what the clips hold is asked of it
         most = max(int(test.frames.max(initial=0)), 1)
     chosen = replace(spec, dt_us=binning.dt_us, max_count=spec.max_count or most)
-    return replace(found, network=replace(found.network, input=chosen)), Recorded(test, training.frames)
+    return replace(found, network=replace(found.network, input=chosen)), Recorded(
+        test, training.frames, dataset, binning, data
+    )
 
 
 def of_file(path: Path) -> dict[str, str]:

@@ -40,6 +40,13 @@ class ClippedForm(Form):
     error: NotNegative
 
 
+class RewriteForm(ProofForm):
+    """What a rewrite did, the layers that it changed, and its proof."""
+
+    what: str
+    changed: list[str]
+
+
 class ChipFilesForm(Form):
     """One chip's network and files.
 
@@ -53,7 +60,7 @@ class ChipFilesForm(Form):
     scales: list[LayerScaleForm]
     clipped: list[ClippedForm]
     placement: dict[str, Count]
-    passes: list[ProofForm]
+    passes: list[RewriteForm]
     artefacts: list[str]
 
 

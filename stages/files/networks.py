@@ -46,7 +46,7 @@ def _misfits(session: Session, network: Network, name: str) -> Iterator[Issue]:
         ("input", spec.shape, binning.shape),
         ("steps", spec.steps, binning.steps),
         ("length of a step", spec.dt_us, binning.dt_us),
-        ("classes", network.classes, len(session.dataset.classes)),
+        ("classes", network.classes, len(session.classes)),
     ):
         if got != limit:
             yield Issue(what, name, str(got), f"{limit} of the run", "The file was edited, or is of another run.")

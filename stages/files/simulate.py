@@ -27,6 +27,8 @@ from spikefold.stages.files.train import VotedForm
 
 FLOAT, FOLDED = "float", "folded"
 """Variants that every run has: the trained network, and the folded one."""
+CONSTANT = "constant"
+"""The trained network with gates that are one number a layer."""
 
 
 class LayerForm(Form):
@@ -156,6 +158,7 @@ class VariantForm(Form):
 
     ``network`` is the file of the network whose connections it has, relative to the run; ``before`` the variant that
     it was made from. An event-driven variant has ``went_in``, ``gap``, ``loads`` and ``over_limit``.
+    ``confusion`` has a row for each true class and a column for each named one; it is absent where classes are many.
     """
 
     what: str
@@ -169,6 +172,7 @@ class VariantForm(Form):
     layers: Annotated[dict[str, LayerForm], Field(min_length=1)]
     runner: str
     changed: ChangeForm | None
+    confusion: list[list[Count]] | None = None
     rounding: RoundingForm | None = None
     went_in: str | None = None
     gap: GapForm | None = None
@@ -201,6 +205,9 @@ class SimulateFile(StageFile):
             by_events = [variant.went_in, variant.gap, variant.loads, variant.over_limit]
             if any(part is None for part in by_events) and any(part is not None for part in by_events):
                 yield Issue("complete", f"variants.{name}", "a part of it", "went_in, gap, loads, over_limit", "")
+            if variant.confusion is not None and sum(map(sum, variant.confusion)) != variant.clips:
+                got = str(sum(map(sum, variant.confusion)))
+                yield Issue("a clip each", f"variants.{name}.confusion", got, str(variant.clips), "")
             if variant.gap is not None and len(variant.gap.layers) != len(variant.loads or ()):
                 got = f"{len(variant.loads or ())} loads"
                 yield Issue("one load a layer", f"variants.{name}.loads", got, str(len(variant.gap.layers)), "")

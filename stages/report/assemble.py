@@ -18,7 +18,7 @@ from spikefold.stages.files.board import BoardFile
 from spikefold.stages.files.energy import energy_of_run
 from spikefold.stages.files.export import ExportFile
 from spikefold.stages.files.fold import FoldFile
-from spikefold.stages.files.simulate import SimulateFile
+from spikefold.stages.files.simulate import FLOAT, SimulateFile
 from spikefold.stages.files.train import TrainFile
 from spikefold.stages.files.validate import ValidateFile
 from spikefold.stages.report.attention_share import attention_share
@@ -52,6 +52,7 @@ def assemble(session: Session) -> dict[str, Any]:
         "accuracy_ladder": list(_ladder(simulated, validated, energy)),
         "on_chip": first.on_chip,
         "fit": {name: one.to_json() for name, one in first.fit.items()},
+        "confusion": _confusion(simulated, [one["variant"] for one in first.on_chip.values()]),
         "parity": validated.plain()["chips"],
         "events": {
             name: {key: variants[by_events][key] for key in ("went_in", "gap", "loads", "over_limit")}
@@ -73,6 +74,12 @@ def assemble(session: Session) -> dict[str, Any]:
         "board": board.plain() if board is not None and board.not_run is None else None,
         "not_run": _not_run(session, board),
     }
+
+
+def _confusion(simulated: SimulateFile, quoted: list[str]) -> dict[str, list[list[int]]]:
+    """Clips by true and by named class, of what is quoted for a chip and of the trained network."""
+    found = {name: simulated.variants[name].confusion for name in (*quoted, FLOAT)}
+    return {name: matrix for name, matrix in found.items() if matrix is not None}
 
 
 def _ladder(simulated: SimulateFile, validated: ValidateFile, energy: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from spikefold.session import BASELINE
-from spikefold.stages.files.simulate import FLOAT, VariantForm
-from spikefold.stages.variants.listed import CONSTANT
+from spikefold.stages.files.simulate import CONSTANT, FLOAT, VariantForm
 
 
 def attention_share(variants: Mapping[str, VariantForm]) -> dict[str, Any] | None:

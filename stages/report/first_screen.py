@@ -66,7 +66,7 @@ def first_screen(
     verdicts = {
         one.key: one
         for one in (
-            fit_verdict(fit, {name: _cores(name) for name in chips}),
+            fit_verdict(fit, {name: cores_of(name) for name in chips}),
             spikes_verdict({name: validated.chips[name] for name in chips}),
             accuracy,
             energy_verdict(chips, variants, energy["networks"]),
@@ -75,7 +75,7 @@ def first_screen(
     return FirstScreen(verdicts, findings(chips, variants, verdicts, classes, allowed, caps), fit, on_chip)
 
 
-def _cores(name: str) -> int | None:
+def cores_of(name: str) -> int | None:
     """How many cores a chip has, where its memory is told core by core."""
     memory = chip_named(name).memory
     return None if memory is None else len(memory.rows)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import UndefinedError
@@ -12,21 +12,21 @@ from spikefold.energy.chip.markdown import NOMINAL, by_reason
 from spikefold.energy.report import energy_bars, uncertainty_section
 from spikefold.errors import DataError, Issue
 from spikefold.hardware.report import input_and_layers, output_rasters, spikes_per_layer
-from spikefold.pages import templates
 from spikefold.session import BASELINE, RESULTS, Session
 from spikefold.stage_table import ANALYSE, ENERGY, SIMULATE, TRAIN
 from spikefold.stages.analyse import PAGE
 from spikefold.stages.files.base import refused
 from spikefold.stages.files.energy import clips_of_run
-from spikefold.stages.files.simulate import FLOAT, FOLDED, SimulateFile, VariantForm
+from spikefold.stages.files.simulate import CONSTANT, FLOAT, FOLDED, SimulateFile, VariantForm
 from spikefold.stages.files.traces import trace_of_run
 from spikefold.stages.files.train import TrainFile
+from spikefold.stages.report.energy_intervals import bars_of, energy_intervals
+from spikefold.stages.report.floorplan import floorplan
 from spikefold.stages.report.pictures import ladder_chart, training_chart
+from spikefold.stages.report.template_files import templates
 from spikefold.stages.silicon import at_hand
-from spikefold.stages.variants.listed import CONSTANT
 from spikefold.train.data.clips import ClipSet
 
-_FOLDER = Path(__file__).parent
 _TEMPLATE = "report.html.jinja"
 _ANALYSIS = f"{ANALYSE.folder}/{PAGE}"
 
@@ -56,6 +56,7 @@ def render(session: Session, report: dict[str, Any]) -> str:
         "rasters": output_rasters(traces, classes, 0, int(clip.labels[0])),
         "spikes": spikes_per_layer({name: _spikes_per_clip(variants[name]) for name in shown}),
         "energy": energy_bars({name: report["energy"]["networks"][name] for name in shown}),
+        "intervals": energy_intervals(bars_of(quoted, report["energy"]["networks"])),
         "spread": uncertainty_section(report["energy"], {name: clips.networks[name] for name in spread}),
     }
     values = {
@@ -64,17 +65,27 @@ def render(session: Session, report: dict[str, Any]) -> str:
         "chips": list(session.config.chips.names),
         "quoted": quoted,
         "baseline": BASELINE,
+        "floors": floors(report),
         "silicon": [row.to_json() for row in at_hand()],
         "analysis": _ANALYSIS if (session.folder / _ANALYSIS).is_file() else "",
     }
     try:
-        return templates(_FOLDER).get_template(_TEMPLATE).render(values, by_reason=by_reason, nominal=NOMINAL)
+        return templates().get_template(_TEMPLATE).render(values, by_reason=by_reason, nominal=NOMINAL)
     except UndefinedError as error:  # all other files are read in a closed form, so it is this one
         raise DataError(
             f"{RESULTS} lacks a part that the page shows: {error}",
             where=str(session.path(ENERGY) / RESULTS),
             hint=ENERGY.command(session.folder),
         ) from error
+
+
+def floors(report: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """By chip the tiles of its floorplan, at the pace of the variant that is quoted for it."""
+    found = {}
+    for chip, quoted in report["on_chip"].items():
+        budget = report["energy"]["networks"][quoted["variant"]].get("chip") or {}
+        found[chip] = [tile.to_json() for tile in floorplan(report["fit"][chip], budget.get("cores", ()))]
+    return found
 
 
 def _shown(session: Session, number: int) -> ClipSet:

@@ -23,6 +23,13 @@ _WORST: tuple[Tone, ...] = ("bad", "warn", "good", "plain")
 LOSES, MAY_LOSE, HOLDS, CHANCE = "loses accuracy", "may lose", "holds", "no better than chance"
 UJ = 1e6
 """Picojoules of a microjoule."""
+QUESTIONS = {
+    "fit": "Does it fit?",
+    "spikes": "Is every spike right?",
+    "accuracy": "How accurate on the chip?",
+    "energy": "How much energy?",
+}
+"""By key, as a reader asks them and in the order of a page."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,8 @@ def baseline_of(variant: str, variants: Mapping[str, VariantForm]) -> str | None
     return next((name for name in names if name in variants), None)
 
 
-def _verdict(key: str, question: str, lines: list[Line], nothing: str) -> Verdict:
+def _verdict(key: str, lines: list[Line], nothing: str) -> Verdict:
+    question = QUESTIONS[key]
     if not lines:
         return Verdict(key, question, "plain", nothing, ())
     tone = min((line.tone for line in lines), key=_WORST.index)
@@ -90,7 +98,7 @@ def fit_verdict(reports: Mapping[str, FitReport], cores: Mapping[str, int | None
         reports: what each chip says to its integer network.
         cores: how many cores a chip has; None where they are not told one by one.
     """
-    return _verdict("fit", "Does it fit?", [_fits(one, cores[chip]) for chip, one in reports.items()], "no chip")
+    return _verdict("fit", [_fits(one, cores[chip]) for chip, one in reports.items()], "no chip")
 
 
 def _fits(report: FitReport, cores: int | None) -> Line:
@@ -118,7 +126,7 @@ def _fits(report: FitReport, cores: int | None) -> Line:
 
 def spikes_verdict(parities: Mapping[str, ParityForm]) -> Verdict:
     """Is every spike right? Mismatches, and how much was compared."""
-    return _verdict("spikes", "Is every spike right?", [_equal(*one) for one in parities.items()], "nothing compared")
+    return _verdict("spikes", [_equal(*one) for one in parities.items()], "nothing compared")
 
 
 def _equal(chip: str, parity: ParityForm) -> Line:
@@ -167,7 +175,7 @@ def accuracy_verdict(
             ("bad", CHANCE) if by_chance(variants[FLOAT], classes) else judged(against, allowed)
         )
         lines.append(_accurate(chip, name, variants, against, (other, beside), verdict))
-    return _verdict("accuracy", "How accurate on the chip?", lines, "no chip"), differences
+    return _verdict("accuracy", lines, "no chip"), differences
 
 
 def _accurate(
@@ -216,7 +224,7 @@ def energy_verdict(chips: list[str], variants: Mapping[str, VariantForm], networ
         name = quoted(chip, variants)
         beside = networks.get(baseline_of(name, variants) or "")
         lines.append(_energy(chip, networks[name], beside, f"#chip-{name}"))
-    return _verdict("energy", "How much energy?", lines, "no chip")
+    return _verdict("energy", lines, "no chip")
 
 
 def _energy(chip: str, network: Mapping[str, Any], baseline: Mapping[str, Any] | None, link: str) -> Line:

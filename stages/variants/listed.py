@@ -26,7 +26,7 @@ from spikefold.stages.chip_files import NETWORK_FILE, network_on_chip
 from spikefold.stages.files.export import ExportFile
 from spikefold.stages.files.fold import EXCHANGE, FoldFile
 from spikefold.stages.files.networks import network_of_run
-from spikefold.stages.files.simulate import FLOAT, FOLDED
+from spikefold.stages.files.simulate import CONSTANT, FLOAT, FOLDED
 from spikefold.stages.variants.by_events import run_by_events
 from spikefold.train import checkpoint
 from spikefold.train.data.clips import Part
@@ -35,8 +35,6 @@ from spikefold.train.deploy.tracing import trace_model
 from spikefold.train.evaluate import clips_at_once
 from spikefold.train.models.spiking_net import SpikingNet
 
-CONSTANT = "constant"
-"""The trained network with gates that are one number a layer."""
 FRAMES = "frames"
 """What enters every variant but the event-driven ones."""
 Runner = Callable[[np.ndarray], Trace]

@@ -15,6 +15,8 @@ from spikefold.stages.variants.listed import FRAMES, Variant
 from spikefold.train.data.clips import Part
 
 _NONE = Accuracy(0, 0)
+MOST_CLASSES = 64
+"""More classes than this have no confusion matrix in ``simulate.json``: nobody could read it."""
 
 
 @dataclass
@@ -56,6 +58,7 @@ class VariantSums:
         went_in: what entered it, in words.
         hits: right clips, of how many, and ties.
         predicted: the class of each clip.
+        confusion: clips by true class (a row) and named class (a column), ``(classes, classes)`` int64.
         layers: by name, in network order.
         predictions_changed: clips whose class differs from the variant before.
         changes: by layer of unchanged shape, what differs from the variant before.
@@ -72,6 +75,10 @@ class VariantSums:
     predictions_changed: int = 0
     changes: dict[str, LayerChange] = field(default_factory=dict)
     measures: EventMeasures | None = None
+    confusion: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.confusion = np.zeros((self.classes, self.classes), np.int64)
 
     @property
     def spikes(self) -> int:
@@ -86,6 +93,7 @@ class VariantSums:
         self.hits += accuracy(counts, part.clips.labels, numbers)
         chosen = predictions(counts, numbers)
         self.predicted += chosen.tolist()
+        np.add.at(self.confusion, (part.clips.labels, chosen), 1)
         for name, layer in trace.layers.items():
             self.layers.setdefault(name, LayerSums()).add(layer)
         if found.measures is not None:
@@ -129,6 +137,7 @@ class VariantSums:
             },
             "runner": self.runner,
             "changed": self._changed(),
+            "confusion": self.confusion.tolist() if self.classes <= MOST_CLASSES else None,
         }
         if self.measures is not None:
             found |= {

@@ -27,14 +27,22 @@ from spikefold.stage_table import FOLD, TRAIN
 from spikefold.stages.files.fold import FoldFile
 from spikefold.stages.verbs.check_fit import target_of
 from spikefold.train import checkpoint
-from spikefold.train.deploy.fit_model import Proposal, base_config, propose
+from spikefold.train.deploy.fit_model import Proposal, base_config, propose, sized
 from spikefold.train.deploy.narrow import Narrowed, channel_importance, kept_counts, narrow
 from spikefold.train.deploy.target_neuron import Replaced
 from spikefold.train.models.architectures import Architecture
 
 
-def apply_to_architecture(architecture: Architecture, chip: Chip, out: Path) -> Proposal:
+def apply_to_architecture(
+    architecture: Architecture, chip: Chip, out: Path, sensor: tuple[int, int] | None = None
+) -> Proposal:
     """Write the configuration of the nearest architecture that fits, for ``spikefold run --config``.
+
+    Args:
+        architecture: by name, with its published input.
+        chip: the target.
+        out: the TOML file.
+        sensor: rows and columns of the recordings that it will be trained on; a DVS128's by default.
 
     Raises:
         DataError: something is at ``out`` already.
@@ -42,14 +50,15 @@ def apply_to_architecture(architecture: Architecture, chip: Chip, out: Path) -> 
     """
     if out.exists():
         raise DataError("something is there, and would be lost", where=str(out), hint="choose another --out")
-    found = propose(architecture, chip)
+    found = propose(architecture if sensor is None else sized(architecture, sensor), chip)
+    base = base_config(architecture) if sensor is None else base_config(architecture, sensor)
     shape = "x".join(map(str, found.architecture.shape))
     said = [
         f"architecture {architecture.name}, made to fit {chip.title}; its input is {shape}",
         *(str(change) for change in found.changes),
     ]
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_text(out, "".join(f"# {line}\n" for line in said) + to_toml(found.config(base_config(architecture))))
+    write_text(out, "".join(f"# {line}\n" for line in said) + to_toml(found.config(base)))
     return found
 
 

@@ -172,3 +172,17 @@ def test_a_rule_without_words_is_refused() -> None:
         rules_of(silent)
     with pytest.raises(ValueError, match="2 columns"):
         Table("t", ("a", "b"), (("1",),))
+
+
+def test_the_table_of_supported_chips_in_the_repository_is_what_the_checks_say() -> None:
+    written = (Path(__file__).parents[2] / "SUPPORTED.md").read_text(encoding="utf-8")
+    done = CliRunner().invoke(app, ["chips", "--markdown"])
+    assert done.exit_code == 0
+    assert done.stdout == written, "spikefold chips --markdown > SUPPORTED.md"
+    assert all(f"## Rules of {name} (" in written for name in FUNCTIONS)
+
+
+def test_one_chip_as_markdown_has_every_rule_in_a_row() -> None:
+    done = CliRunner().invoke(app, ["chips", "loihi2", "--markdown"])
+    assert all(f"| {rule.name} | {rule.text} |" in done.stdout for rule in chips()["loihi2"].rules)
+    assert CliRunner().invoke(app, ["chips", "--markdown", "--json"]).exit_code == 2

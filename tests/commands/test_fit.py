@@ -65,11 +65,28 @@ def test_applied_it_writes_a_configuration_that_loads(tmp_path: Path) -> None:
     code, out, _ = _fit("--arch", "d", "--apply", "--out", str(file))
     assert code == 0
     assert "neuron: lif -> if" in out
+    assert f"next: spikefold run --config {file} --data YOUR_RECORDINGS" in out
     config = load_config(file)
     assert (config.model.neuron, config.chips.names) == ("if", ("speck2f",))
     code, _, err = _fit("--arch", "d", "--apply", "--out", str(file))
     assert code == 6
     assert "would be lost" in err
+
+
+def test_the_change_is_sized_to_the_recordings_sensor(tmp_path: Path) -> None:
+    small, large = tmp_path / "small.toml", tmp_path / "large.toml"
+    code, out, _ = _fit("--arch", "a", "--sensor", "34x34", "--apply", "--out", str(small))
+    assert code == 0
+    assert "fits speck2f" in out
+    assert "input summed over squares of side: 1 -> 2" in out
+    assert load_config(small).data.downsample == 2, "of a DVS128 it were squares of 4, and these halved"
+    code, out, _ = _fit("--arch", "a", "--sensor", "260X346", "--apply", "--out", str(large))
+    assert code == 0
+    found = load_config(large)
+    assert found.data.downsample is not None
+    assert found.data.downsample == 11, "346 pixels are 32 columns, of 24 rows, which fit without halving"
+    code, out, _ = _fit("--arch", "speck-s", "--sensor", "34x34")
+    assert (code, "speck-s fits speck2f" in out) == (0, True)
 
 
 def test_a_net_file_is_asked_in_its_own_integers(tmp_path: Path) -> None:
@@ -90,6 +107,8 @@ def test_a_net_file_is_asked_in_its_own_integers(tmp_path: Path) -> None:
         (("--arch", "a", "--chip", "speck3"), 2, "unknown chip"),
         (("nowhere",), 6, "no run there"),
         (("x.nir", "--apply"), 2, "no data to fine-tune"),
+        (("--arch", "a", "--sensor", "34"), 2, "rows x columns in pixels, as 34x34"),
+        (("runs/x", "--sensor", "34x34"), 2, "--sensor goes with --arch"),
     ],
 )
 def test_what_cannot_be_asked(arguments: Any, code: int, said: str) -> None:

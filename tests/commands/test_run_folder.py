@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -113,6 +114,10 @@ def test_data_and_profiles_of_the_users_own_are_inputs(run: Path, tmp_path: Path
     (folder / "train.npz").write_bytes(b"one")
     before = of_data(f"npz:{folder}")
     assert of_data(f"npz:{folder}") == before != of_data("digits")
+    (folder / "mine.toml").write_text("a run and a configuration may lie beside packed recordings")
+    assert of_data(f"npz:{folder}") == before
+    assert of_data(f"folder:{folder}") != of_data(f"folder:{tmp_path / 'nowhere'}")
+    assert of_data(f"npz:{folder / 'train.npz'}") != before
     (folder / "train.npz").write_bytes(b"other")
     os.utime(folder / "train.npz", ns=(1, 1))
     assert of_data(f"npz:{folder}") != before
@@ -160,6 +165,27 @@ def test_an_interruption_says_what_is_kept_and_the_same_command_goes_on(
     assert err.splitlines()[:6] == [f"{name}: unchanged" for name in IN_RUN[:-1]]
     assert {folder: of_folder(run / folder) for folder in kept} == kept
     assert (run / "report.json").read_bytes() == report
+
+
+def test_a_full_disk_in_a_stage_leaves_the_run_as_it_was(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = of_folder(run)
+    load = Stage.load
+
+    def full(session: Any) -> None:
+        with session.writing(ENERGY) as folder:
+            (folder / "layers.csv").write_text("half a file")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "energy.json"))
+
+    monkeypatch.setattr(Stage, "load", lambda stage: full if stage is ENERGY else load(stage))
+    for command in (("energy", str(run)), ("run", "--out", str(run), "--from", "energy")):
+        code, _, err = _call(*command, "-q")
+        assert code == 4
+        assert "E-ENVIRONMENT" in err
+        assert "the disk is full: make room" in err
+        assert "energy.json" in err
+        assert of_folder(run, leave_out=[LOCK]) == before, (
+            "the stage, the report and the rest are there, and nothing else"
+        )
 
 
 def test_one_process_at_a_time_and_the_other_is_named(run: Path) -> None:

@@ -121,9 +121,7 @@ DECLARERS = {
     "clocked": Declarer(clocked.NEURONS, WHOLE, lambda net, folder: clocked.run(net, FRAMES)),
     "sparse": Declarer(sparse.NEURONS, WHOLE, _sparse),
     "io": Declarer(io.NEURONS, WHOLE, _saved),
-    "flips": Declarer(
-        flips.NEURONS, REAL, lambda net, folder: flips.flips(net, net, FRAMES), "state_bits overflow current"
-    ),
+    "flips": Declarer(flips.NEURONS, REAL, lambda net, folder: flips.flips(net, net, FRAMES), "state_bits overflow"),
     "quantise for Speck": Declarer(
         quantisable.neuron_support(limits.NUMBERS),
         REAL,
@@ -134,7 +132,7 @@ DECLARERS = {
         quantisable.neuron_support(loihi.NUMBERS),
         REAL,
         lambda net, folder: quantise(net, loihi.NUMBERS),
-        "threshold reset reset_value v_min max_spikes state_shift state_bits overflow current",
+        "threshold reset reset_value v_min max_spikes state_shift state_bits overflow",
     ),
     "rescale": Declarer(
         rescale.NEURONS, REAL, lambda net, folder: rescale.rescale(net, {"n": 2.0}), "state_bits overflow"
@@ -334,11 +332,13 @@ WITHOUT_DECLARATION = {
     "hardware.chip_tables": "prints the integers of a chip",
     "hardware.loihi.rounding": "a comparison that names the neurons it takes",
     "hardware.loihi.rules": "the chip's manual; `to_netx` declares",
+    "hardware.simulators.plain_kernel": "part of `clocked`, which asks it what it covers",
     "hardware.simulators.rounding_bound": "part of `flips`",
     "hardware.simulators.sparse_kernel": "part of `sparse`",
     "hardware.speck.neuron_support": "parts of declarations, and the one of `rules`",
     "hardware.speck.events.kernel": "part of `core`",
     "hardware.speck.lowering.notes": "says what the chip does otherwise",
+    "stages.exchange.tuned": "takes a lower bound away that a chip lacks; what it makes is refused as any other",
     "stages.exchange.foreign": "says how a file's neurons were understood",
     "stages.report.first_screen": "asks only whether the output can fire more than once a step",
     "stages.verbs.network_table": "prints neurons",

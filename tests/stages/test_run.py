@@ -149,9 +149,18 @@ def test_what_was_repaired_in_the_data_is_said(finished_run: Path, report: dict[
     assert "repaired in it: nothing" in (finished_run / "report.html").read_text(encoding="utf-8")
 
 
+def test_confusions_are_of_what_is_quoted_and_of_the_trained_network(report: dict[str, Any]) -> None:
+    assert list(report["confusion"]) == ["speck2f.events", "loihi2", "float"]
+    for name, matrix in report["confusion"].items():
+        assert len(matrix) == len(report["classes"]) == len(matrix[0])
+        assert sum(map(sum, matrix)) == report["clips"]
+        right = sum(row[place] for place, row in enumerate(matrix))
+        assert right == round(report["accuracy"][name] * report["clips"])
+
+
 def test_the_page_is_self_contained(finished_run: Path) -> None:
     page = (finished_run / "report.html").read_text(encoding="utf-8")
-    assert page.count("<svg ") == 6 + 1 + 3
+    assert page.count("<svg ") == 6 + 1 + 1 + 3, "pictures, energies of the chips, spread, tornados"
     for outside in ("src=", 'href="http', "url(http", "<link", "import("):
         assert outside not in page
     assert page.count("<script>") == page.count("<script") == 1, "the one that sorts tables"

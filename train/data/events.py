@@ -70,6 +70,13 @@ class Recording:
         return int(self.events["t"][-1]) if len(self.events) else 0
 
 
+def read_only(events: np.ndarray) -> np.ndarray:
+    """The same events, next to each other in memory, as an array that cannot be written to."""
+    view = np.ascontiguousarray(events).view()
+    view.setflags(write=False)
+    return view
+
+
 def pack_events(t: np.ndarray, x: np.ndarray, y: np.ndarray, p: np.ndarray) -> np.ndarray:
     """Four equally long columns of whole numbers as one array of `EVENT_DTYPE`.
 

@@ -14,13 +14,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from math import prod
 
 import numpy as np
 
 from spikefold.errors import ConfigError, DataError
 from spikefold.train.data import event_loops
-from spikefold.train.data.events import Recording
+from spikefold.train.data.events import Recording, read_only
 
 _MOST_VALUES = 2**28
 """Of one clip, two bytes each: the largest sensor that is believed, with both polarities, in 32 steps."""
@@ -117,6 +118,8 @@ def window(events: np.ndarray, binning: Binning, start_us: int) -> np.ndarray:
     """The events of the clip that starts at a moment, times from there; all events where bins are by count."""
     if binning.bins is Bins.COUNT:
         return events
+    if start_us == 0 and (not len(events) or events["t"][-1] < binning.clip_us):
+        return events  # a search would copy all times
     first, last = np.searchsorted(events["t"], (start_us, start_us + binning.clip_us))
     if start_us == 0:
         return events[first:last]
@@ -130,15 +133,16 @@ def cut(events: np.ndarray, binning: Binning) -> np.ndarray:
     events = window(events, binning, 0)
     counts = np.zeros((binning.steps, *binning.shape), np.uint16)
     most, side = min(binning.max_count, int(np.iinfo(np.uint16).max)), binning.downsample
-    if binning.bins is Bins.COUNT:
-        each = max(1, len(events) // binning.steps)
-        step = np.minimum(np.arange(len(events)) // each, binning.steps - 1)
-    else:
-        step = events["t"].astype(np.int64) // binning.dt_us
-    # copies next to each other in memory, and wide: the divisors need not fit the fields of a recording
-    p, y, x = (events[key].astype(np.int64) for key in ("p", "y", "x"))
-    reached = (p.max(initial=0), y.max(initial=0) // side, x.max(initial=0) // side)
-    if any(most_of >= length for most_of, length in zip(reached, counts.shape[1:], strict=True)):
+    by_time = binning.bins is Bins.TIME
+    each = binning.dt_us if by_time else max(1, len(events) // binning.steps)
+    wrong = event_loops.counted(counts, read_only(events), _cells(side), each, by_time, most)
+    if wrong >= 0:
+        reached = tuple(int(v) for v in (events["p"].max(), events["y"].max() // side, events["x"].max() // side))
         raise DataError(f"events reach (polarity, row, column) {reached} of an input of {counts.shape[1:]}")
-    event_loops.counted(counts, step, p, y, x, side, most)
     return counts
+
+
+@lru_cache(maxsize=8)
+def _cells(side: int) -> np.ndarray:
+    """The input's row or column of each of the sensor's, at most 2**16."""
+    return (np.arange(2**16) // side).astype(np.uint16)

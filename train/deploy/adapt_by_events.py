@@ -162,7 +162,7 @@ def scaled(network: Network, chip: NumberFormat, recorded: Recorded, clips: Sequ
         low, high = -_MOST_DOUBLINGS, _MOST_DOUBLINGS
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
-            tried = _up_to(_times(found, block.weights.name, 2**middle / theta), block.spiking.name)
+            tried = _times(found, block.weights.name, 2**middle / theta).up_to(block.spiking.name)
             spikes = recorded.spikes(quantise(tried, chip)[0], clips, recorded.frames(clips)).layers[
                 block.spiking.name
             ]
@@ -233,15 +233,6 @@ def _times(network: Network, name: str, factor: float) -> Network:
         for la in network
     ]
     return replace(network, layers=tuple(layers))
-
-
-def _up_to(network: Network, name: str) -> Network:
-    """The layers that this one depends on, and itself as the output."""
-    needed = {name}
-    for layer in reversed(network.layers):
-        if layer.name in needed:
-            needed.update(layer.inputs)
-    return replace(network, layers=tuple(layer for layer in network if layer.name in needed), classes=1)
 
 
 def _augmented(task: EventTask, chosen: np.ndarray, epoch: int) -> list[np.ndarray]:

@@ -105,9 +105,25 @@ class Proposal:
         }
 
 
-def base_config(architecture: Architecture) -> Config:
-    """The configuration that makes the architecture's input of recordings of a DVS128."""
-    side = -(-_SENSOR // max(architecture.shape[1:]))
+def sized(architecture: Architecture, sensor: tuple[int, int]) -> Architecture:
+    """The architecture with the input that recordings of a sensor give, summed to sides as near to its own as can be.
+
+    Args:
+        architecture: whose layers stay.
+        sensor: rows and columns in pixels.
+    """
+    side = _down_sampling(architecture, sensor)
+    height, width = (-(-size // side) for size in sensor)
+    return replace(architecture, shape=(architecture.shape[0], height, width))
+
+
+def _down_sampling(architecture: Architecture, sensor: tuple[int, int]) -> int:
+    return max(1, round(max(sensor) / max(architecture.shape[1:])))
+
+
+def base_config(architecture: Architecture, sensor: tuple[int, int] = (_SENSOR, _SENSOR)) -> Config:
+    """The configuration that makes the architecture's input of recordings, of a DVS128 by default."""
+    side = _down_sampling(architecture, sensor)
     data = DataConfig(steps=architecture.steps, dt_us=architecture.dt_us, downsample=side)
     return Config(data=data, model=architecture.model)
 

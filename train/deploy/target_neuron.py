@@ -5,9 +5,9 @@ A leaky neuron becomes integrate-and-fire on a chip without a leak. It forgets n
 threshold of each layer is therefore multiplied by the factor with which the layer fires as often as before, on
 calibration clips and behind the layers that were replaced before it. The factor is found by bisection between 1 and
 ``2^5``; it is never below 1, because without a leak no state is smaller. A reset that the chip lacks becomes a reset
-to zero, and more spikes a step than the chip makes become its most. On a chip without biases they are left out; a
-layer may then fire more or less often, so its factor is searched between ``2^-5`` and ``2^5``. Fine-tuning (`adapt`)
-compensates the rest of the difference.
+to zero, more spikes a step than the chip makes become its most, and a lower bound that the chip lacks is left out.
+Biases and currents that last, where the chip has none, are left out too; a layer may then fire more or less often, so
+its factor is searched between ``2^-5`` and ``2^5``. Fine-tuning (`adapt`) compensates the rest of the difference.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spikefold.export.network import INPUT, Layer, Network
+from spikefold.export.network import INPUT, Layer, Network, SpikingLayer
 from spikefold.export.neuron import Neuron, Reset
 from spikefold.export.numbers import NumberFormat
 from spikefold.export.ops import Conv2d, Dense
@@ -62,8 +62,7 @@ def for_chip(
     ):
         return network, ()
     clips = frames.shape[1]
-    wanted = clocked.run(network, frames)
-    done = []
+    wanted, changes = clocked.run(network, frames), {}
     for layer in network.neurons:
         neuron = layer.op
         if not isinstance(neuron, Neuron):
@@ -73,13 +72,19 @@ def for_chip(
             network, what = _without_bias(network, biased), [*what, "bias -> none"]
         if not what:
             continue
-        target, factor = wanted.layers[layer.name].spikes, 1.0
-        if biased or (neuron.leak is not None and other.leak is None):
-            lowest = -_MOST_DOUBLINGS if biased else 0.0
-            factor = _matching(network, layer.name, other, frames, target, lowest)
+        factor = 1.0
+        current_gone = neuron.current is not None and other.current is None
+        if biased or current_gone or (neuron.leak is not None and other.leak is None):
+            # without a bias or a current a layer may fire less, without a leak only more
+            lowest = -_MOST_DOUBLINGS if biased or current_gone else 0.0
+            factor = _matching(network, layer.name, other, frames, wanted.layers[layer.name].spikes, lowest)
         network = _with(network, layer.name, other, factor)
-        spikes = clocked.run(network, frames).layers[layer.name].spikes
-        done.append(Replaced(layer.name, ", ".join(what), factor, target / clips, spikes / clips))
+        changes[layer.name] = ", ".join(what), factor
+    found = clocked.run(network, frames)  # of every layer what it had when it was changed: nothing leads back
+    done = [
+        Replaced(name, what, factor, wanted.layers[name].spikes / clips, found.layers[name].spikes / clips)
+        for name, (what, factor) in changes.items()
+    ]
     return replace(network, history=(*network.history, "target_neuron")), tuple(done)
 
 
@@ -90,6 +95,10 @@ def _nearest(neuron: Neuron, chip: NumberFormat, several: bool) -> tuple[Neuron,
     if neuron.reset not in chip.resets:
         changes.append(f"reset {neuron.reset.value} -> zero")
         neuron = replace(neuron, reset=Reset.ZERO, reset_value=0.0)
+    if neuron.v_min is not None and chip.v_min is None:
+        neuron, changes = replace(neuron, v_min=None), [*changes, "lower bound -> none"]
+    if neuron.current is not None and chip.current_shift is None:
+        neuron, changes = replace(neuron, current=None), [*changes, "synaptic current -> none"]
     most = chip.max_spikes
     if not chip.allows(neuron.max_spikes):
         text = "several spikes a step -> one" if most == 1 else f"spikes a step -> at most {most}"
@@ -122,7 +131,8 @@ def _matching(
     low, high = lowest, _MOST_DOUBLINGS
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        spikes = clocked.run(_with(network, name, neuron, 2**middle), frames).layers[name].spikes
+        tried = _with(network, name, neuron, 2**middle).up_to(name)
+        spikes = clocked.run(tried, frames).layers[name].spikes
         low, high = (middle, high) if spikes > target else (low, middle)
     return float(2**high)
 
@@ -131,3 +141,33 @@ def _with(network: Network, name: str, neuron: Neuron, factor: float) -> Network
     changed = replace(neuron, threshold=neuron.threshold * factor)
     layers = tuple(replace(la, op=changed) if la.name == name else la for la in network)
     return replace(network, layers=layers)
+
+
+def channel_thresholds(network: Network) -> tuple[Network, tuple[str, ...]]:
+    """The network with thresholds ``()`` or ``(C, 1, 1)``, and the layers in which they differed within a channel.
+
+    A threshold for each neuron is a static gate per neuron, ``theta / g``. The gate of the channel is their mean, so
+    its threshold is the harmonic mean of those of its neurons.
+
+    Args:
+        network: real; the same object is returned where no threshold differs within its channel.
+    """
+    changed = {layer.name: _means(layer.neuron.threshold) for layer in network.neurons if _differs(layer)}
+    if not changed:
+        return network, ()
+    layers = [
+        replace(layer, op=replace(layer.neuron, threshold=changed[layer.name]))
+        if isinstance(layer, SpikingLayer) and layer.name in changed
+        else layer
+        for layer in network
+    ]
+    return network.rewritten(layers, "channel_thresholds"), tuple(changed)
+
+
+def _differs(layer: SpikingLayer) -> bool:
+    theta = layer.neuron.threshold
+    return theta.ndim > 0 and bool((theta != theta[:, :1, :1]).any())
+
+
+def _means(theta: np.ndarray) -> np.ndarray:
+    return np.asarray(1 / (1 / theta).mean(axis=(1, 2), keepdims=True))

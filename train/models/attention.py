@@ -38,6 +38,8 @@ import torch
 from torch import nn
 
 from spikefold.errors import ConfigError
+from spikefold.train.models import asa_loops
+from spikefold.train.models.one_loop import TYPES
 from spikefold.train.processes.parallel import ALONE, Ranks
 
 _KERNEL = 3
@@ -126,6 +128,40 @@ class ASA(Attention):
         self.important = nn.Conv2d(2, 1, _KERNEL, padding=_KERNEL // 2, bias=False)
         self.sub_important = nn.Conv2d(2, 1, _KERNEL, padding=_KERNEL // 2, bias=False)
 
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Gate a sequence ``(T, N, C, H, W)``."""
+        return self._in_two_loops(x) if self._covered(x) else super().forward(x)
+
+    def _covered(self, x: torch.Tensor) -> bool:
+        """Whether `asa_loops` can take this call."""
+        plain = self.static_gate is None and not self.keep_gate and not self.learn_importance
+        alone = self.ranks.count == 1 and x.shape[1] > 0
+        return (
+            plain and alone and x.device.type == "cpu" and x.dtype in TYPES and not torch.is_autocast_enabled("cpu")
+        )
+
+    def _in_two_loops(self, x: torch.Tensor) -> torch.Tensor:
+        """What `Attention.forward` does, with each product over the whole sequence in one compiled loop."""
+        steps, clips, channels, *sides = x.shape
+        group, flat = self._important_group(x).contiguous(), _pixels(x)
+        maps = asa_loops.Maps.apply(flat, group).unflatten(2, sides)
+        gates = torch.stack(
+            [
+                torch.sigmoid(conv(torch.stack([total / (steps * channels * share), most], dim=1)))[:, 0]
+                for conv, share, (total, most) in (
+                    (self.important, self.lam, maps[:2]),
+                    (self.sub_important, 1 - self.lam, maps[2:]),
+                )
+            ]
+        ).flatten(2)
+        static, mean = torch.zeros(clips, dtype=torch.bool), gates.new_zeros(channels)
+        if self.training and self.static_share:
+            static = self.ranks.drawn(clips, x.device) < self.static_share
+            first, second = gates.mean(2)  # of each clip; over steps and clips the groups weigh them
+            mean = (second[:, None] + group.mean(0) * (first - second)[:, None]).mean(0)
+        gated: torch.Tensor = asa_loops.Applied.apply(flat, group, gates, mean, static)
+        return gated.unflatten(2, sides).permute(0, 1, 4, 2, 3)
+
     def gate(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """``G A1 + (1 - G) A2`` and ``G``."""
         group = self._important_group(x)
@@ -140,7 +176,7 @@ class ASA(Attention):
             return self._ranked(x.detach())
 
     def _ranked(self, x: torch.Tensor) -> torch.Tensor:
-        mean, most = x.mean(dim=(3, 4)), x.amax(dim=(3, 4))
+        mean, most = _means_and_maxima(x)
         importance = 0.5 * (mean + most) + self.alpha * mean + self.beta * most
         if self.mix is not None:
             importance = self.mix(importance.movedim(0, -1)).movedim(-1, 0)
@@ -156,6 +192,18 @@ class ASA(Attention):
         chosen = x * group[..., None, None]
         maps = torch.stack([chosen.mean(dim=(0, 2)) / share, chosen.amax(dim=(0, 2))], dim=1)
         return torch.sigmoid(conv(maps))
+
+
+def _pixels(x: torch.Tensor) -> torch.Tensor:
+    """A sequence ``(T, N, C, H, W)`` as ``(T, N, H W, C)``, without a copy where channels are last in memory."""
+    return x.permute(0, 1, 3, 4, 2).contiguous().flatten(2, 3)
+
+
+def _means_and_maxima(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of each slice ``(T, N, C)`` of a sequence."""
+    if x.device.type == "cpu" and x.dtype in TYPES:
+        return asa_loops.slices(_pixels(x))
+    return x.mean(dim=(3, 4)), x.amax(dim=(3, 4))
 
 
 def _mixing(steps: int, ratio: int) -> nn.Module:

@@ -26,35 +26,31 @@ from spikingjelly.activation_based import neuron, surrogate
 from torch.autograd.function import once_differentiable
 
 from spikefold.compiled import compiled
-
-_AT_ONCE = 1024
-"""The number of neurons whose steps are computed together; 20 steps of them take 80 KB."""
-_TYPES = {torch.float32: np.float32, torch.float64: np.float64}
-
-
-_compiled = compiled(nogil=True, error_model="numpy")
+from spikefold.train.models.one_loop import AT_ONCE, TYPES, InOneLoop
 
 
 # Each function has one plain loop, because the compiler turns such a loop into vector instructions.
-@_compiled
+@compiled()
+def _reset(h: np.ndarray, v: np.ndarray, theta: Any) -> None:
+    """The states after a step from the potentials before its spikes."""
+    for i in range(len(h)):
+        v[i] = h.dtype.type(0) if h[i] >= theta else h[i]
+
+
+@compiled()
+def _fire(h: np.ndarray, spikes: np.ndarray, theta: Any) -> None:
+    """The spikes of a step from the potentials before them."""
+    for i in range(len(h)):
+        spikes[i] = h.dtype.type(1) if h[i] >= theta else h.dtype.type(0)
+
+
+@compiled()
 def _charge(x: np.ndarray, v: np.ndarray, h: np.ndarray, tau: Any) -> None:
     for i in range(len(h)):
         h[i] = (v[i] - v[i] / tau) + x[i]
 
 
-@_compiled
-def _reset(h: np.ndarray, v: np.ndarray, theta: Any) -> None:
-    for i in range(len(h)):
-        v[i] = h.dtype.type(0) if h[i] >= theta else h[i]
-
-
-@_compiled
-def _fire(h: np.ndarray, spikes: np.ndarray, theta: Any) -> None:
-    for i in range(len(h)):
-        spikes[i] = h.dtype.type(1) if h[i] >= theta else h.dtype.type(0)
-
-
-@_compiled
+@compiled()
 def _slopes(
     h: np.ndarray,
     grad: np.ndarray,
@@ -63,28 +59,28 @@ def _slopes(
     theta: Any,
     height: Any,
     half: Any,
-    reset: Any,
+    through: Any,
 ) -> None:
-    """Gradient of the potentials before a step's spikes; ``reset`` is 0 if no gradient goes through the reset."""
+    """Gradient of the potentials before a step's spikes; ``through`` is 0 if no gradient goes through the reset."""
     zero = h.dtype.type(0)
     for i in range(len(h)):
         slope = height if abs(h[i] - theta) < half else zero
         kept = zero if h[i] >= theta else carry[i]
-        out[i] = kept + slope * (grad[i] - reset * (carry[i] * h[i]))
+        out[i] = kept + slope * (grad[i] - through * (carry[i] * h[i]))
 
 
-@_compiled
+@compiled()
 def _leak(out: np.ndarray, carry: np.ndarray, tau: Any) -> None:
     for i in range(len(out)):
         carry[i] = out[i] - out[i] / tau
 
 
-@_compiled
+@compiled()
 def _forward(x: np.ndarray, v: np.ndarray, spikes: np.ndarray, tau: Any, theta: Any) -> None:
     """Spikes ``(T, M)`` of currents ``(T, M)``; ``v`` ``(M,)`` becomes the state after the last step."""
-    scratch = np.empty(_AT_ONCE, x.dtype)
-    for first in range(0, x.shape[1], _AT_ONCE):
-        here = slice(first, min(first + _AT_ONCE, x.shape[1]))
+    scratch = np.empty(AT_ONCE, x.dtype)
+    for first in range(0, x.shape[1], AT_ONCE):
+        here = slice(first, min(first + AT_ONCE, x.shape[1]))
         h = scratch[: here.stop - first]
         for t in range(x.shape[0]):
             _charge(x[t, here], v[here], h, tau)
@@ -92,7 +88,7 @@ def _forward(x: np.ndarray, v: np.ndarray, spikes: np.ndarray, tau: Any, theta: 
             _reset(h, v[here], theta)
 
 
-@_compiled
+@compiled()
 def _backward(
     x: np.ndarray,
     v: np.ndarray,
@@ -103,12 +99,12 @@ def _backward(
     theta: Any,
     height: Any,
     half: Any,
-    reset: Any,
+    through: Any,
 ) -> None:
     """Gradients ``(T, M)`` of the currents; ``carry`` ``(M,)`` is that of the last state, and then of the first."""
-    potentials, scratch = np.empty((x.shape[0], _AT_ONCE), x.dtype), np.empty(_AT_ONCE, x.dtype)
-    for first in range(0, x.shape[1], _AT_ONCE):
-        here = slice(first, min(first + _AT_ONCE, x.shape[1]))
+    potentials, scratch = np.empty((x.shape[0], AT_ONCE), x.dtype), np.empty(AT_ONCE, x.dtype)
+    for first in range(0, x.shape[1], AT_ONCE):
+        here = slice(first, min(first + AT_ONCE, x.shape[1]))
         count = here.stop - first
         state = scratch[:count]
         state[:] = v[here]
@@ -116,7 +112,7 @@ def _backward(
             _charge(x[t, here], state, potentials[t, :count], tau)
             _reset(potentials[t, :count], state, theta)
         for t in range(x.shape[0] - 1, -1, -1):
-            _slopes(potentials[t, :count], grad[t, here], carry[here], out[t, here], theta, height, half, reset)
+            _slopes(potentials[t, :count], grad[t, here], carry[here], out[t, here], theta, height, half, through)
             _leak(out[t, here], carry[here], tau)
 
 
@@ -125,7 +121,7 @@ class _Steps(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, v: torch.Tensor, node: FastLIF) -> tuple[torch.Tensor, torch.Tensor]:
-        kind = _TYPES[x.dtype]
+        kind = TYPES[x.dtype]
         spikes, last = torch.empty_like(x), v.clone()
         tau, theta = kind(node.tau), kind(node.v_threshold)
         _forward(x.detach().numpy(), last.numpy(), spikes.numpy(), tau, theta)
@@ -144,27 +140,18 @@ class _Steps(torch.autograd.Function):
         return out, carry, None
 
 
-class FastLIF(neuron.LIFNode):  # type: ignore[misc, unused-ignore]
+class FastLIF(InOneLoop, neuron.LIFNode):  # type: ignore[misc, unused-ignore]
     """`neuron.LIFNode` with ``decay_input=False``, a reset to zero and `surrogate.Rect`, computed in one loop."""
 
     computes = neuron.LIFNode
     """The class whose function this is; code that reads a network by the types of its modules asks for it."""
 
-    def multi_step_forward(self, x_seq: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Spikes of currents, both ``(T, N, *)``."""
-        if not self._covered(x_seq):
-            return super().multi_step_forward(x_seq, *args, **kwargs)
-        (v,) = self.materialize_states((x_seq,), tuple(self._memories.values()), "m")
-        # neurons are visited in the order in which they lie in memory, such as channels last
-        order = sorted(range(x_seq.ndim - 1), key=lambda axis: -x_seq.stride(axis + 1))
-        back = [order.index(axis) for axis in range(x_seq.ndim - 1)]
-        ordered = x_seq.permute(0, *(axis + 1 for axis in order)).contiguous()
-        first = v.permute(order).contiguous()
-        spikes, last = _Steps.apply(ordered.flatten(1), first.flatten(), self)
-        self._memories["v"] = last.view(first.shape).permute(back)
-        return spikes.view(ordered.shape).permute(0, *(axis + 1 for axis in back))
+    derivative = surrogate.Rect
 
-    def _covered(self, x: torch.Tensor) -> bool:
-        plain = not self.decay_input and self.v_reset == 0 and not self.store_v_seq
-        rectangle = type(self.surrogate_function) is surrogate.Rect and self.surrogate_function.spiking
-        return plain and rectangle and x.device.type == "cpu" and x.dtype in _TYPES and x.ndim > 1
+    def in_one_loop(self, x: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `InOneLoop`."""
+        return _Steps.apply(x, v, self)
+
+    def covered(self, x: torch.Tensor) -> bool:
+        """See `InOneLoop`."""
+        return not self.decay_input and super().covered(x)

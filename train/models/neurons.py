@@ -16,6 +16,7 @@ from __future__ import annotations
 import torch
 from spikingjelly.activation_based import neuron, surrogate
 
+from spikefold.train.models.fast_if import FastIF
 from spikefold.train.models.fast_lif import FastLIF
 
 
@@ -48,4 +49,4 @@ def make_neuron(
             return neuron.LIFNode(tau=tau, decay_input=kind == "lif_decay_input", **options)
         case "plif":
             return neuron.ParametricLIFNode(init_tau=tau, decay_input=True, **options)
-    return neuron.IFNode(**options)
+    return FastIF(**options)

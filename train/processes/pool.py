@@ -4,7 +4,8 @@
 A worker that the system ends (out of memory) or whose native code crashes is not a bug of this program: it becomes an
 `EnvironmentLacksError` with the name of its signal, where Python alone would say ``BrokenProcessPool``.
 
-Workers are spawned, not forked, because forking a process that has started PyTorch's threads can hang.
+Forking a process that has started PyTorch's threads can hang, so workers are forked from a server that starts none:
+it imports what workers need, once for all of them. Where a system has no such server they are spawned.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import ParamSpec, TypeVar
 
@@ -23,6 +25,19 @@ from spikefold.train.processes.orphans import end_with_parent
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+_PRELOADED = ["spikefold.train.baseline", "spikefold.train.deploy.adapt_by_events", "torch._dynamo"]
+"""PyTorch's optimisers import the last one; alone it takes seconds."""
+
+
+def worker_context() -> BaseContext:
+    """How processes of this program start others."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    return context
 
 
 class WorkerPool:
@@ -52,7 +67,7 @@ def worker_pool(workers: int, name: str, *, where: str, hint: str) -> Iterator[W
     Raises:
         EnvironmentLacksError: the system ended a process, or its native code crashed.
     """
-    context = multiprocessing.get_context("spawn")
+    context = worker_context()
     pool: WorkerPool | None = None
     try:
         with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as executor:

@@ -17,6 +17,7 @@ from spikefold.errors import MismatchError, NetworkError
 from spikefold.export.network import Network
 from spikefold.export.neuron_support import NeuronSupport, refuse
 from spikefold.hardware.loihi import to_netx
+from spikefold.hardware.loihi.always_on import always_on
 from spikefold.hardware.loihi.lava.process import Job, run_worker
 from spikefold.hardware.loihi.lava.provision import provision
 from spikefold.hardware.loihi.to_netx import write_net
@@ -79,7 +80,7 @@ def run_many(
         home = Path(folder)
         entries = []
         for index, (network, frames) in enumerate(jobs):
-            counts = _checked(network, frames)
+            counts = always_on(network).frames(_checked(network, frames))
             write_net(network, home / f"{index}.net", max_count=max(1, int(counts.max())))
             refuse(network, NEURONS)
             entries.append(Job(f"{index}.net", counts, potentials))
@@ -97,15 +98,16 @@ def _checked(network: Network, frames: np.ndarray) -> np.ndarray:
 
 
 def _trace(arrays: dict[str, np.ndarray], index: int, network: Network, steps: tuple[int, ...]) -> Trace:
-    layers = {}
-    for k, layer in enumerate(network.neurons):
-        shape = (*steps, *network.shapes[layer.name])
-        raster = as_raster(_shaped(arrays.get(f"{index}/{k}/spikes"), shape, layer.name), layer.name)
+    layers, form = {}, always_on(network)
+    for k, layer in enumerate(form.network.neurons):
+        shape = (*steps, *form.network.shapes[layer.name])
+        given = _shaped(arrays.get(f"{index}/{k}/spikes"), shape, layer.name)
+        raster = as_raster(form.cut(layer.name, given), layer.name)
         states = arrays.get(f"{index}/{k}/potentials")
         if states is None:
             layers[layer.name] = LayerTrace(raster)
             continue
-        states = _shaped(states, shape, layer.name).astype(np.int64)
+        states = form.cut(layer.name, _shaped(states, shape, layer.name)).astype(np.int64)
         layers[layer.name] = LayerTrace(raster, potentials=states)
     return Trace(RUNNER, layers)
 

@@ -145,6 +145,7 @@ def compare(
     labels: np.ndarray | None = None,
     by_events: Callable[[Options], Trace] | None = None,
     options: Options | None = None,
+    events: Trace | None = None,
 ) -> Gap:
     """Run a Speck network both ways, and event by event in the other orders of emission too.
 
@@ -154,6 +155,7 @@ def compare(
         labels: class of each clip ``(N,)``; None for no accuracy.
         by_events: runs the same clips event by event; `simulate.run` on the frames by default.
         options: of the event-driven run.
+        events: what ``by_events`` gives with these options, where that is known.
 
     Raises:
         DataError: not one label for each clip; frames as in `simulate.simulate`.
@@ -163,7 +165,7 @@ def compare(
     if labels is not None and np.shape(labels) != (frames.shape[1],):
         raise DataError(f"labels {np.shape(labels)} for {frames.shape[1]} clips", hint="give one class for each clip")
     run = by_events or partial(event_driven.run, network, frames)
-    steps, events = clocked.run(network, frames), run(options)
+    steps, events = clocked.run(network, frames), events or run(options)
     others = {
         order.value: run(replace(options, emission=order)) for order in Emission if order is not options.emission
     }

@@ -61,8 +61,27 @@ WORDS: tuple[Word, ...] = (np.int16, np.int32, np.int64)
 WIDE = 2**63 - 1
 """The largest state in 64 bits."""
 Events = tuple[np.ndarray, np.ndarray]
-"""Addresses, and for each the input event of the bin that it stems from; both ``(events,)`` int64."""
+"""Addresses, and for each the cause in the clip that it stems from; both ``(events,)`` int64."""
 NO_EVENTS: Events = (np.empty(0, np.int64), np.empty(0, np.int64))
+
+
+class Arriving(NamedTuple):
+    """What comes to a core, in order of arrival.
+
+    Attributes:
+        events: addresses in the core's input map, ``(events,)`` int64.
+        causes: what each stems from, ascending, ``(events,)`` int64.
+        bins: the bin of each, ``(events,)`` int64.
+    """
+
+    events: np.ndarray
+    causes: np.ndarray
+    bins: np.ndarray
+
+    def between(self, first: int, last: int) -> Arriving:
+        """The events of causes from ``first`` to before ``last``."""
+        here = slice(*np.searchsorted(self.causes, (first, last)))
+        return Arriving(self.events[here], self.causes[here], self.bins[here])
 
 
 class Rank(NamedTuple):
@@ -86,9 +105,9 @@ class Core:
 
     Attributes:
         layer: what it computes; plain convolution, one whole threshold, no leak.
+        taps: its weights as the loop reads them, in numbers of a width.
         rank: the order in which the spikes of one event leave; None for ascending addresses.
         decimator: passes one spike of so many; 1 for every one.
-        taps: its weights as the loop reads them, in numbers of a width.
         v: state by neuron address, ``(neurons,)`` int16, int32 or int64.
         low: lowest state seen before the lower bound was applied.
         high: highest state seen before a reset.
@@ -129,6 +148,11 @@ class Core:
         self._firing = Firing(int(neuron.threshold), neuron.reset is Reset.ZERO, v_min, -most - 1, most)
         self.v = self.v.astype(word)
 
+    @property
+    def ticks(self) -> bool:
+        """Whether a tick of the slow clock changes anything."""
+        return self._bias is not None
+
     def clear(self) -> None:
         """Zero state and decimator, as before a clip."""
         self.v = np.zeros_like(self.v)
@@ -165,33 +189,35 @@ class Core:
             np.maximum(self.v, firing.v_min, out=self.v)
         return spikes
 
-    def drain(self, events: np.ndarray, causes: np.ndarray) -> tuple[Events, int]:
+    def drain(self, arriving: Arriving, operations: np.ndarray) -> Events:
         """Process a queue, one event after the other.
 
         Args:
-            events: addresses in the core's input map, in order of arrival, ``(events,)`` int64.
-            causes: for each the input event of the bin that it stems from, ``(events,)`` int64.
+            arriving: the events, in order of arrival.
+            operations: synaptic operations of each bin, ``(T,)`` int64; added to.
 
         Returns:
-            The spikes that leave in order of emission, and the synaptic operations.
+            The spikes that leave, in order of emission.
 
         Raises:
             UnsupportedError: the state could leave 64 bits.
         """
+        events, bins = arriving.events, arriving.bins
         if not len(events):
-            return NO_EVENTS, 0
+            return NO_EVENTS
         self._make_room(self._reached(len(events)))
-        spikes, whence, done, operations = [], [], 0, 0
+        found, done = [], 0
         while done < len(events):
-            part = drain(events, done, self._taps, self._firing, self.v, self.low, self.high, self._outbox)
-            spikes.append(self._outbox.spikes[: part.sent].copy())
-            whence.append(causes[self._outbox.whence[: part.sent]])
+            part = drain(
+                events, bins, operations, done, self._taps, self._firing, self.v, self.low, self.high, self._outbox
+            )
+            found.append((self._outbox.spikes[: part.sent].copy(), self._outbox.whence[: part.sent].copy()))
             done, self.low, self.high = part.done, part.low, part.high
-            operations += part.operations
             self.overflow += part.overflow
-        if len(spikes) == 1:
-            return self._leaving(spikes[0], whence[0]), operations
-        return self._leaving(np.concatenate(spikes), np.concatenate(whence)), operations
+        spikes, whence = (
+            found[0] if len(found) == 1 else (np.concatenate(parts) for parts in zip(*found, strict=True))
+        )
+        return self._leaving(spikes, arriving.causes[whence])
 
     def _leaving(self, spikes: np.ndarray, causes: np.ndarray) -> Events:
         """What the decimator passes."""

@@ -16,6 +16,7 @@ Every event stays one event; nothing is summed. The event filter behind it (nois
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -25,6 +26,8 @@ from spikefold.export.ops import Pair, Shape
 
 POOLS = (1, 2, 4)
 _FIELDS = ("t", "x", "y", "p")
+_DROPPED = -(2**60)
+"""Added to an address by what is dropped; three of them fit in 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -116,21 +119,43 @@ def entering(layer: DvsLayer, network: Network, events: np.ndarray) -> tuple[np.
             hint="pool, cut, merge or swap so that they meet",
         )
     t, x, y, p = _checked(layer, events)
-    passing = np.where(p == 1, layer.on, layer.off)
-    y, x = y // layer.pool[0] - layer.origin[0], x // layer.pool[1] - layer.origin[1]
-    height, width = layer.window
-    passing &= (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    y, x = height - 1 - y if layer.mirror_y else y, width - 1 - x if layer.mirror_x else x
-    y, x = (x, y) if layer.mirror_diagonal else (y, x)
-    channels, _, columns = layer.output_shape
-    addresses = (y * columns + x) * channels + (0 if layer.merge else p)
-    order = np.argsort(t, kind="stable")
-    order = order[passing[order]]
-    return addresses[order], t[order]
+    rows, columns, polarities = _tables(layer)
+    addresses = rows[y] + columns[x] + polarities[p]
+    if min(rows.min(), columns.min(), polarities.min()) < 0:
+        passing = addresses >= 0
+        addresses, t = addresses[passing], t[passing]
+    if len(t) and (t[1:] < t[:-1]).any():
+        order = np.argsort(t, kind="stable")
+        addresses, t = addresses[order], t[order]
+    return addresses, t.astype(np.int64)
+
+
+@lru_cache(maxsize=8)
+def _tables(layer: DvsLayer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a row, a column and a polarity of the sensor add to an address; far below 0 where they are dropped."""
+    channels, _, width_behind = layer.output_shape
+    by_row, by_column = width_behind * channels, channels
+    if layer.mirror_diagonal:
+        by_row, by_column = by_column, by_row
+    rows = _places(layer.sensor[0], layer.pool[0], layer.origin[0], layer.window[0], mirrored=layer.mirror_y)
+    columns = _places(layer.sensor[1], layer.pool[1], layer.origin[1], layer.window[1], mirrored=layer.mirror_x)
+    channel = np.array([0, 0 if layer.merge else 1])
+    return (
+        np.where(rows < 0, _DROPPED, rows * by_row),
+        np.where(columns < 0, _DROPPED, columns * by_column),
+        np.where([layer.off, layer.on], channel, _DROPPED),
+    )
+
+
+def _places(side: int, pool: int, origin: int, length: int, *, mirrored: bool) -> np.ndarray:
+    """Where each row or column of the sensor lies in the window, -1 outside of it, ``(side,)``."""
+    place = np.arange(side) // pool - origin
+    inside = (place >= 0) & (place < length)
+    return np.where(inside, length - 1 - place if mirrored else place, -1)
 
 
 def _checked(layer: DvsLayer, events: np.ndarray) -> list[np.ndarray]:
-    """The columns t, x, y, p as int64."""
+    """The columns t, x, y, p, each next to each other in memory."""
     names = events.dtype.names or ()
     if events.ndim != 1 or any(
         name not in names or not np.issubdtype(events.dtype[name], np.integer) for name in _FIELDS
@@ -138,7 +163,7 @@ def _checked(layer: DvsLayer, events: np.ndarray) -> list[np.ndarray]:
         raise DataError(
             f"events are {events.dtype} {events.shape}", hint="give a structured array of whole numbers t, x, y, p"
         )
-    t, x, y, p = (events[name].astype(np.int64) for name in _FIELDS)
+    t, x, y, p = (np.ascontiguousarray(events[name]) for name in _FIELDS)
     for name, values, most in (("t", t, None), ("x", x, layer.sensor[1]), ("y", y, layer.sensor[0]), ("p", p, 2)):
         if len(values) and (values.min() < 0 or (most is not None and values.max() >= most)):
             limit = "0 or more" if most is None else f"0 to {most - 1}"

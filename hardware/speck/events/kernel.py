@@ -66,23 +66,23 @@ class Drained(NamedTuple):
     Attributes:
         done: number of the next event.
         sent: spikes written.
-        operations: synaptic operations.
-        low: lowest state so far.
+            low: lowest state so far.
         high: highest state so far.
         overflow: updates that left the width of the state.
     """
 
     done: int
     sent: int
-    operations: int
     low: int
     high: int
     overflow: int
 
 
-@compiled(error_model="numpy")
+@compiled()
 def drain(
     events: np.ndarray,
+    bins: np.ndarray,
+    operations: np.ndarray,
     start: int,
     taps: EventRows,
     firing: Firing,
@@ -95,6 +95,8 @@ def drain(
 
     Args:
         events: addresses in the core's input map, in order of arrival, ``(events,)`` int64.
+        bins: the bin of each, ``(events,)`` int64.
+        operations: synaptic operations of each bin, ``(T,)`` int64; added to.
         start: number of the first event to process.
         taps: the core's weights.
         firing: threshold, reset and bounds.
@@ -105,7 +107,6 @@ def drain(
     """
     # of one type from the beginning: each other type would be compiled too
     sent: Any = np.int64(0)
-    operations: Any = np.int64(0)
     overflow: Any = np.int64(0)
     word = v.dtype.type
     # taken out of the tuples here: inside the loop each access to an array would count references
@@ -118,8 +119,8 @@ def drain(
         first, weight = np.int64(reached[address, 0]), np.int64(reached[address, 1])
         width, height = np.int64(reached[address, 2]), np.int64(reached[address, 3])
         if sent + height * width > len(spikes):
-            return Drained(index, sent, operations, low, high, overflow)
-        operations += height * width
+            return Drained(index, sent, low, high, overflow)
+        operations[bins[index]] += height * width
         farthest = add_rows(v, _U64(first), weights, _U64(weight), width, height, neuron_row, down, floor)
         if _U64(farthest) <= span:
             continue
@@ -137,7 +138,7 @@ def drain(
         if lowest < v_min:
             _bound(v, first, width, height, neuron_row, word(v_min))
         floor, span = _quiet(v, low, high, theta, v_min, least, most)
-    return Drained(len(events), sent, operations, low, high, overflow)
+    return Drained(len(events), sent, low, high, overflow)
 
 
 @compiled()

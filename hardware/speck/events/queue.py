@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What arrives at a core and in which order, and what is recorded of it: the wiring of the event-driven simulator.
 
-Spikes travel as two lists, addresses in order of emission and causes: the number of the input event of the bin that
-each stems from. A core sorts what its sources sent by cause and keeps the order otherwise, so that it sees what it
-would see if the chip finished one input event before the next one enters. A tick of the slow clock is a cause too,
-before or behind all of them.
+Spikes travel as two lists, addresses in order of emission and causes: the number of the input event of the clip that
+each stems from (`causes`). A core sorts what its sources sent by cause and keeps the order otherwise, so that it sees
+what it would see if the chip finished one input event before the next one enters. A tick of the slow clock is a cause
+too. Connections only lead forward, so a core takes a whole clip at once; only where the clock ticks or states are
+recorded it stops at every bin.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -19,24 +21,34 @@ from spikefold.export.network import INPUT, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import Concat, Shape, SumPool2d
 from spikefold.hardware.simulators.trace import LayerTrace, as_raster
-from spikefold.hardware.speck.events.core import Core, Events
+from spikefold.hardware.speck.events.causes import Causes
+from spikefold.hardware.speck.events.core import Arriving, Core, Events
+from spikefold.hardware.speck.events.options import Tick
+
+_COUNTS = 2**20
+"""Neurons times bins that are counted at once: 8 MB."""
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A spiking layer or the input, and where each of its addresses lies in a core's map, -1 if a pool drops it.
-
-    Attributes:
-        as_they_are: whether each lies where it lay.
-    """
+    """A spiking layer or the input, and where each of its addresses lies in a core's map, -1 if a pool drops it."""
 
     name: str
     addresses: np.ndarray
-    as_they_are: bool = field(init=False)
 
-    def __post_init__(self) -> None:
-        as_they_are = np.array_equal(self.addresses, np.arange(len(self.addresses)))
-        object.__setattr__(self, "as_they_are", as_they_are)
+    @cached_property
+    def is_direct(self) -> bool:
+        """Whether every address is itself in the core's map."""
+        return np.array_equal(self.addresses, np.arange(len(self.addresses)))
+
+
+def _behind(source: Source, events: np.ndarray, causes: np.ndarray) -> Events:
+    """What a source sent, by address in the core's map, without what a pool drops."""
+    if source.is_direct:
+        return events, causes
+    places = source.addresses[events]
+    kept = places >= 0
+    return places[kept], causes[kept]
 
 
 def sources_of(network: Network, name: str, *, last_part_first: bool = False) -> list[Source]:
@@ -111,61 +123,66 @@ class Queue:
         self._raster = np.zeros((*clips, self._neurons), np.uint16)
         self._states = np.zeros((*clips, self._neurons), np.int64) if potentials else None
         self.events, self.operations = np.zeros(clips, np.int64), np.zeros(clips, np.int64)
-        self._loses = lose_first
 
-    def begin(self) -> None:
-        """Before a clip: zero state, and an event to be lost if the run loses them."""
-        self.core.clear()
-        self._loses = self.lose_first
-
-    def process(self, step: int, clip: int, sent: Mapping[str, Events], tick: int | None, tick_fires: bool) -> Events:
-        """The spikes that leave in one bin, given what the sources sent in it.
+    def process(self, clip: int, sent: Mapping[str, Events], causes: Causes, tick_fires: bool) -> Events:
+        """The spikes that leave in a clip, from zero state, given what the sources sent in it.
 
         Args:
-            step: the bin.
-            clip: its clip.
-            sent: by source, what it sent in this bin.
-            tick: the cause that the slow clock's tick is, or None without one: events of smaller causes come before.
-            tick_fires: whether it can fire.
+            clip: which clip.
+            sent: by source, what it sent.
+            causes: of the clip.
+            tick_fires: whether a neuron can fire at a tick of the slow clock.
 
         Raises:
-            UnsupportedError: more spikes of a neuron than a raster can hold; a state that may leave
-                64 bits.
+            UnsupportedError: more spikes of a neuron in a bin than a raster can hold; a state that may leave 64 bits.
         """
-        events, causes = self._arriving(sent)
-        here = (step, clip)
-        self.events[here] = len(events)
-        early = len(events) if tick is None else int(np.searchsorted(causes, tick))
-        (spikes, whence), self.operations[here] = self.core.drain(events[:early], causes[:early])
-        if tick is not None:
-            ticked = self.core.tick(tick if tick_fires else None)
-            late, operations = self.core.drain(events[early:], causes[early:])
-            self.operations[here] += operations
-            if len(ticked[0]) or len(late[0]):
-                spikes, whence = (np.concatenate(parts) for parts in zip((spikes, whence), ticked, late, strict=True))
-        self._record(here, spikes)
+        self.core.clear()
+        arriving = self._arriving(sent, causes)
+        self.events[:, clip] = np.bincount(arriving.bins, minlength=causes.steps)
+        operations = np.zeros(causes.steps, np.int64)
+        if self._states is None and not (self.core.ticks and causes.tick is not Tick.NEVER):
+            spikes, whence = self.core.drain(arriving, operations)
+        else:
+            bins = [self._bin(clip, step, arriving, operations, causes, tick_fires) for step in range(causes.steps)]
+            spikes, whence = (np.concatenate(parts) for parts in zip(*bins, strict=True))
+        self.operations[:, clip] = operations
+        self._record(clip, causes.bins[whence], spikes)
         return spikes, whence
 
-    def _record(self, here: tuple[int, int], spikes: np.ndarray) -> None:
-        self._raster[here] = as_raster(np.bincount(spikes, minlength=self._neurons), self.core.layer.neuron_name)
+    def _bin(
+        self, clip: int, step: int, arriving: Arriving, operations: np.ndarray, causes: Causes, tick_fires: bool
+    ) -> Events:
+        """The spikes that leave in one bin of a core that the slow clock changes, or whose states are recorded."""
+        first, last = int(causes.firsts[step]), int(causes.firsts[step + 1])
+        tick = causes.tick_of(step)
+        split = last if tick is None else tick
+        spikes, whence = self.core.drain(arriving.between(first, split), operations)
+        if tick is not None:
+            ticked = self.core.tick(tick if tick_fires else None)
+            late = self.core.drain(arriving.between(split, last), operations)
+            spikes, whence = (np.concatenate(parts) for parts in zip((spikes, whence), ticked, late, strict=True))
         if self._states is not None:
-            self._states[here] = self.core.v
+            self._states[step, clip] = self.core.v
+        return spikes, whence
 
-    def _arriving(self, sent: Mapping[str, Events]) -> Events:
-        alone = self.sources[0] if len(self.sources) == 1 else None
-        if alone is not None and alone.as_they_are and not self._loses:
-            return sent[alone.name]
-        events = np.concatenate([source.addresses[sent[source.name][0]] for source in self.sources])
-        causes = np.concatenate([sent[source.name][1] for source in self.sources])
-        kept = events >= 0
-        events, causes = events[kept], causes[kept]
-        if len(self.sources) > 1:
-            by_cause = np.argsort(causes, kind="stable")
-            events, causes = events[by_cause], causes[by_cause]
-        if self._loses and len(events):
-            self._loses = False
-            return events[1:], causes[1:]
-        return events, causes
+    def _record(self, clip: int, bins: np.ndarray, spikes: np.ndarray) -> None:
+        """Count the spikes of each neuron and bin; bins ascend."""
+        at_once = max(1, _COUNTS // self._neurons)
+        for first in range(0, len(self._raster), at_once):
+            part = self._raster[first : first + at_once, clip]
+            here = slice(*np.searchsorted(bins, (first, first + len(part))))
+            counts = np.bincount((bins[here] - first) * self._neurons + spikes[here], minlength=part.size)
+            part[:] = as_raster(counts.reshape(part.shape), self.core.layer.neuron_name)
+
+    def _arriving(self, sent: Mapping[str, Events], causes: Causes) -> Arriving:
+        parts = [_behind(source, *sent[source.name]) for source in self.sources]
+        events, whence = parts[0] if len(parts) == 1 else (np.concatenate(part) for part in zip(*parts, strict=True))
+        if len(parts) > 1:
+            by_cause = np.argsort(whence, kind="stable")
+            events, whence = events[by_cause], whence[by_cause]
+        if self.lose_first:
+            events, whence = events[1:], whence[1:]
+        return Arriving(events, whence, causes.bins[whence])
 
     def trace(self) -> LayerTrace:
         """What the core did in all bins."""

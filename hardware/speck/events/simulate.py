@@ -42,7 +42,6 @@ modelled: drops under congestion.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -53,16 +52,17 @@ from spikefold.hardware.simulators.reference import check_frames
 from spikefold.hardware.simulators.trace import Trace
 from spikefold.hardware.speck import rules as speck_rules
 from spikefold.hardware.speck.cores import CoreLayer, core_layers
-from spikefold.hardware.speck.events.core import NEURONS, WIDE, Core
+from spikefold.hardware.speck.events.causes import Causes
+from spikefold.hardware.speck.events.core import NEURONS, NO_EVENTS, WIDE, Core
 from spikefold.hardware.speck.events.dvs_layer import DvsLayer, entering
-from spikefold.hardware.speck.events.options import Arrival, Options, Tick
+from spikefold.hardware.speck.events.options import Arrival, Options
 from spikefold.hardware.speck.events.prepared import prepared
 from spikefold.hardware.speck.events.queue import Queue
 from spikefold.hardware.speck.events.result import CoreLoad, EventRun
 
 RUNNER = "event-driven"
-Enter = Callable[[int, int], np.ndarray]
-"""Addresses of the events of a bin and clip, in order of arrival, ``(events,)`` int64."""
+Enter = Callable[[int], tuple[np.ndarray, np.ndarray]]
+"""Addresses of a clip's events in order of arrival, ``(events,)`` int64, and how many there are in each bin."""
 
 
 def run(network: Network, frames: np.ndarray, options: Options | None = None, *, potentials: bool = False) -> Trace:
@@ -103,8 +103,9 @@ def simulate(
         raise DataError(f"frames hold a count of {frames.min()}", hint="give event counts, 0 or more")
     steps, clips = frames.shape[:2]
 
-    def enter(step: int, clip: int) -> np.ndarray:
-        return _frame_events(frames[step, clip], options.first_clip + clip, step, options)
+    def enter(clip: int) -> tuple[np.ndarray, np.ndarray]:
+        found = [_frame_events(frames[step, clip], options.first_clip + clip, step, options) for step in range(steps)]
+        return np.concatenate([NO_EVENTS[0], *found]), np.array([len(events) for events in found], np.int64)
 
     return _simulated(network, (steps, clips), enter, options, potentials)
 
@@ -139,56 +140,50 @@ def simulate_events(
         ConfigError: a bin or clip without length; a decimator for a layer that is no core.
         UnsupportedError: as `simulate`.
     """
+    if steps is None and dt_us > 0 and layer.output_shape == network.input.shape:
+        times = entering(layer, network, events)[1]
+        steps = int(times[-1]) // dt_us + 1 if len(times) else 1
+    return simulate_recordings(
+        network, [events], layer, dt_us=dt_us, steps=steps, options=options, potentials=potentials
+    )
+
+
+def simulate_recordings(
+    network: Network,
+    recordings: Sequence[np.ndarray],
+    layer: DvsLayer,
+    *,
+    dt_us: int,
+    steps: int | None,
+    options: Options | None = None,
+    potentials: bool = False,
+) -> EventRun:
+    """Simulate recordings as `simulate_events` does, each from zero state.
+
+    Args:
+        network: as for `simulate`.
+        recordings: as ``events`` of `simulate_events`, one for each of the N clips.
+        layer: what the chip does to the sensor's events.
+        dt_us: length of a bin in microseconds.
+        steps: bins T of each clip, later events are left out.
+        options: as for `simulate_events`.
+        potentials: as for `simulate`.
+
+    Raises:
+        SpikefoldError: as `simulate_events`.
+    """
+    options = options or Options()
     if dt_us < 1 or (steps is not None and steps < 1):
         raise ConfigError(f"{steps} bins of {dt_us} us: whole numbers above 0 only")
     refuse_unsupported(network)
-    addresses, times = entering(layer, network, events)
-    if steps is None:
-        steps = int(times[-1]) // dt_us + 1 if len(times) else 1
-    ends = np.searchsorted(times, np.arange(steps + 1) * dt_us)
-    return simulate_clips(network, [InOrder(addresses, ends)], options, potentials=potentials)
+    bins = 1 if steps is None else steps
 
+    def enter(clip: int) -> tuple[np.ndarray, np.ndarray]:
+        addresses, times = entering(layer, network, recordings[clip])
+        ends = np.searchsorted(times, np.arange(bins + 1) * dt_us)
+        return addresses[: ends[-1]], np.diff(ends)
 
-@dataclass(frozen=True, eq=False)
-class InOrder:
-    """The events of one recording as they enter.
-
-    Attributes:
-        addresses: in the network's input, in order of arrival, ``(events,)`` int64.
-        ends: where each bin begins, and behind the last one where it ends, ``(T + 1,)``.
-    """
-
-    addresses: np.ndarray
-    ends: np.ndarray
-
-
-def in_order(network: Network, events: np.ndarray, layer: DvsLayer) -> InOrder:
-    """The events of one recording in the bins of a clip of the network.
-
-    Raises:
-        NetworkError, DataError: as `simulate_events`.
-    """
-    addresses, times = entering(layer, network, events)
-    spec = network.input
-    return InOrder(addresses, np.searchsorted(times, np.arange(spec.steps + 1) * spec.dt_us))
-
-
-def simulate_clips(
-    network: Network, clips: Sequence[InOrder], options: Options | None = None, *, potentials: bool = False
-) -> EventRun:
-    """Simulate recordings of equally many bins, each from zero state; at least one of them.
-
-    Raises:
-        ConfigError, UnsupportedError: as `simulate`.
-    """
-    refuse_unsupported(network)
-
-    def enter(step: int, clip: int) -> np.ndarray:
-        ends = clips[clip].ends
-        return clips[clip].addresses[ends[step] : ends[step + 1]]
-
-    steps = len(clips[0].ends) - 1
-    return _simulated(network, (steps, len(clips)), enter, options or Options(), potentials)
+    return _simulated(network, (bins, len(recordings)), enter, options, potentials)
 
 
 def _simulated(
@@ -196,14 +191,11 @@ def _simulated(
 ) -> EventRun:
     queues = _queues(network, clips, options, potentials)
     for clip in range(clips[1]):
+        events, counts = enter(clip)
+        causes = Causes.of(counts, options.tick)
+        sent = {INPUT: (events, causes.of_events)}
         for queue in queues:
-            queue.begin()
-        for step in range(clips[0]):
-            events = enter(step, clip)
-            sent = {INPUT: (events, np.arange(len(events)))}
-            tick = {Tick.START: -1, Tick.END: len(events), Tick.NEVER: None}[options.tick]
-            for queue in queues:
-                sent[queue.core.layer.neuron_name] = queue.process(step, clip, sent, tick, options.tick_fires)
+            sent[queue.core.layer.neuron_name] = queue.process(clip, sent, causes, options.tick_fires)
     layers = {queue.core.layer.neuron_name: queue.trace() for queue in queues}
     return EventRun(
         Trace(RUNNER, {layer.name: layers[layer.name] for layer in network.neurons}),

@@ -98,7 +98,7 @@ def test_quantisation_finds_the_larger_factor_by_itself(limit: float) -> None:
     assert isinstance(neuron, Neuron)
     base, bound_by = scale_for(op, neuron, 1, speck.NUMBERS)
     assert bound_by == "weight"
-    found, _ = scale_for(_clipped(op, base * limit, speck.NUMBERS), neuron, 1, speck.NUMBERS)
+    found, _ = scale_for(_clipped(op, neuron, base * limit, speck.NUMBERS), neuron, 1, speck.NUMBERS)
     assert found == pytest.approx(base * limit, rel=1e-15)
 
 

@@ -136,6 +136,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], InputSpec, bool]] = {
         lambda: _plain(lambda: neuron.ParametricLIFNode(decay_input=False, surrogate_function=surrogate.ATan())),
         InputSpec((2, 8, 8), 1000, 9), False,
     ),
+    "a current that lasts": (lambda: _plain(neuron.CUBALIFNode), InputSpec((2, 8, 8), 1000, 9), False),
 }  # fmt: skip
 
 

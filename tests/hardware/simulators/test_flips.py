@@ -118,6 +118,7 @@ NEURONS = {
     "bounded, many spikes": Neuron(np.array(0.2), reset=Reset.SUBTRACT, v_min=-0.1, max_spikes=None),
     "value": Neuron(np.array(0.6), reset=Reset.VALUE, reset_value=-0.3, v_min=-0.4),
     "finer states": Neuron(np.array(0.6), state_shift=3),
+    "a current that lasts": Neuron(np.array(1.6), leak=Leak(0.8), current=Leak(0.6)),
 }
 
 
@@ -169,10 +170,14 @@ def test_the_recurrence_by_hand_step_by_step(name: str) -> None:
     spikes = reference.run(network, frames).layers["n"].raster.ravel()
     keep, shift = neuron.leak.keep if neuron.leak else 1.0, 2.0**neuron.state_shift
     small, n = 2 * 4 * U / (1 - 4 * U), 7 + 2 * 7 + 8
-    size = error = worst = 0.0
+    size = error = worst = driven = driven_error = 0.0
     for frame, fired in zip(frames.reshape(30, 6), spikes, strict=True):
         current = float(np.abs(weight[0]) @ frame) * shift
         fresh = 2 * n * U / (1 - n * U) * current
+        if neuron.current is not None:
+            driven = neuron.current.keep * driven + current
+            driven_error = neuron.current.keep * driven_error + fresh + small * driven
+            current, fresh = driven, driven_error
         if neuron.order is Order.INPUT_FIRST:
             size, error = keep * (size + current), keep * (error + fresh)
         else:

@@ -10,10 +10,12 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from spikefold.errors import DataError, UnsupportedError
 from spikefold.export.io import load_network
 from spikefold.hardware.simulators import clocked
+from spikefold.pipeline import app
 from spikefold.stages.exchange.export_net import export_net, imported
 from spikefold.train.data.clips import ClipSet
 from tests.silent import Silent
@@ -91,14 +93,17 @@ def test_what_cannot_be_exported(tmp_path: Path, clips: ClipSet) -> None:
         export_net(tmp_path / "m.net", tmp_path / "out", good, Silent(), clips)
 
 
-def test_the_command_takes_it_by_two_names(program: Any, tmp_path: Path) -> None:
+def test_the_command_takes_it_by_two_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*arguments: str) -> Any:
+        return CliRunner().invoke(app, [*arguments])
+
+    monkeypatch.chdir(tmp_path)
     path = _slayer_file(tmp_path / "n.net")
-    done = program("export", "--from", f"net:{path}", "--steps", "6", "--out", "chips", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "NOT RUN  parity" in done.stdout
+    done = run("export", "--from", f"net:{path}", "--steps", "6", "--out", "chips")
+    assert done.exit_code == 0, done.output
+    assert "NOT RUN  parity" in done.output
     assert (tmp_path / "chips" / "loihi2" / "network.net").is_file()
-    again = program("export", str(path), "--out", "others", cwd=tmp_path)
-    assert again.returncode == 2
-    assert "steps" in again.stderr
-    wrong = program("export", "--from", f"onnx:{path}", cwd=tmp_path)
-    assert wrong.returncode == 2
+    again = run("export", str(path), "--out", "others")
+    assert again.exit_code == 2
+    assert "steps" in again.output
+    assert run("export", "--from", f"onnx:{path}").exit_code == 2

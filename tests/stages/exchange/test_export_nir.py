@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,8 +16,6 @@ import numpy as np
 import pytest
 import sinabs.layers as sl
 import torch
-from sinabs.activation import MembraneReset, MembraneSubtract, MultiSpike, SingleSpike
-from sinabs.nir import to_nir
 from torch import nn
 
 from spikefold.errors import ConfigError, DataError, MismatchError, UnsupportedError
@@ -28,67 +25,14 @@ from spikefold.export.nir.options import NirOptions
 from spikefold.hardware.registry import chip_named
 from spikefold.hardware.simulators import clocked
 from spikefold.stages import chip_files as module
-from spikefold.stages.exchange.export_nir import clips_of, export_file
+from spikefold.stages.exchange.export_nir import export_file
 from spikefold.train.data.clips import ClipSet
-from spikefold.train.data.events import Recording, pack_events, save_packed
 from tests.silent import Silent
+from tests.stages.exchange.sinabs_file import CLIPS, SIZE, STEPS
 
-STEPS, CLIPS, SIZE = 6, 4, (2, 34, 34)
 ZERO = NirOptions(convention="sinabs", reset="zero", max_spikes=1, v_min="none", steps=STEPS)
 SUBTRACT = NirOptions(convention="sinabs", steps=STEPS, v_min="none")
 OURS = NirOptions(convention="spikefold", steps=5)
-# by path of the layer in the model below: what sinabs leaves open, though nir cannot write it so
-_SHAPES = {"0": (34, 34), "2": (16, 16)}
-
-
-def _dyadic(shape: torch.Size, low: int, high: int) -> torch.Tensor:
-    """Weights in 64ths, so that float32 and float64 hold every sum exactly and no spike hangs on rounding."""
-    return torch.randint(low, high, tuple(shape), generator=torch.Generator().manual_seed(len(shape))) / 64
-
-
-def _sinabs(*, single: bool, pool: bool) -> nn.Sequential:
-    def spiking() -> sl.IAFSqueeze:
-        if single:
-            return sl.IAFSqueeze(batch_size=1, spike_fn=SingleSpike, reset_fn=MembraneReset())
-        return sl.IAFSqueeze(batch_size=1, spike_fn=MultiSpike, reset_fn=MembraneSubtract())
-
-    tail = (
-        [sl.SumPool2d(2), nn.Flatten(), nn.Linear(6 * 4 * 4, 10)] if pool else [nn.Flatten(), nn.Linear(6 * 64, 10)]
-    )
-    model = nn.Sequential(
-        nn.Conv2d(2, 4, 3, stride=2, bias=False),
-        spiking(),
-        nn.Conv2d(4, 6, 3, stride=2, padding=1),
-        spiking(),
-        *tail,
-        spiking(),
-    )
-    for layer in model:
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            layer.weight.data = _dyadic(layer.weight.shape, -12, 18)
-            if layer.bias is not None:
-                layer.bias.data = torch.arange(len(layer.bias)) / 64 - 0.05859375
-    return model
-
-
-def _save(model: nn.Sequential, path: Path) -> Path:
-    """As a user of sinabs does, after the one field is filled in that nir cannot write empty."""
-    with torch.no_grad():
-        model(torch.zeros(1, *SIZE))
-    graph = to_nir(model, torch.zeros(1, *SIZE))
-    for name, node in graph.nodes.items():
-        if isinstance(node, nir.Conv2d):
-            node.input_shape = np.array(_SHAPES[name])
-        elif isinstance(node, nir.Flatten):
-            node.input_type = {
-                "input": np.array((6, 4, 4) if "SumPool2d" in map(_kind, graph.nodes.values()) else (6, 8, 8))
-            }
-    nir.write(str(path), graph)
-    return path
-
-
-def _kind(node: object) -> str:
-    return type(node).__name__
 
 
 def _run(model: nn.Sequential, frames: np.ndarray) -> dict[str, np.ndarray]:
@@ -110,17 +54,6 @@ def _run(model: nn.Sequential, frames: np.ndarray) -> dict[str, np.ndarray]:
 def clips() -> ClipSet:
     rng = np.random.default_rng(3)
     return ClipSet(rng.poisson(0.15, (STEPS, CLIPS, *SIZE)).clip(max=3).astype(np.uint16), np.array([1, 0, 9, 4]))
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[nn.Sequential, Path]]:
-    folder = tmp_path_factory.mktemp("nir")
-
-    def make(*, single: bool, pool: bool) -> tuple[nn.Sequential, Path]:
-        model = _sinabs(single=single, pool=pool)
-        return model, _save(model, folder / f"{single}{pool}.nir")
-
-    return make
 
 
 def _compare(path: Path, options: NirOptions, model: nn.Sequential, clips: ClipSet) -> int:
@@ -325,72 +258,3 @@ def test_the_folder_is_whole_or_not_there_and_never_somebody_elses(files: Any, t
         export_file(path, (), out, ZERO, Silent())
     with pytest.raises(ConfigError, match="Did you mean 'speck2f'"):
         export_file(path, ("speck2g",), out, ZERO, Silent())
-
-
-# ---- recordings and the command line ----------------------------------------------------------------------------
-
-
-def _recordings(folder: Path, sensor: tuple[int, int]) -> Path:
-    rng = np.random.default_rng(0)
-    folder.mkdir()
-    for split, count in (("train", 6), ("test", 4)):
-        made = []
-        for index in range(count):
-            t = np.sort(rng.integers(0, 300_000, 3000))
-            x, y, p = rng.integers(0, sensor[1], 3000), rng.integers(0, sensor[0], 3000), rng.integers(0, 2, 3000)
-            made.append(Recording(pack_events(t, x, y, p), sensor, index % 2, f"r{index}"))
-        save_packed(folder / f"{split}.npz", made)
-    return folder
-
-
-def test_recordings_are_down_sampled_to_the_input_of_the_file(files: Any, tmp_path: Path) -> None:
-    _, path = files(single=True, pool=False)
-    source = f"npz:{_recordings(tmp_path / 'large', (67, 68))}"
-    options, made, calibration = clips_of(source, path, ZERO, Silent())
-    assert made.frames.shape == (STEPS, 4, *SIZE)
-    assert calibration.shape == (STEPS, 6, *SIZE)
-    assert 0 < calibration.sum() <= 6 * 3000
-    assert options.dt_us is not None
-    assert 49_000 < options.dt_us <= 50_001
-    assert options.max_count is not None
-    assert made.frames.max() <= options.max_count
-    chosen, made, _ = clips_of(source, path, ZERO.model_copy(update={"dt_us": 1000, "max_count": 2}), Silent())
-    assert (chosen.dt_us, chosen.max_count) == (1000, 2)
-    assert made.frames.sum() < 4 * 3000 / 10
-    for name, sensor in (("wide", (68, 34)), ("small", (33, 34))):
-        with pytest.raises(DataError, match="do not give the network's input") as caught:
-            clips_of(f"npz:{_recordings(tmp_path / name, sensor)}", path, ZERO, Silent())
-        assert f"{sensor[1]}x{sensor[0]} pixels" in str(caught.value)
-
-
-def test_the_command_exports_a_file(files: Any, program: Any, tmp_path: Path) -> None:
-    _, path = files(single=True, pool=False)
-    data = f"npz:{_recordings(tmp_path / 'data', (34, 34))}"
-    common = ("export", str(path), "--chip", "speck2f", "--convention", "sinabs", "--steps", "6")
-    zero = ("--nir", "reset=zero", "--nir", "max_spikes=1", "--nir", "v_min=none")
-    done = program(*common, *zero, "--data", data, "--out", "chips", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "reference = torch = sinabs discretised: 0 mismatches" in done.stdout
-    assert "accuracy" in done.stdout
-    assert json.loads((tmp_path / "chips" / "export.json").read_text(encoding="utf-8"))["input"]["steps"] == 6
-
-    done = program(*common, *zero, "--out", "bare", "--dt-us", "700", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "NOT RUN  parity: no labelled recordings were given (--data)" in done.stdout
-
-    bad = tmp_path / "bad.nir"
-    bad.write_bytes(path.read_bytes()[:5000])
-    before = sorted(entry.name for entry in tmp_path.iterdir())
-    for code, said, arguments in (
-        (2, "--out", common),
-        (2, "Did you mean 'reset'?", (*common, "--nir", "resets=zero", "--out", "x")),
-        (2, "go with FILE.nir or FILE.net", ("export", str(tmp_path), "--chip", "speck2f")),
-        (3, "loihi2: 1: reset", ("export", str(path), "--chip", "loihi2", *common[4:], "--out", "x")),
-        (6, "cannot read the NIR graph", ("export", str(bad), "--out", "x")),
-        (6, "no run there", ("export", str(tmp_path))),
-    ):
-        done = program(*arguments, cwd=tmp_path)
-        assert done.returncode == code, done.stdout + done.stderr
-        assert said in done.stderr
-        assert "Traceback" not in done.stderr
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == before

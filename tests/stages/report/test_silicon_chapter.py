@@ -7,14 +7,13 @@ import re
 
 import pytest
 
-from spikefold.pages import templates
 from spikefold.stages import silicon as stage
-from spikefold.stages.report.page import _FOLDER
+from spikefold.stages.report.template_files import templates
 
 
 def _chapter() -> str:
     rows = [row.to_json() for row in stage.at_hand()]
-    text: str = templates(_FOLDER).get_template("parts/silicon.html.jinja").render(silicon=rows)
+    text: str = templates().get_template("parts/silicon.html.jinja").render(silicon=rows)
     return text
 
 

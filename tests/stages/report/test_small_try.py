@@ -48,3 +48,5 @@ def test_layers_that_never_fire_are_findings_and_the_rest_of_the_report_stands(p
     page = (run / "report.html").read_text(encoding="utf-8")
     assert page.index("never fire") < page.index("<nav")
     assert "NOT COMPARED" in done.stdout
+    assert report["verdicts"]["accuracy"]["word"] == "no better than chance"
+    assert page.index("the trained network is no better than chance") < page.index("<nav")

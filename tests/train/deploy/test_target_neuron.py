@@ -16,7 +16,7 @@ from spikefold.export.passes.quantise import quantise
 from spikefold.hardware.loihi import chip as loihi
 from spikefold.hardware.simulators import reference
 from spikefold.hardware.speck import chip as speck
-from spikefold.train.deploy.target_neuron import for_chip
+from spikefold.train.deploy.target_neuron import channel_thresholds, for_chip
 
 SPEC = InputSpec((2, 10, 10), 1000, 10)
 FRAMES = np.random.default_rng(5).poisson(0.5, (10, 12, 2, 10, 10)).astype(np.uint16)
@@ -112,3 +112,30 @@ def test_spikes_a_step_go_up_to_what_the_chip_makes_and_no_further() -> None:
         assert {la.op.max_spikes for la in found.neurons if isinstance(la.op, Neuron)} == {wanted}
         assert (replaced == ()) == (given == wanted)
         assert 1 < reference.run(found, FRAMES).layers["n1"].raster.max() <= wanted
+
+
+def test_a_current_and_a_lower_bound_that_a_chip_lacks_are_replaced() -> None:
+    network = _network(Neuron(np.array(1.0), v_min=-0.5, current=Leak(0.5)))
+    for chip, what in ((speck.NUMBERS, "synaptic current -> none"), (loihi.NUMBERS, "lower bound -> none")):
+        found, replaced = for_chip(network, chip, FRAMES)
+        assert {entry.what for entry in replaced} == {what}
+        for entry in replaced:
+            assert entry.spikes_before > 5
+            if "current" in what:  # its input is less, so its threshold falls until it fires as often
+                assert entry.threshold_factor < 1
+                assert entry.spikes_after == pytest.approx(entry.spikes_before, rel=0.2)
+        assert quantise(found, chip)[0].is_integer
+
+
+def test_thresholds_of_each_neuron_become_those_of_the_mean_gate_of_their_channel() -> None:
+    gates = np.random.default_rng(1).uniform(0.5, 2, (6, 10, 10))
+    plain = _network(Neuron(np.array(1.0)))
+    layers = [replace(la, op=Neuron(1 / gates)) if la.name == "n1" else la for la in plain]
+    network = replace(plain, layers=tuple(layers))
+    found, names = channel_thresholds(network)
+    assert names == ("n1",)
+    theta = found.neurons[0].neuron.threshold
+    assert theta.shape == (6, 1, 1)
+    assert theta.ravel() == pytest.approx(1 / gates.mean(axis=(1, 2)), rel=1e-12)
+    assert found.history[-1] == "channel_thresholds"
+    assert channel_thresholds(found) == (found, ())

@@ -12,6 +12,7 @@ from spikingjelly.activation_based import base, functional, layer, neuron, surro
 from spikefold.config import ModelConfig
 from spikefold.train.models.attention import ASA, Attention
 from spikefold.train.models.attention_compared import SA, TCSA
+from spikefold.train.models.fast_if import FastIF
 from spikefold.train.models.fast_lif import FastLIF
 from spikefold.train.models.mean_pool import MeanPool
 from spikefold.train.models.spiking_net import SpikingNet
@@ -184,7 +185,7 @@ def test_neurons_are_built_as_configured(kind: Literal["if", "lif", "lif_decay_i
     )
     net = SpikingNet(config, (2, 8, 8), STEPS, CLASSES)
     found = [m for m in net.modules() if isinstance(m, base.MemoryModule) and hasattr(m, "v_threshold")]
-    types = {"if": neuron.IFNode, "plif": neuron.ParametricLIFNode, "lif": FastLIF}  # which is a LIFNode
+    types = {"if": FastIF, "plif": neuron.ParametricLIFNode, "lif": FastLIF}  # which are an IFNode and a LIFNode
     expected = types.get(kind, neuron.LIFNode)
     assert [(type(n), n.v_threshold, n.detach_reset) for n in found] == [(expected, 0.7, False)] * 4
     assert {type(n.surrogate_function) for n in found} == {surrogate.Rect}

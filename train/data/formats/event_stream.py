@@ -58,7 +58,7 @@ def decode_event_stream(data: bytes, reading: Reading = AS_IT_IS) -> RawEvents:
     return replace(raw.where(change), p=flags[change] >> 1)
 
 
-@compiled(nogil=True)
+@compiled()
 def _run(
     body: np.ndarray, flag_bits: int, t: np.ndarray, x: np.ndarray, y: np.ndarray, flags: np.ndarray
 ) -> tuple[int, int]:

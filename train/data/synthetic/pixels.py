@@ -93,7 +93,7 @@ def start_state(log_start: np.ndarray, model: PixelModel, rng: np.random.Generat
     )
 
 
-@compiled(nogil=True)
+@compiled()
 def _crossing_us(level: float, log_start: float, slope: float, start_us: float, end_us: float) -> float:
     """When the line through ``log_start`` reaches ``level``, kept inside the step against rounding."""
     if slope == 0:
@@ -101,14 +101,14 @@ def _crossing_us(level: float, log_start: float, slope: float, start_us: float, 
     return min(max(start_us + (level - log_start) / slope, start_us), end_us)
 
 
-@compiled(nogil=True)
+@compiled()
 def _larger(keys: np.ndarray) -> np.ndarray:
     larger = np.empty(2 * len(keys) + 1024, np.int64)
     larger[: len(keys)] = keys  # np.concatenate does the same, but takes numba a second longer to compile
     return larger
 
 
-@compiled(nogil=True)
+@compiled()
 def advance(
     state: PixelState,
     frame: np.ndarray,

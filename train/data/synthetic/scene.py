@@ -150,7 +150,7 @@ def _texture(shape: tuple[int, int], grain_px: int, rng: np.random.Generator) ->
     return nodes
 
 
-@compiled(nogil=True)
+@compiled()
 def _compose(out: np.ndarray, room: np.ndarray, body: np.ndarray, cover: np.ndarray, sway: np.ndarray) -> None:
     """Slow layers moved by ``sway`` of one time (see `Scene`) into ``out``."""
     room_x, room_y = int(np.floor(MARGIN_PX - sway[0])), int(np.floor(MARGIN_PX - sway[1]))
@@ -168,14 +168,14 @@ def _compose(out: np.ndarray, room: np.ndarray, body: np.ndarray, cover: np.ndar
             out[y, x] = value + sway[4]
 
 
-@compiled(nogil=True)
+@compiled()
 def _sample(layer: np.ndarray, y: int, x: int, v: float, u: float) -> float:
     top = layer[y, x] * (1 - u) + layer[y, x + 1] * u
     below = layer[y + 1, x] * (1 - u) + layer[y + 1, x + 1] * u
     return float(top * (1 - v) + below * v)
 
 
-@compiled(nogil=True)
+@compiled()
 def _paint(frame: np.ndarray, joints: np.ndarray, radii: np.ndarray, surface: np.ndarray, light: float) -> None:
     """Capsules of both arms at one time over ``frame``; the other arguments as in `Scene`."""
     height, width = frame.shape
@@ -206,7 +206,7 @@ def _paint(frame: np.ndarray, joints: np.ndarray, radii: np.ndarray, surface: np
                     frame[y, x] += covered * (value - frame[y, x])
 
 
-@compiled(nogil=True)
+@compiled()
 def first_frame(scene: Scene) -> np.ndarray:
     """Log intensity ``(H, W)`` at time 0."""
     frame = np.empty((scene.room.shape[0] - 2 * MARGIN_PX, scene.room.shape[1] - 2 * MARGIN_PX), np.float32)
@@ -215,7 +215,7 @@ def first_frame(scene: Scene) -> np.ndarray:
     return frame
 
 
-@compiled(nogil=True)
+@compiled()
 def film(state: PixelState, scene: Scene, frame_us: int, refractory_us: float) -> np.ndarray:
     """Let pixels that have seen `first_frame` watch the scene; their events, packed as in `pixels.advance`."""
     joints, radii = scene.joints, scene.radii
@@ -246,7 +246,7 @@ def film(state: PixelState, scene: Scene, frame_us: int, refractory_us: float) -
     return keys[:n].copy()
 
 
-@compiled(nogil=True)
+@compiled()
 def _box(joints: np.ndarray, radii: np.ndarray, height: int, width: int) -> tuple[int, int, int, int]:
     """Rows and columns that the arms can touch in any of the frames of ``joints (F, 2, 4, 2)``.
 

@@ -22,6 +22,7 @@ from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Fire, Leak, Neuron, Overflow
 from spikefold.export.ops import Conv2d, Dense, Shape
 from spikefold.hardware.loihi import to_netx as to_loihi
+from spikefold.hardware.loihi.always_on import always_on
 from spikefold.hardware.loihi.lava import client as lava_client
 from spikefold.hardware.loihi.lava import golden as lava_golden
 from spikefold.hardware.loihi.lava import process as lava_process
@@ -42,6 +43,11 @@ def spiking(theta: int, keep: int | None = None, fire: Fire | None = None) -> Ne
     fire = fire or (Fire.GE if leak is None else Fire.GT)
     state: dict[str, Any] = {"state_shift": 7, "state_bits": 24, "overflow": Overflow.SATURATE}
     return Neuron(np.array(theta), fire=fire, leak=leak, **state)
+
+
+def lasting(theta: int, keep: int) -> Neuron:
+    """Leaky, with a current that lasts."""
+    return replace(spiking(theta, 3500), current=Leak(keep, 12))
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +123,13 @@ CASES = [
     case("largest threshold", (516, 1, 1), (Dense(np.full((1, 516), 127)), spiking(2**16 - 1)), density=1, clips=1),
     case("all negative", (2, 1, 1), (Dense(np.array([[-127, -3], [-5, -1]]), np.array([200, 300])), spiking(100))),
     *(random_case(seed) for seed in range(6)),
+    case("bias beside a current", (4, 9, 11),
+         (Conv2d(ints(21, 6, 2, 3, 3, low=-60), ints(22, 6, low=-90), (2, 1), (1, 1), groups=2), lasting(300, 2048)),
+         (Conv2d(ints(23, 3, 6, 3, 2, low=-10), padding=(1, 0), dilation=(1, 2)), lasting(3000, 1000)),
+         (Dense(ints(24, 5, 135, low=-20, high=90), ints(25, 5)), lasting(700, 3000)), steps=9),
+    case("bias beside a current, dense", (2, 3, 4),
+         (Dense(ints(26, 9, 24, low=-40), ints(27, 9)), lasting(250, 4000)),
+         (Dense(ints(28, 4, 9), ints(29, 4)), lasting(100, 9)), highest=3),
     # what lava does, silently, with networks that are refused
     case("trap: -2^k", (2, 1, 1), (Dense(np.array([[-128, -64], [-64, -64]]), np.array([200, 300])), spiking(100)),
          checked=False),
@@ -297,9 +310,10 @@ def test_interpreter_that_does_not_exist(tmp_path: Path) -> None:
 
 def test_script_beside_the_file_runs_it(library: Path, tmp_path: Path) -> None:
     """With lava's own sinks and sources, in the simulator; the board is beyond this test."""
-    to_loihi.write_net(lava_golden.network(), tmp_path / "mynet.net")
-    script = write_script(tmp_path / "mynet.py")
-    np.save(tmp_path / "frames.npy", lava_golden.FRAMES[:, 0])
+    ours = next(c for c in CASES if c.name == "bias beside a current")
+    to_loihi.write_net(ours.network, tmp_path / "mynet.net")
+    script = write_script(tmp_path / "mynet.py", always_on(ours.network).inputs)
+    np.save(tmp_path / "frames.npy", ours.frames[:, 0])
     shim = lava_process.WORKER.with_name("shim.py")
     start = (
         "import importlib.util as u, runpy, sys\n"
@@ -316,4 +330,6 @@ def test_script_beside_the_file_runs_it(library: Path, tmp_path: Path) -> None:
         timeout=60,
         check=False,
     )
-    assert done.stdout.strip().splitlines()[-1:] == ["[1, 1]"], done.stderr[-2000:]
+    expected = reference.run(ours.network, ours.frames[:, :1]).layers["s2"].raster.sum(axis=(0, 1)).ravel().tolist()
+    assert sum(expected) > 5
+    assert done.stdout.strip().splitlines()[-1:] == [str(expected)], done.stderr[-2000:]
