@@ -243,7 +243,7 @@ class AdaptConfig(_Section):
         "network before, its epochs and blends; 0: the last is kept; with train.protocol validation those do",
     )
     spike_penalty: float = Field(
-        0.02, ge=0, description="by events: added to the loss for a thousand hidden spikes a clip of largest fan-out"
+        0.1, ge=0, description="by events: added to the loss for a thousand hidden spikes a clip of largest fan-out"
     )
     distill: float = Field(0.5, ge=0, le=1, description="weight of the float network as teacher against the labels")
     synops_budget: float | None = Field(

@@ -26,7 +26,7 @@ from spikefold.session import Session
 from spikefold.stage_table import EXPORT
 from spikefold.stages.chip_files import ChipNetwork, compare_runners
 from spikefold.stages.exchange.energy_of import priced_one
-from spikefold.stages.exchange.export_network import CHECKS, bounded, fitted
+from spikefold.stages.exchange.fitted import CHECKS, bounded, fitted
 from spikefold.stages.files.energy import energy_of_run
 from spikefold.stages.files.networks import network_of_run
 from spikefold.stages.files.simulate import SimulateFile

@@ -196,6 +196,12 @@ def _applied_back(
             of_gates[0, n, p], of_gates[1, n, p] = first.sum(), second.sum()
 
 
+def _apply(*tensors: torch.Tensor) -> None:
+    """`_applied` of tensors."""
+    x, group, gates, mean, static, out = (tensor.detach().numpy() for tensor in tensors)
+    _applied(x, group, gates, mean, static, out)
+
+
 class Applied(torch.autograd.Function):
     """``x (A2 + G (A1 - A2))``, or ``x`` times the mean gate of each channel in the clips that are chosen for it.
 
@@ -208,10 +214,9 @@ class Applied(torch.autograd.Function):
         ctx: Any, x: torch.Tensor, group: torch.Tensor, gates: torch.Tensor, mean: torch.Tensor, static: torch.Tensor
     ) -> torch.Tensor:
         """The gated sequence."""
-        arrays = (x, group, gates.contiguous(), mean.contiguous(), static)
-        out = torch.empty_like(x)
-        _applied(*(array.detach().numpy() for array in arrays), out.numpy())
-        ctx.save_for_backward(*arrays)
+        gates, mean, out = gates.contiguous(), mean.contiguous(), torch.empty_like(x)
+        ctx.save_for_backward(x, group, gates, mean, static)
+        _apply(x, group, gates, mean, static, out)
         return out
 
     @staticmethod
@@ -221,7 +226,6 @@ class Applied(torch.autograd.Function):
         x, group, gates, mean, static = ctx.saved_tensors
         grad, of_x = grad.contiguous(), torch.empty_like(x)
         of_gates, of_mean = torch.empty_like(gates), torch.zeros_like(mean)
-        constants = [array.detach().numpy() for array in (group, gates, mean, static)]
-        _applied(grad.numpy(), *constants, of_x.numpy())
+        _apply(grad, group, gates, mean, static, of_x)
         _applied_back(*(a.detach().numpy() for a in (x, group, grad, static, of_gates, of_mean)))
         return of_x, None, of_gates, of_mean, None
