@@ -1,9 +1,10 @@
-# Four verbs. `run` and `test` need nothing but Python 3.11 and a package registry: they make .venv themselves.
+# Verbs. `run` and `test` need nothing but Python 3.11 and a package registry: they make .venv themselves.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+CONSTRAINTS ?= constraints.txt
 
-.PHONY: run test check bench clean
+.PHONY: run test check bench nightly oldest newest versions clean
 run: $(VENV)/.installed
 	$(BIN)/spikefold run
 
@@ -22,12 +23,28 @@ check: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks
 
+# random networks, damaged files and planted faults for a night, or MINUTES of it; goes on where it was
+MINUTES ?= 480
+nightly: export OMP_NUM_THREADS = 1
+nightly: $(VENV)/.installed
+	$(BIN)/python -m tests.nightly --minutes $(MINUTES)
+
+# the declared bounds of the dependencies: the lowest versions, and whatever is newest, each in an environment of its own
+oldest newest: export OMP_NUM_THREADS = 1
+oldest:
+	mkdir -p build && $(PYTHON) tests/versions.py > build/lowest.txt
+	$(MAKE) VENV=.venv-oldest CONSTRAINTS=build/lowest.txt versions
+newest:
+	$(MAKE) VENV=.venv-newest CONSTRAINTS=/dev/null versions
+versions: $(VENV)/.installed
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not lava and not browser" tests/export tests/hardware tests/energy tests/train
+
 clean:
 	rm -rf $(VENV) build *.egg-info .dev
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[test]'
 	touch $@
 
 # NeuroBench is timed beside us; it asks for tonic (GPL) and others that its counters do not use

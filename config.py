@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, ValidationInfo, field_validator
 
 from spikefold.errors import ConfigError, nearest
+from spikefold.toml import check_plain, parse_toml
 
 
 class _Section(BaseModel):
@@ -18,6 +18,10 @@ class _Section(BaseModel):
 
 
 _Share = Annotated[float, Field(ge=0, lt=1)]
+_Width = Annotated[int, Field(ge=1, le=2**16)]
+"""Channels or neurons of a layer; their product is looked at where a network is built."""
+_MOST_LAYERS = 256
+_LONGEST_SHOWN, _MOST_SHOWN = 200, 50
 
 
 class DataConfig(_Section):
@@ -41,15 +45,15 @@ class DataConfig(_Section):
         None, ge=1, le=2**34, description="events that a file may claim; none: a million, or 4 for each of its bytes"
     )
     max_pixels: int = Field(2**22, ge=1, le=2**32, description="pixels that a sensor may claim")
-    train: int = Field(660, ge=1, description="recordings to generate for training (generated sources)")
-    test: int = Field(110, ge=1, description="recordings to generate for testing (generated sources)")
+    train: int = Field(660, ge=1, le=10**7, description="recordings to generate for training (generated sources)")
+    test: int = Field(110, ge=1, le=10**7, description="recordings to generate for testing (generated sources)")
     test_share: float = Field(
         0.2,
         ge=0,
         lt=1,
         description="share of each class kept for testing (folder source); 0: none is kept",
     )
-    steps: int = Field(8, ge=1, description="time bins T of a clip")
+    steps: int = Field(8, ge=1, le=2**14, description="time bins T of a clip")
     dt_us: int | None = Field(
         None, ge=1, le=10**12, description="length of a bin; none: so that T bins span a typical clip"
     )
@@ -65,7 +69,9 @@ class DataConfig(_Section):
     window: Literal["start", "random"] = Field(
         "start", description="training clips: the start of a recording, or T bins from anywhere in it"
     )
-    clips: int = Field(1, ge=1, description="evenly spaced clips of a recording that vote where a network is judged")
+    clips: int = Field(
+        1, ge=1, le=2**16, description="evenly spaced clips of a recording that vote where a network is judged"
+    )
     held: int | None = Field(
         None, ge=1, description="clips of each split, drawn by the seed, for the stages after the training (images)"
     )
@@ -82,16 +88,23 @@ class ModelConfig(_Section):
         description="chain: convolutions one after the other; sew: SEW-ResNet, two residual blocks of two 3x3 "
         "convolutions for each entry of channels, behind a 7x7 convolution and a max pool",
     )
-    channels: tuple[PositiveInt, ...] = Field((16, 32, 32), description="channels of each convolution")
-    strides: tuple[PositiveInt, ...] = Field((2, 2, 2), description="spatial reduction of each convolution")
+    channels: tuple[_Width, ...] = Field(
+        (16, 32, 32), max_length=_MOST_LAYERS, description="channels of each convolution"
+    )
+    strides: tuple[_Width, ...] = Field(
+        (2, 2, 2), max_length=_MOST_LAYERS, description="spatial reduction of each convolution"
+    )
     reduction: Literal["pool", "stride", "spike_max", "spike_mean"] = Field(
         "stride",
         description="pool: 3x3 conv + average pool before the neuron (the paper); stride: the one strided "
         "convolution that it equals; spike_max, spike_mean: 3x3 conv, and a pool on the neuron's spikes",
     )
-    hidden: tuple[PositiveInt, ...] = Field((), description="neurons of each dense layer before the output layer")
+    hidden: tuple[_Width, ...] = Field(
+        (), max_length=_MOST_LAYERS, description="neurons of each dense layer before the output layer"
+    )
     dropout: tuple[_Share, ...] = Field(
         (),
+        max_length=2 * _MOST_LAYERS + 1,
         description="probability for each layer with neurons of a chain: of its inputs, anew each step, and of its "
         "output spikes, for a whole clip; empty: none",
     )
@@ -103,7 +116,7 @@ class ModelConfig(_Section):
         "channel and spatial",
     )
     lam: float = Field(0.5, gt=0, lt=1, description="ASA's share of important channels and steps")
-    reduction_ratio: PositiveInt = Field(
+    reduction_ratio: _Width = Field(
         1, description="ASA-1's temporal MLP: 1: T to T; r: T to T/r to T with a ReLU between (published runs: 4, 8)"
     )
     asa_mode: Literal["clip", "batch"] = Field(
@@ -130,7 +143,7 @@ class ModelConfig(_Section):
         "atan", description="derivative of a spike in training: arctangent's, or the paper's rectangle of width 1/2"
     )
     detach_reset: bool = Field(True, description="no gradient through a reset")
-    voters: int = Field(4, ge=1, description="output neurons of each class; their spikes are added up")
+    voters: int = Field(4, ge=1, le=2**16, description="output neurons of each class; their spikes are added up")
 
     @field_validator("dropout")
     @classmethod
@@ -149,8 +162,8 @@ class ModelConfig(_Section):
 class TrainConfig(_Section):
     """The training."""
 
-    epochs: int = Field(24, ge=1)
-    batch: int = Field(20, ge=1)
+    epochs: int = Field(24, ge=1, le=10**6)
+    batch: int = Field(20, ge=1, le=2**20)
     lr: float = Field(3e-3, gt=0, description="Adam's learning rate: the schedule's highest")
     weight_decay: float = Field(0.01, ge=0, description="Adam's: this times the weights is added to their gradient")
     decoupled_decay: bool = Field(
@@ -174,7 +187,9 @@ class TrainConfig(_Section):
         "from 1 for the class and 0 for the others",
     )
     gain: float = Field(10.0, gt=0, description="factor from a firing rate to a logit")
-    shift: int = Field(0, ge=0, description="augmentation: shift each batch by up to this many input pixels")
+    shift: int = Field(
+        0, ge=0, le=2**16, description="augmentation: shift each batch by up to this many input pixels"
+    )
     augment: Literal["auto", "none", "eventdrop", "geometric"] = Field(
         "auto",
         description="eventdrop: of the events of a clip leave out a stretch of time, an area, some, or none; "
@@ -196,7 +211,7 @@ class TrainConfig(_Section):
         "float32", description="bf16, fp16: mixed precision, on CUDA only"
     )
     baseline: bool = Field(True, description="train the same network without attention beside it")
-    threads: int = Field(1, ge=1, description="CPU threads of each training; results depend on it")
+    threads: int = Field(1, ge=1, le=2**10, description="CPU threads of each training; results depend on it")
 
 
 class GatesConfig(_Section):
@@ -217,7 +232,7 @@ class AdaptConfig(_Section):
         description="steps: in clocked time steps; events: on event-driven chips (Speck) event by event, without "
         "biases, teacher and blend; auto: events on such chips where clips are bins of equal time",
     )
-    epochs: int = Field(8, ge=0, description="0: no adaptation")
+    epochs: int = Field(8, ge=0, le=10**6, description="0: no adaptation")
     lr: float = Field(3e-4, gt=0, description="peak of the one-cycle schedule of Adam")
     event_lr: float = Field(1e-3, gt=0, description="the same by events, where thresholds are 1")
     held_share: float = Field(
@@ -288,7 +303,7 @@ class ChipsConfig(_Section):
 class Config(_Section):
     """Everything a run depends on."""
 
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=2**63 - 1)
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
@@ -310,8 +325,8 @@ def load_config(path: Path | None = None, overrides: tuple[str, ...] = ()) -> Co
     values: dict[str, Any] = {}
     if path is not None:
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            values = parse_toml(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
             raise ConfigError(f"cannot read the configuration: {error}", where=str(path)) from error
     for override in overrides:
         _override(values, override)
@@ -325,9 +340,15 @@ def parse_config(values: dict[str, Any]) -> Config:
         ConfigError: every unknown key with the nearest known one, every value out of range.
     """
     try:
+        check_plain(values)  # settings of a command line are no file that was checked
+    except ValueError as error:
+        raise ConfigError(f"cannot read the configuration: {error}") from error
+    try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(problem) for problem in error.errors()]
+        lines = [_explain(problem) for problem in error.errors()[:_MOST_SHOWN]]
+        if error.error_count() > len(lines):
+            lines.append(f"and {error.error_count() - len(lines):,} more")
         raise ConfigError("; ".join(lines), hint="`spikefold config` prints every key with its meaning") from error
     if len(config.model.channels) != len(config.model.strides):
         raise ConfigError("model.channels and model.strides differ in length", hint="give one stride a convolution")
@@ -339,8 +360,8 @@ def _override(values: dict[str, Any], override: str) -> None:
     if not separator or not key:
         raise ConfigError(f"--set {override!r} is not KEY=VALUE", hint="for example --set train.epochs=3")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = parse_toml(f"value = {text}")["value"]
+    except ValueError:
         value = text  # a bare word is a string
     *sections, last = key.split(".")
     for section in sections:
@@ -350,10 +371,16 @@ def _override(values: dict[str, Any], override: str) -> None:
     values[last] = value
 
 
+def shortened(value: object) -> str:
+    """A value as it is shown in a message, at most a line of it."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
 def _explain(problem: Any) -> str:
     path = ".".join(str(part) for part in problem["loc"])
     if problem["type"] != "extra_forbidden":
-        return f"{path}: {problem['msg']} (got {problem['input']!r})"
+        return f"{path}: {problem['msg']} (got {shortened(problem['input'])})"
     section: Any = Config
     for part in problem["loc"][:-1]:
         section = section.model_fields[part].annotation

@@ -3,7 +3,7 @@
 
 Exit codes: 0 all gates passed, 1 a gate or a comparison failed, 2 configuration or usage, 3 the network is
 not supported or does not fit, 4 the environment lacks something, 5 internal error (a bug), 6 bad input data,
-130 interrupted.
+130 interrupted, 143 ended by SIGTERM.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+MOST_TOLD = 200
+"""Violations that one message tells; of more it says how many."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,9 @@ class SpikefoldError(Exception):
         lines = [f"{self.code}: {self.what}"]
         if self.where:
             lines.append(f"  where: {self.where}")
-        lines += [f"  - {issue}" for issue in self.issues]
+        lines += [f"  - {issue}" for issue in self.issues[:MOST_TOLD]]
+        if len(self.issues) > MOST_TOLD:
+            lines.append(f"  - and {len(self.issues) - MOST_TOLD:,} more")
         if self.hint:
             lines.append(f"  to do: {self.hint}")
         return "\n".join(lines)

@@ -32,6 +32,8 @@ _BROKEN = (
     struct.error, zlib.error, zipfile.BadZipFile,
 )  # fmt: skip
 """What Python's archive reader raises on a damaged file, found by changing single bytes."""
+SMALL_BYTES, BYTES_PER_BYTE = 2**26, 32
+"""Bytes of arrays that any archive may claim, and that it may claim for each byte of its own."""
 _LONGEST_HEADER = 10_000
 _PLAIN = re.compile(r"[<>|=]?(?:[biufcSU]\d+|\?)")
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -190,7 +192,7 @@ def read_arrays(
     *,
     wanted: Collection[str] | None = None,
     most_members: int = _MOST_MEMBERS,
-    check_bytes: Callable[[int], None] = lambda claimed: None,
+    check_bytes: Callable[[int], None] | None = None,
 ) -> dict[str, np.ndarray]:
     """The arrays of an archive.
 
@@ -200,13 +202,13 @@ def read_arrays(
         wanted: names of those that are read; without it, all.
         most_members: the most arrays that it may hold.
         check_bytes: told how many bytes the arrays claim together, before memory is taken; raises a `DataError` where
-            that is too much.
+            that is too much. Without it they may claim `SMALL_BYTES`, or `BYTES_PER_BYTE` for each of the file.
 
     Raises:
         DataError: the file is missing, truncated, no archive, or holds anything but plain arrays.
     """
     with _opened(path, what, most_members) as archive:
-        return _arrays(archive, _claims(archive, wanted, check_bytes))
+        return _arrays(archive, _claims(archive, wanted, check_bytes or _believed(path, what)))
 
 
 class ArrayStream:
@@ -264,7 +266,7 @@ def opened_archive(
     *,
     wanted: Collection[str] | None = None,
     most_members: int = _MOST_MEMBERS,
-    check_bytes: Callable[[int], None] = lambda claimed: None,
+    check_bytes: Callable[[int], None] | None = None,
 ) -> Iterator[Archive]:
     """An archive of which nothing but the headers is read; the arguments are those of `read_arrays`.
 
@@ -272,7 +274,23 @@ def opened_archive(
         DataError: as `read_arrays`, also for what is found broken inside the block.
     """
     with _opened(path, what, most_members) as archive:
-        yield Archive(archive, _claims(archive, wanted, check_bytes))
+        yield Archive(archive, _claims(archive, wanted, check_bytes or _believed(path, what)))
+
+
+def _believed(path: Path, what: str) -> Callable[[int], None]:
+    """Zeros pack a thousand to one: an archive of kilobytes can claim all memory."""
+    size = path.stat().st_size
+    most = max(SMALL_BYTES, BYTES_PER_BYTE * size)
+
+    def check(claimed: int) -> None:
+        if claimed > most:
+            raise DataError(
+                f"cannot read {what}: {size:,} bytes claim {claimed:,} of arrays, more than the {most:,} allowed",
+                where=str(path),
+                hint="the file is damaged, or was not written by this program",
+            )
+
+    return check
 
 
 @contextmanager

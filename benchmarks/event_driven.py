@@ -11,17 +11,20 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+from numba import njit
 
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Neuron, Reset
 from spikefold.export.ops import Conv2d
 from spikefold.export.passes.quantise import quantise
 from spikefold.hardware.registry import chips
+from spikefold.hardware.simulators.lanes import add_rows
 from spikefold.hardware.speck.cores import CoreLayer, core_layers
 from spikefold.hardware.speck.events.dvs_layer import DvsLayer
+from spikefold.hardware.speck.events.options import Emission, Options
 from spikefold.hardware.speck.events.result import EventRun
 from spikefold.hardware.speck.events.simulate import simulate, simulate_events
 from spikefold.train.data.events import pack_events
@@ -29,6 +32,8 @@ from spikefold.train.data.frames import Binning, to_frames
 from spikefold.train.data.synthetic.gestures import generate
 from spikefold.train.models.architectures import architecture, network
 
+AS_NUMPY = Options(emission=Emission.ADDRESSES_ASCENDING)
+"""The order of emission of the loop in NumPy, which makes no difference to the time of it."""
 RUNS, EVENTS, SECONDS, RATE = 5, 40_000, 10, 100_000
 SPARSE, BUSY = (0.05, 2.5), (1.5, 1.5)
 """Gains of the first and the other convolutions: about the spikes of a network trained on gestures, and many."""
@@ -76,8 +81,25 @@ def table() -> Iterator[tuple[str, str]]:
     for channels, features, kernel, stride in ((2, 16, 4, 2), (16, 32, 4, 2), (64, 64, 3, 1)):
         name = f"{channels} -> {features} channels, {kernel}x{kernel}, stride {stride}"
         yield from _both(name, *one_layer(channels, features, kernel, stride))
+    yield "limit of this core: rows of 192 numbers of 16 bits added, nothing else", _limit()
     for name, pool in (("speck-s", 4), ("speck-m", 1)):
         yield from _recording(name, DvsLayer(pool=(pool, pool)))
+
+
+@njit
+def _only_add(v: np.ndarray, weights: np.ndarray, times: int) -> Any:
+    farthest: Any = 0
+    for _ in range(times):
+        none = np.uint64(0)
+        farthest += np.int64(add_rows(v, none, weights, none, 192, 3, 192, 192, np.int16(0)))
+    return farthest
+
+
+def _limit() -> str:
+    times, (v, weights) = 200_000, np.zeros((2, 600), np.int16)
+    _, seconds = _timed(lambda: _only_add(v, weights, times))
+    rates = [times * 3 * 192 / one / 1e6 for one in seconds]
+    return f"{statistics.median(rates):8.1f} M/s  (min {min(rates):.1f}, max {max(rates):.1f})"
 
 
 def _both(name: str, net: Network, frames: np.ndarray) -> Iterator[tuple[str, str]]:
@@ -85,7 +107,7 @@ def _both(name: str, net: Network, frames: np.ndarray) -> Iterator[tuple[str, st
     few = frames[:, :1]
     run, seconds = _timed(lambda: simulate(net, frames))
     wanted, slow_seconds = _timed(lambda: numpy_run(net, few))
-    _assert_equal(simulate(net, few, potentials=True), wanted)
+    _assert_equal(simulate(net, few, AS_NUMPY, potentials=True), wanted)
     spikes = run.trace.spikes / sum(int(load.events.sum()) for load in run.loads)
     yield name, f"{_rates(run, len(frames[0]), seconds)}, {spikes:.2f} spikes an event"
     yield "    in NumPy", _rates(run, 1, slow_seconds)

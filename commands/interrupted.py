@@ -1,12 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a user is told after Ctrl-C: what of the run is kept, and the command that goes on."""
+"""Ctrl-C, and a system or a scheduler that ends a job: what is told, what of a run is kept, and the exit code."""
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from spikefold.provenance.same_run import config_of
 from spikefold.stage_table import STAGES, TRAIN, Stage
+
+INTERRUPTED, TERMINATED = 130, 128 + signal.SIGTERM
+"""Exit codes after Ctrl-C, and after SIGTERM as `kill` and Slurm send it."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM arrived: handled as Ctrl-C is, so that nothing is left half-written, and no process left behind."""
+
+
+@contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Within the block SIGTERM raises `Terminated`; in a thread, where Python takes no signals, nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    raise Terminated
+
+
+def exit_code(interruption: KeyboardInterrupt) -> int:
+    """What a shell sees: 128 and the number of the signal."""
+    return TERMINATED if isinstance(interruption, Terminated) else INTERRUPTED
 
 
 def what_is_kept(stage: Stage, run: Path) -> str:

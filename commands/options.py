@@ -31,6 +31,8 @@ Classes = Annotated[int | None, typer.Option(help="Classes; those of the network
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, and nothing else there.")]
 _BOARD = "Write each epoch for TensorBoard too: `tensorboard --logdir RUN/tensorboard`."
 Tensorboard = Annotated[bool, typer.Option("--tensorboard", help=_BOARD)]
+Workers = Annotated[int | None, typer.Option("--workers", help="Do it by so many of Ray's workers; same numbers.")]
+Address = Annotated[str | None, typer.Option("--address", help="--workers: of a Ray cluster; else this machine.")]
 LATEST_RUN = Path("runs") / LATEST
 
 

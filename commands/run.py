@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from spikefold.commands.gates import Gates, check_gates, read_gates
-from spikefold.commands.interrupted import what_is_kept
+from spikefold.commands.interrupted import exit_code, what_is_kept
 from spikefold.commands.options import (
     Budget,
     ConfigFile,
@@ -26,7 +26,7 @@ from spikefold.commands.options import (
     configured,
 )
 from spikefold.commands.report import written_report
-from spikefold.commands.screen import INTERRUPTED, Screen, guarded
+from spikefold.commands.screen import Screen, guarded
 from spikefold.commands.summary import say_report
 from spikefold.config import Config
 from spikefold.errors import ConfigError, MismatchError, nearest
@@ -146,9 +146,9 @@ def _stages(session: Session, again: tuple[Stage, ...], screen: Screen) -> Misma
             continue
         try:
             failed = _do(one.stage, session, screen) or failed
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interruption:
             typer.echo(what_is_kept(one.stage, session.folder), err=True)
-            raise typer.Exit(INTERRUPTED) from None
+            raise typer.Exit(exit_code(interruption)) from None
     if to_do and (session.folder / CONFIG).is_file():
         keep_config(session)
     return failed

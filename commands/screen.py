@@ -12,11 +12,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from spikefold.commands.interrupted import exit_code, sigterm_interrupts
 from spikefold.commands.system_errors import forget_output, from_system
 from spikefold.errors import SpikefoldError
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C."""
+from spikefold.visible import visible
 
 
 class Screen:
@@ -29,7 +28,7 @@ class Screen:
 
     def line(self, text: str) -> None:
         """One finished fact."""
-        self._console.print(text, markup=False)
+        self._console.print(visible(text), markup=False)
 
     def progress(self, task: str, done: int, of: int, note: str = "") -> None:
         """A step of long work."""
@@ -62,16 +61,17 @@ def guarded(quiet: bool = False) -> Iterator[Screen]:
     """Turn errors a user can cause, and what the system refuses, into a message on stderr and their exit code."""
     screen = Screen(quiet)
     try:
-        yield screen
+        with sigterm_interrupts():
+            yield screen
         sys.stdout.flush()  # a full disk or a closed pipe is told here, not by the interpreter at its end
     except SpikefoldError as error:
         _fail(error, screen)
     except (OSError, MemoryError) as error:
         _fail(from_system(error), screen)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         screen.close()
         typer.echo("interrupted; what was not finished is as it was before", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(exit_code(interruption)) from None
     finally:
         screen.close()
 
@@ -83,5 +83,5 @@ def _fail(error: SpikefoldError, screen: Screen) -> NoReturn:
     except OSError:
         forget_output()
     with suppress(OSError):
-        typer.echo(str(error), err=True)
+        typer.echo(visible(str(error)), err=True)
     raise typer.Exit(error.exit_code) from error

@@ -21,8 +21,12 @@ from spikefold.session import Session, keep_config, open_session
 from spikefold.stage_table import STAGES, Stage, computed_from, may_change
 
 
-def again(stage: Stage, folder: Path, overrides: list[str], screen: Screen) -> None:
+def again(
+    stage: Stage, folder: Path, overrides: list[str], screen: Screen, run: Callable[[Session], object] | None = None
+) -> None:
     """Run one stage of a run, with settings that nothing depends on but this stage and those behind it.
+
+    The stage's own function does it, where no other way to ``run`` it is given.
 
     A run that had every stage keeps its report: it is written anew, also where spikes turn out to differ.
     """
@@ -31,7 +35,7 @@ def again(stage: Stage, folder: Path, overrides: list[str], screen: Screen) -> N
         stale = [one.name for one in computed_from(stage) if (folder / one.folder).is_dir()]
         started = time.monotonic()
         try:
-            stage.load()(session)
+            (run or stage.load())(session)
         except MismatchError:
             if (session.folder / stage.folder).is_dir():
                 _kept(session, overrides)

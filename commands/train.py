@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from spikefold.commands.interrupted import what_is_kept
+from spikefold.commands.interrupted import exit_code, what_is_kept
 from spikefold.commands.options import ConfigFile, Data, Json, Out, Quiet, Sets, Tensorboard, configured
-from spikefold.commands.screen import INTERRUPTED, guarded
+from spikefold.commands.screen import guarded
 from spikefold.commands.stage_command import say_run
 from spikefold.errors import ConfigError
 from spikefold.provenance.lock import locked
@@ -51,9 +51,9 @@ def train(
             started = time.monotonic()
             try:
                 TRAIN.load()(session)
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as interruption:
                 typer.echo(what_is_kept(TRAIN, session.folder), err=True)
-                raise typer.Exit(INTERRUPTED) from None
+                raise typer.Exit(exit_code(interruption)) from None
             note_stage(session.folder, TRAIN.name, time.monotonic() - started)
             point_latest(session)
         say_run(TRAIN, session.folder, as_json=as_json)

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from spikefold.commands.importing.own_network import OwnNetwork, refuse_other_chips, takes_own_network
-from spikefold.commands.options import LATEST_RUN, Json, Quiet, Sets
+from spikefold.commands.options import LATEST_RUN, Address, Json, Quiet, Sets, Workers
 from spikefold.commands.report import refreshed_report
 from spikefold.commands.screen import Screen, guarded
 from spikefold.commands.stage_command import again, say_run
@@ -36,6 +37,8 @@ def validate(
     repeats: Annotated[int, typer.Option(min=1, help="--on: runs of every clip, for their spread.")] = 3,
     reduce: Annotated[Path | None, typer.Option(help="Folder for the smallest case that differs.")] = None,
     sets: Sets = None,
+    workers: Workers = None,
+    address: Address = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -46,9 +49,9 @@ def validate(
     with guarded(quiet) as screen:
         foreign = own.source(source, str(LATEST_RUN))
         if foreign is not None:
-            if on is not None or sets:
+            if on is not None or sets or workers or address:
                 raise ConfigError(
-                    "--on and --set belong to a run", where="validate", hint="export it, then ask a board"
+                    "--on, --set and --workers belong to a run", where="validate", hint="export it, then ask a board"
                 )
             _validate_own(foreign, own, screen, reduce, as_json=as_json)
             return
@@ -58,10 +61,22 @@ def validate(
             _reduce_run(open_session(folder, screen, tuple(sets or []), may_change(VALIDATE)), reduce, on, screen)
             return
         if on is None:
-            again(VALIDATE, folder, sets or [], screen)
+            again(VALIDATE, folder, sets or [], screen, _on_workers(workers, address))
         else:
             _on_board(open_session(folder, screen, tuple(sets or []), may_change(VALIDATE)), on, clips, repeats)
         say_run(VALIDATE, folder, as_json=as_json)
+
+
+def _on_workers(workers: int | None, address: str | None) -> Callable[[Session], object] | None:
+    """The stage by a cluster's workers; None for this process."""
+    if workers is None and address is None:
+        return None
+    from spikefold.stages.spread.engine import cluster_of
+    from spikefold.stages.spread.validation import compare_spread
+    from spikefold.stages.validate import validate_stage
+
+    cluster = cluster_of(workers, address)
+    return None if cluster is None else partial(validate_stage, compare=partial(compare_spread, cluster=cluster))
 
 
 def _on_board(session: Session, on: str, clips: int, repeats: int) -> None:

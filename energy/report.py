@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
 from spikefold.energy.outputs import ATTENTION, attention_energy_pj
 from spikefold.energy.statistics.clips import NetworkClips
+from spikefold.pages import template
 from spikefold.report_style import COLOURS, arranged, svg
 
 _HATCH = "///"
@@ -116,9 +116,7 @@ def uncertainty_section(results: Mapping[str, Any], clips: Mapping[str, NetworkC
         for name, network in networks.items()
         if network.get("sensitivity")
     }
-    environment = Environment(undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(
+    return template(_TEMPLATE).render(
         clips=len(next(iter(clips.values())).right),
         histogram=clip_histogram({name: one.quantities["synops"] for name, one in clips.items()}, "synaptic events"),
         distributions={name: network.get("uncertainty", {}) for name, network in networks.items()},

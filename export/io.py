@@ -19,7 +19,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save
 
 from spikefold.errors import DataError, NetworkError
-from spikefold.export.network import InputSpec, Layer, Network
+from spikefold.export.network import MOST_LAYERS, InputSpec, Layer, Network
 from spikefold.export.neuron import Fire, Leak, Neuron, Order, Overflow, Reset
 from spikefold.export.neuron_support import everything, is_default, refuse
 from spikefold.export.ops import AvgPool2d, BatchNorm, Concat, Conv2d, Dense, Gate, MaxPool2d, SumPool2d
@@ -31,6 +31,9 @@ _OPS: dict[str, Any] = {op.__name__: op for op in _KINDS}
 NEURONS = everything("the network file")
 _FIRST_NEURON_FIELDS = frozenset(everything("").fields) - {"current"}
 """The fields of neurons that were there when the schema began; one that came later is written where it is set."""
+_CHECKSUM = "sha256"
+_MOST_TEXT, _MOST_NUMBERS = 2**26, 2**30
+"""Bytes of the two files."""
 _FIELDS = {"schema", "input", "classes", "history", "layers"}
 _LAYER_FIELDS = {"name", "op", "inputs", "source", "fields"}
 _ENUMS = {"fire": Fire, "reset": Reset, "order": Order, "overflow": Overflow}
@@ -39,7 +42,9 @@ _ENUMS = {"fire": Fire, "reset": Reset, "order": Order, "overflow": Overflow}
 def save_network(network: Network, path: Path) -> None:
     """Write ``path.json`` and ``path.safetensors``, the tensors first, each by rename."""
     about, tensors = _describe(network)
-    for suffix, content in ((".safetensors", save(tensors)), (".json", _canonical(about, indent=1))):
+    numbers = save(tensors)
+    about[_CHECKSUM] = _checksum(about, numbers)
+    for suffix, content in ((".safetensors", numbers), (".json", _canonical(about, indent=1))):
         target = path.with_name(path.name + suffix)
         with replacing(target) as scratch:
             scratch.write_bytes(content)
@@ -65,13 +70,19 @@ def load_network(path: Path) -> Network:
         DataError: a file is missing or damaged, the schema is newer, a field is unknown.
     """
     try:
-        about = json.loads(path.with_name(path.name + ".json").read_text(encoding="utf-8"))
+        about = json.loads(_content(path, ".json", _MOST_TEXT))
+        numbers = _content(path, ".safetensors", _MOST_NUMBERS)
+        said = about.pop(_CHECKSUM, None)  # files of the first releases say none
         if about["schema"] != SCHEMA:
             raise DataError(f"network schema {about['schema']}", where=str(path), hint=f"this version reads {SCHEMA}")
         if unknown := about.keys() - _FIELDS or {key for layer in about["layers"] for key in layer} - _LAYER_FIELDS:
             raise ValueError(f"unknown fields {sorted(unknown)}")
+        if said is not None and said != _checksum(about, numbers):
+            raise ValueError("the checksum is another one: a file was changed, or is of another network")
         # from bytes: a mapped file that somebody truncates would crash the process
-        tensors = load_tensors(path.with_name(path.name + ".safetensors").read_bytes())
+        tensors = load_tensors(numbers)
+        if len(about["layers"]) > MOST_LAYERS:
+            raise ValueError(f"{len(about['layers']):,} layers, more than the {MOST_LAYERS:,} allowed")
         layers = tuple(_layer(entry, tensors) for entry in about["layers"])
         spec = InputSpec(**(about["input"] | {"shape": tuple(about["input"]["shape"])}))
         return Network(spec, layers, about["classes"], tuple(about["history"]))
@@ -83,6 +94,7 @@ def load_network(path: Path) -> Network:
         AttributeError,
         ArithmeticError,
         RecursionError,
+        MemoryError,
         SafetensorError,
         NetworkError,
     ) as error:
@@ -91,6 +103,18 @@ def load_network(path: Path) -> Network:
             where=str(path),
             hint="a network is NAME.json and NAME.safetensors, as `spikefold export` writes them",
         ) from error
+
+
+def _content(path: Path, suffix: str, most: int) -> bytes:
+    file = path.with_name(path.name + suffix)
+    if file.stat().st_size > most:
+        raise ValueError(f"{file.name} has {file.stat().st_size:,} bytes, more than the {most:,} allowed")
+    return file.read_bytes()
+
+
+def _checksum(about: dict[str, Any], numbers: bytes) -> str:
+    """Of everything that both files hold, however the text is laid out."""
+    return hashlib.sha256(_canonical(about) + hashlib.sha256(numbers).digest()).hexdigest()
 
 
 def _describe(network: Network) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

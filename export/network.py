@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import prod
 from typing import TypeVar, cast
 
 import numpy as np
 
 from spikefold.errors import NetworkError, UnsupportedError
-from spikefold.export.neuron import Neuron
+from spikefold.export.neuron import LARGEST, Neuron, shown
 from spikefold.export.ops import AvgPool2d, BatchNorm, Concat, Conv2d, Dense, Gate, MaxPool2d, Shape, SumPool2d
 
 Op = Conv2d | Dense | BatchNorm | Gate | AvgPool2d | SumPool2d | MaxPool2d | Concat | Neuron
@@ -24,6 +25,9 @@ INPUT = "input"
 """Name of the network's input among the inputs of a layer."""
 Made = TypeVar("Made")
 _REAL_ONLY = (BatchNorm, Gate, AvgPool2d)
+MOST_LAYERS, MOST_VALUES = 4096, 2**28
+"""Of a network, and of the map that one of its layers gives: a hundred times what the largest chip holds."""
+_MOST_STEPS, _LONGEST = 2**20, 10**12
 
 
 @dataclass(frozen=True)
@@ -44,12 +48,14 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         sizes = (*self.shape, self.dt_us, self.steps)
+        if max(sizes) > _LONGEST or self.steps > _MOST_STEPS:
+            raise NetworkError(f"an input of more than {_MOST_STEPS:,} steps, or of sides beyond {_LONGEST:,}")
         if min(sizes) < 1 or any(size != int(size) for size in sizes):
             raise NetworkError(
                 f"input {self.shape}, {self.steps} steps of {self.dt_us} us: whole numbers above 0 only"
             )
-        if self.max_count is not None and self.max_count < 1:
-            raise NetworkError(f"at most {self.max_count} events an input and step leave nothing to see")
+        if self.max_count is not None and not 1 <= self.max_count <= LARGEST:
+            raise NetworkError(f"at most {shown(self.max_count)} events an input and step leave nothing to see")
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,8 +147,10 @@ class Network:
             before = layer.name
         object.__setattr__(self, "layers", tuple(wired))
         names = [layer.name for layer in self.layers]
+        if len(names) > MOST_LAYERS:
+            raise NetworkError(f"{len(names):,} layers, more than the {MOST_LAYERS:,} allowed")
         if not names or len(set(names)) != len(names) or INPUT in names:
-            raise NetworkError(f"layer names must be unique, not empty and not {INPUT!r}: {names}")
+            raise NetworkError(f"layer names must be unique, not empty and not {INPUT!r}: {names[:50]}")
         if not isinstance(self.layers[-1], SpikingLayer):
             raise NetworkError("the last layer must be spiking", where=names[-1])
         outputs = int(np.prod(self.shapes[names[-1]]))
@@ -156,7 +164,19 @@ class Network:
 
     @cached_property
     def shapes(self) -> Mapping[str, Shape]:
-        """Output shape ``(C, H, W)`` of the input and of every layer."""
+        """Output shape ``(C, H, W)`` of the input and of every layer.
+
+        Raises:
+            NetworkError: shapes that do not meet, or a map of more than `MOST_VALUES`.
+        """
+        shapes = self._all_shapes()
+        for name, shape in shapes.items():
+            if prod(shape) > MOST_VALUES:
+                what = f"a map of {prod(shape):,} values, more than the {MOST_VALUES:,} allowed"
+                raise NetworkError(what, where=name, hint="no chip holds a hundredth of it")
+        return shapes
+
+    def _all_shapes(self) -> dict[str, Shape]:
         shapes: dict[str, Shape] = {INPUT: self.input.shape}
         for layer in self.layers:
             try:

@@ -26,6 +26,18 @@ import numpy as np
 
 from spikefold.errors import NetworkError
 
+MOST_SHIFT = 62
+LARGEST = 2**62
+"""Of a shift, and of the whole numbers of a neuron: with more no engine is exact in 64 bits."""
+
+
+def shown(value: object) -> str:
+    """A number as it is shown in a message: one of thousands of digits in short."""
+    try:
+        return str(value)[:40]
+    except ValueError:  # Python refuses to print those
+        return "an integer of thousands of digits"
+
 
 class Fire(StrEnum):
     """Whether a neuron fires at equality with its threshold."""
@@ -72,8 +84,9 @@ class Leak:
     shift: int = 0
 
     def __post_init__(self) -> None:
-        if self.shift < 0 or not 0 <= self.keep <= 2**self.shift:
-            raise NetworkError(f"leak keeps {self.keep}/2^{self.shift}, which is not a share between 0 and 1")
+        if not 0 <= self.shift <= MOST_SHIFT or not 0 <= self.keep <= 2**self.shift:
+            what = f"leak keeps {shown(self.keep)}/2^{shown(self.shift)}, which is not a share between 0 and 1"
+            raise NetworkError(what, hint=f"a shift from 0 to {MOST_SHIFT}")
         if self.shift and self.keep != int(self.keep):
             raise NetworkError(f"an integer leak needs a whole numerator, got {self.keep}")
 
@@ -115,12 +128,16 @@ class Neuron:
             raise NetworkError(f"threshold has shape {threshold.shape}", hint="give a scalar, (C, 1, 1) or (C, H, W)")
         if not np.all(np.isfinite(threshold)) or not np.all(threshold > 0):
             raise NetworkError(f"thresholds must be finite and above 0, lowest is {threshold.min()}")
-        if self.max_spikes is not None and self.max_spikes < 1:
-            raise NetworkError(f"max_spikes is {self.max_spikes}, needs at least 1 or None")
+        if self.max_spikes is not None and not 1 <= self.max_spikes <= LARGEST:
+            raise NetworkError(f"max_spikes is {shown(self.max_spikes)}, needs at least 1 or None")
         if self.v_min is not None and self.v_min > 0:
-            raise NetworkError(f"the lower bound of the state is {self.v_min}, above 0")
-        if not np.isfinite([self.reset_value, self.v_min or 0.0]).all() or self.state_shift < 0:
-            raise NetworkError(f"reset value {self.reset_value}, lower bound {self.v_min}, shift {self.state_shift}")
+            raise NetworkError(f"the lower bound of the state is {shown(self.v_min)}, above 0")
+        if not 0 <= self.state_shift <= MOST_SHIFT:
+            raise NetworkError(f"a state in units of shift {shown(self.state_shift)}", hint=f"from 0 to {MOST_SHIFT}")
+        # not as numbers of NumPy: an integer beyond 64 bits would become an object there
+        if not all(-LARGEST <= value <= LARGEST for value in (self.reset_value, self.v_min or 0.0)):
+            what = f"reset value {shown(self.reset_value)}, lower bound {shown(self.v_min)}"
+            raise NetworkError(what, hint="finite, and within 62 bits")
         if (self.reset_value != 0) != (self.reset is Reset.VALUE):
             raise NetworkError("reset_value is for Reset.VALUE alone, and Reset.VALUE needs one other than 0")
         if self.state_bits is not None and not 2 <= self.state_bits <= 62:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from spikefold.errors import NetworkError
+from spikefold.export.neuron import LARGEST, shown
 
+_LONGEST = 2**20
 Shape = tuple[int, int, int]
 Pair = tuple[int, int]
 
@@ -19,6 +21,8 @@ Pair = tuple[int, int]
 def frozen(array: np.ndarray, what: str, *ndims: int) -> np.ndarray:
     """A read-only copy as float64 or int64, checked for rank and for finite values."""
     values = np.array(array, order="C")
+    if values.dtype.kind in "iu" and values.size and not -LARGEST < int(values.min()) <= int(values.max()) < LARGEST:
+        raise NetworkError(f"{what} holds whole numbers beyond 62 bits", hint="no engine is exact with them")
     values = values.astype(np.int64 if np.issubdtype(values.dtype, np.integer) else np.float64)
     if ndims and values.ndim not in ndims:
         raise NetworkError(f"{what} has shape {values.shape}, needs {' or '.join(map(str, ndims))} axes")
@@ -26,6 +30,14 @@ def frozen(array: np.ndarray, what: str, *ndims: int) -> np.ndarray:
         raise NetworkError(f"{what} holds NaN or infinity", hint="the training diverged; lower the learning rate")
     values.setflags(write=False)
     return values
+
+
+def _check_whole(what: str, *values: int) -> None:
+    """Sides and steps of a kernel or pool, which a file may claim to be anything."""
+    if any(isinstance(value, bool) or not isinstance(value, int | np.integer) for value in values):
+        raise NetworkError(f"{what} {values}: whole numbers only")
+    if max(values) > _LONGEST:
+        raise NetworkError(f"{what} of {shown(max(values))}, more than the {_LONGEST:,} allowed")
 
 
 def _set(op: object, **values: object) -> None:
@@ -54,6 +66,9 @@ class Conv2d:
 
     def __post_init__(self) -> None:
         weight = frozen(self.weight, "conv weight", 4)
+        _check_whole(
+            "conv stride, padding, dilation, groups", *self.stride, *self.padding, *self.dilation, self.groups
+        )
         if 0 in weight.shape or min(*self.stride, *self.dilation, self.groups) < 1 or min(self.padding) < 0:
             raise NetworkError(
                 f"conv weight {weight.shape}, stride {self.stride}, padding {self.padding}, "
@@ -153,6 +168,7 @@ class _Pool2d:
     kernel: Pair
 
     def __post_init__(self) -> None:
+        _check_whole("a pool", *self.kernel)
         if min(self.kernel) < 1:
             raise NetworkError(f"pooling by {self.kernel}")
 

@@ -11,11 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-
 from spikefold import __version__
 from spikefold.files import write_json, write_text
 from spikefold.npz import write_arrays
+from spikefold.pages import template
 from spikefold.session import BASELINE, NETWORK, Session
 from spikefold.stage_table import ANALYSE, TRAIN
 from spikefold.train import checkpoint
@@ -92,8 +91,6 @@ def _page(values: dict[str, Any], analyses: dict[str, Analysis]) -> str:
         "by_kind": potential_figures.distributions_by_kind(analyses),
         "over_time": potential_figures.distributions_over_time(analyses),
     }
-    environment = Environment(undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(
+    return template(_TEMPLATE).render(
         a=values, step=step, layers=list(zip(first.maps, pictures["features"], strict=True)), pictures=pictures
     )

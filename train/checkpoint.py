@@ -7,17 +7,22 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save_file
 
 from spikefold.config import ModelConfig
-from spikefold.errors import DataError
+from spikefold.errors import ConfigError, DataError
 from spikefold.files import replacing
 from spikefold.train.data.frames import Binning, Bins
+from spikefold.train.models.claims import weights_claimed
 from spikefold.train.models.spiking_net import SpikingNet
 
 WEIGHTS, ABOUT = "checkpoint.safetensors", "checkpoint.json"
+_BYTES = 4
+"""Of a weight."""
+_LONGEST_US = 10**12
 _BROKEN = (
     OSError,
     ValueError,
@@ -26,6 +31,8 @@ _BROKEN = (
     TypeError,
     AttributeError,
     RuntimeError,
+    MemoryError,
+    ConfigError,
     SafetensorError,
 )
 
@@ -76,9 +83,15 @@ def load(folder: Path) -> Checkpoint:
         classes = tuple(about["classes"])
         if min(len(classes), binning.dt_us, binning.max_count) < 1:
             raise ValueError("no class, no bin length or no count")
+        if binning.max_count > np.iinfo(np.uint16).max or binning.dt_us > _LONGEST_US:
+            raise ValueError("a count beyond 16 bits, or a bin beyond all recordings")
+        weights = (folder / WEIGHTS).read_bytes()
+        claimed = weights_claimed(config, binning.shape, binning.steps, len(classes))
+        if _BYTES * claimed > len(weights):  # before memory is taken for them
+            raise ValueError(f"{ABOUT} claims {claimed:,} weights, {WEIGHTS} has {len(weights):,} bytes")
         model = SpikingNet(config, binning.shape, binning.steps, len(classes))
         # from bytes: a mapped file that somebody truncates would crash the process
-        model.load_state_dict(load_tensors((folder / WEIGHTS).read_bytes()))
+        model.load_state_dict(load_tensors(weights))
     except _BROKEN as error:
         raise DataError(
             f"cannot read the checkpoint: {type(error).__name__}: {error}",

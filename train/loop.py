@@ -18,6 +18,7 @@ from spikefold.train.data.augment import shifted
 from spikefold.train.data.clips import Clips, Windows
 from spikefold.train.deploy.gates import attention_layers
 from spikefold.train.evaluate import clips_at_once, judged, read_out
+from spikefold.train.models.claims import check_weights
 from spikefold.train.models.spiking_net import SpikingNet
 from spikefold.train.processes.batch_norm import across_ranks
 from spikefold.train.processes.device import device_for, mixed, scaler_for
@@ -75,6 +76,7 @@ def train(
     torch.set_num_threads(config.train.threads)
     torch.manual_seed(config.seed)
     device = device_for(config.train, ranks)
+    check_weights(config.model, clips.shape[1:], clips.shape[0], classes)
     model = SpikingNet(config.model, clips.shape[1:], clips.shape[0], classes).to(device)
     if not ranks.first:
         torch.manual_seed(config.seed + (ranks.rank << 32))  # dropout differs from rank to rank

@@ -31,7 +31,16 @@ from spikefold.train.processes.parallel import Ranks
 from spikefold.train.schedule import FUSED
 
 _KEY = "training"
-_BROKEN = (ValueError, LookupError, TypeError, AttributeError, RuntimeError, struct.error, SafetensorError)
+_BROKEN = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    RecursionError,
+    struct.error,
+    SafetensorError,
+)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from spikefold.commands.evaluation.lines import tell
-from spikefold.commands.options import LATEST_RUN, Json, Quiet, RunFolder
+from spikefold.commands.options import LATEST_RUN, Address, Json, Quiet, RunFolder, Workers
 from spikefold.commands.screen import guarded
 from spikefold.errors import ConfigError
 from spikefold.session import Session, open_session
@@ -34,6 +34,8 @@ def evaluate(
     sets: Annotated[list[str] | None, typer.Option("--set", help=_SETS)] = None,
     shard: Annotated[str | None, typer.Option(help=_SHARD)] = None,
     merge: Annotated[list[Path] | None, typer.Option(help=_MERGE)] = None,
+    workers: Workers = None,
+    address: Address = None,
     out: Annotated[Path | None, typer.Option("--out", help=_OUT)] = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -48,12 +50,12 @@ def evaluate(
                 "name the recordings", where="evaluate", hint="--data SOURCE, or --merge for each range"
             )
         if data is None:
-            given = {"--chip": chip, "--split": split, "--set": sets, "--shard": shard}
+            given = {"--chip": chip, "--split": split, "--set": sets, "--shard": shard, "--workers": workers}
             found = _merged(session, merge or [], [name for name, value in given.items() if value])
             place = out_folder(session, found.recordings.source, out)
         else:
             place = out_folder(session, data, out)
-            found = _ran(session, data, chip, _split(split), tuple(sets or ()), _shard(shard))
+            found = _ran(session, data, chip, _split(split), tuple(sets or ()), _shard(shard), (workers, address))
         write_evaluation(found, place)
         tell(found, place, as_json=as_json)
 
@@ -65,11 +67,15 @@ def _ran(
     split: Literal["all", "train", "test"] | None,
     sets: tuple[str, ...],
     shard: tuple[int, int] | None,
+    spread: tuple[int | None, str | None],
 ) -> EvaluationForm:
     from spikefold.stages.evaluate.on_recordings import Asked
     from spikefold.stages.evaluate.on_recordings import evaluate as evaluated
+    from spikefold.stages.spread.engine import cluster_of
+    from spikefold.stages.spread.evaluation import evaluate_spread
 
-    return evaluated(session, Asked(data, split, chips or None, sets, shard))
+    asked, cluster = Asked(data, split, chips or None, sets, shard), cluster_of(*spread)
+    return evaluated(session, asked) if cluster is None else evaluate_spread(session, asked, cluster)
 
 
 def _merged(session: Session, places: list[Path], given: list[str]) -> EvaluationForm:

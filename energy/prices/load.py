@@ -6,19 +6,19 @@ Each number is given the file and line on which its value stands, so that a repo
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
 
 from spikefold.energy.prices.technology import Price as Price
 from spikefold.energy.prices.technology import TechnologyProfile as TechnologyProfile
 from spikefold.energy.prices.technology import refuse_mixing as refuse_mixing
 from spikefold.errors import ConfigError, nearest
+from spikefold.toml import parse_toml
 
 DEFAULT = "horowitz45-fp32"
 _FOLDER = Path(__file__).parent / "profiles"
+_LONGEST = 4000
+"""Characters of a message about a file with very many faults."""
 
 
 def profile_names() -> list[str]:
@@ -48,9 +48,11 @@ def load_profile(name: str) -> TechnologyProfile:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the technology profile: {error}", where=str(path)) from error
     try:
-        return TechnologyProfile.model_validate(_with_origins(tomllib.loads(text), text, path.name))
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
-        raise ConfigError(f"technology profile {path.stem} is incomplete: {error}", where=path.name) from error
+        return TechnologyProfile.model_validate(_with_origins(parse_toml(text), text, path.name))
+    except ValueError as error:
+        raise ConfigError(
+            f"technology profile {path.stem} is incomplete: {str(error)[:_LONGEST]}", where=path.name
+        ) from error
 
 
 def _with_origins(raw: dict[str, Any], text: str, file: str) -> dict[str, Any]:
@@ -84,8 +86,8 @@ def _value_lines(text: str) -> dict[tuple[str, ...], tuple[int, object]]:
         if not stripped.startswith(("[", "value")):
             continue
         try:
-            parsed: Any = tomllib.loads(stripped)
-        except tomllib.TOMLDecodeError:
+            parsed: Any = parse_toml(stripped)
+        except ValueError:
             continue
         if stripped.startswith("["):
             table = _path(parsed)

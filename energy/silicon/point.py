@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from spikefold.errors import ConfigError
+from spikefold.toml import parse_toml
 
 Grade = Literal["A", "B", "C"]
 GRADES: Mapping[Grade, str] = MappingProxyType(
@@ -108,8 +108,8 @@ def publications() -> tuple[Publication, ...]:
     found = []
     for path in sorted(_FOLDER.glob("*.toml")):
         try:
-            found.append(Publication.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))))
-        except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+            found.append(Publication.model_validate(parse_toml(path.read_text(encoding="utf-8"))))
+        except (OSError, ValueError) as error:
             raise ConfigError(f"published measurements are incomplete: {error}", where=path.name) from error
     keys = [point.key for one in found for point in one.points]
     if twice := sorted({key for key in keys if keys.count(key) > 1}):

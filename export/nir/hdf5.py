@@ -6,8 +6,9 @@ then it is this one, and `file.py` says so. It imports nothing of ours. Nothing 
 external or virtual parts), and sizes are checked before memory is taken. GROUP is ``node`` for NIR, ``/`` for all.
 
 OUT holds ``tree``, JSON in which a group is an object and a leaf a list: ``["text", t]``, ``["names", texts]`` (lists
-of lists), ``["array", i]`` or ``["nothing"]``; and the arrays ``a0, a1, ...``. The exit code is 0, or 6 with a reason
-on stderr.
+of lists), ``["array", i]`` or ``["nothing"]``; and the arrays, all in one list of bytes ``numbers``, of which
+``places`` says type, shape and first byte (an archive member for each would take longer than reading them). The exit
+code is 0, or 6 with a reason on stderr.
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ import numpy as np
 
 LARGEST_BYTES = 2**30
 """Most numbers of one file, in bytes: a hundred times what fits the largest chip."""
+SMALL_BYTES, BYTES_PER_BYTE = 2**26, 64
+"""So many are believed of any file, and so many for each of its bytes: what was never written takes no room."""
 BAD_FILE = 6
 COMPLEX = "complex numbers"
 """Stands for an array of them: no network here has any, and its reader says so."""
-_MOST_PARTS, _DEEPEST = 100_000, 32
+_MOST_NODES, _MOST_PARTS, _DEEPEST = 1024, 16_384, 32
+"""Of a group, of a file, of groups in groups. The largest published graphs have some hundred nodes."""
 _BROKEN = (
     OSError, ValueError, TypeError, KeyError, RuntimeError, AttributeError, ArithmeticError, LookupError, MemoryError,
     NotImplementedError, RecursionError,
@@ -36,7 +40,8 @@ _BROKEN = (
 class _Reader:
     """Copies groups into plain values, and counts what it takes."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
         self.arrays: dict[str, np.ndarray] = {}
         self._bytes = self._parts = 0
 
@@ -45,11 +50,11 @@ class _Reader:
             raise ValueError(f"nested deeper than {_DEEPEST}")
         if not isinstance(group, h5py.Group):
             raise TypeError("no group where a graph must be")
+        self._parts += len(group)
+        if len(group) > _MOST_NODES or self._parts > _MOST_PARTS:
+            raise ValueError(f"a group of {len(group):,} parts, more than the {_MOST_NODES:,} allowed")
         found: dict[str, Any] = {}
         for name in group:
-            self._parts += 1
-            if self._parts > _MOST_PARTS:
-                raise ValueError(f"more than {_MOST_PARTS} parts")
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise ValueError(f"{name!r} is a link to somewhere else")
             item = group[name]
@@ -62,8 +67,8 @@ class _Reader:
         if item.shape is None:
             return ["nothing"]
         self._bytes += int(item.nbytes)
-        if self._bytes > LARGEST_BYTES:
-            raise ValueError(f"{name!r} takes the file beyond {LARGEST_BYTES >> 20} MiB of numbers")
+        if self._bytes > self.most_bytes:
+            raise ValueError(f"{name!r} takes the file beyond {self.most_bytes >> 20} MiB of numbers")
         value = np.asarray(item[()])
         if value.dtype.kind in "biuf":
             self.arrays[f"a{len(self.arrays)}"] = value
@@ -84,9 +89,21 @@ def _texts(value: Any) -> Any:
 
 def read_tree(source: str, group: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The file's groups and leaves, and its arrays, as the module says."""
-    reader = _Reader()
+    size = Path(source).stat().st_size
+    reader = _Reader(min(max(SMALL_BYTES, BYTES_PER_BYTE * size), LARGEST_BYTES))
     with h5py.File(source, "r") as file:
         return reader.tree(file[group]), reader.arrays
+
+
+def _packed(tree: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    places: list[Any] = []
+    first = 0
+    for array in arrays.values():
+        places.append([array.dtype.newbyteorder("<").str, array.shape, first])
+        first += array.nbytes
+    numbers = b"".join(array.astype(place[0]).tobytes() for array, place in zip(arrays.values(), places, strict=True))
+    texts = {"tree": np.array(json.dumps(tree)), "places": np.array(json.dumps(places))}
+    return texts | {"numbers": np.frombuffer(numbers, np.uint8)}
 
 
 def main() -> int:
@@ -95,7 +112,7 @@ def main() -> int:
     try:
         tree, arrays = read_tree(source, group)
         with Path(target).open("wb") as out:
-            np.savez(out, allow_pickle=False, tree=np.array(json.dumps(tree)), **arrays)
+            np.savez(out, allow_pickle=False, **_packed(tree, arrays))
     except _BROKEN as error:
         sys.stderr.write(f"{error}".strip() or type(error).__name__)
         return BAD_FILE

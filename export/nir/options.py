@@ -37,15 +37,16 @@ nir 1.0.4 documents ``v - v_threshold`` as the reset of IF and LIF, 1.0.8 ``v_re
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
+from spikefold.config import shortened
 from spikefold.errors import ConfigError, nearest
 from spikefold.export.neuron import Fire, Reset
+from spikefold.toml import parse_toml
 
 EULER, EXPONENTIAL = "euler", "exponential"
 Convention = Literal["spikefold", "sinabs", "snntorch", "spikingjelly", "norse"]
@@ -143,8 +144,8 @@ def nir_options(settings: Iterable[str] = (), **given: Any) -> NirOptions:
         if not separator or not key:
             raise ConfigError(f"--nir {setting!r} is not KEY=VALUE", hint="for example --nir reset=zero")
         try:
-            values[key] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+            values[key] = parse_toml(f"value = {text}")["value"]
+        except ValueError:
             values[key] = text  # a bare word
     try:
         return NirOptions.model_validate(values)
@@ -158,7 +159,7 @@ def _explain(problem: Any) -> str:
     key = str(problem["loc"][0])
     if problem["type"] == "extra_forbidden":
         return f"unknown option {key!r}. {nearest(key, NirOptions.model_fields)}"
-    return f"{key}: {problem['msg']} (got {problem['input']!r})"
+    return f"{key}: {problem['msg']} (got {shortened(problem['input'])})"
 
 
 def _keys() -> str:

@@ -101,16 +101,30 @@ def _sparse(
     network: Network, source: WeightLayer, neuron: Neuron, found: _Values, potentials: bool
 ) -> LayerTrace | None:
     """The spikes of a weight layer and its neurons event by event, None where that is not exact or not cheaper."""
-    op, counts = source.op, found.as_counts(source)
+    counts = found.as_counts(source)
     if counts is None:
         return None
-    shapes = network.input_shape(source), network.shapes[source.name]
-    steps = len(counts)
-    if not sparse.is_exact(op, neuron, int(counts.max(initial=0)), steps):
+    block = network.derived(_Blocks).of(source, neuron)
+    if not sparse.block_is_exact(block, int(counts.max(initial=0)), len(counts)):
         return None
-    if not sparse.is_cheaper(op, *shapes, int(np.count_nonzero(counts)), *counts.shape[:2]):
+    events = int(np.count_nonzero(counts))
+    if not sparse.is_cheaper(block.op, block.shape, block.outputs, events, *counts.shape[:2]):
         return None
-    return sparse.run_layer(op, neuron, counts, shapes[1], potentials=potentials)
+    return sparse.run_block(block, counts, potentials=potentials)
+
+
+@dataclass(eq=False)
+class _Blocks:
+    """The tables of a network's layers for `sparse`, each made where it is first asked for."""
+
+    network: Network
+    _known: dict[str, sparse.Block] = field(init=False, default_factory=dict)
+
+    def of(self, source: WeightLayer, neuron: Neuron) -> sparse.Block:
+        if source.name not in self._known:
+            shapes = self.network.input_shape(source), self.network.shapes[source.name]
+            self._known[source.name] = sparse.Block(source.op, neuron, *shapes)
+        return self._known[source.name]
 
 
 @dataclass(eq=False)

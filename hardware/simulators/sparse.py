@@ -8,15 +8,21 @@ dense convolution costs the same for silence; `is_cheaper` weighs the two.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
 import numpy as np
 
 from spikefold.export.neuron import Leak, Neuron, Order, Overflow, Reset
 from spikefold.export.neuron_support import everything, neuron_refusals
 from spikefold.export.ops import Conv2d, Dense, Shape
 from spikefold.hardware.simulators import sparse_kernel
+from spikefold.hardware.simulators.event_rows import EventRows, equal_rows
 from spikefold.hardware.simulators.sparse_kernel import Rules, Synapses
 from spikefold.hardware.simulators.trace import MOST_COUNT, LayerTrace
 
+_NARROW = 2**15
 MOST = 2**31 - 1
 """Of the 32-bit numbers of currents and states."""
 NEURONS = everything("the sparse engine")
@@ -58,9 +64,18 @@ def is_exact(op: Conv2d | Dense, neuron: Neuron, most: int, steps: int) -> bool:
         most: events of an input and step at most.
         steps: time steps of a clip.
     """
+    return not neuron_refusals(neuron, NEURONS, "") and _fits(op, neuron, _largest_sum(op), most, steps)
+
+
+def _largest_sum(op: Conv2d | Dense) -> int:
+    return int(np.abs(op.weight).reshape(len(op.weight), -1).sum(axis=1).max())
+
+
+def _fits(op: Conv2d | Dense, neuron: Neuron, largest_sum: int, most: int, steps: int) -> bool:
+    """Whether no number leaves its type."""
     unit = 2**neuron.state_shift
     bias = 0 if op.bias is None else int(np.abs(op.bias).max())
-    current = (int(np.abs(op.weight).reshape(len(op.weight), -1).sum(axis=1).max()) * most + bias) * unit
+    current = (largest_sum * most + bias) * unit
     if neuron.current is not None:
         current *= steps
     # neither leak nor reset nor lower bound makes a state larger; only a reset to a value may
@@ -72,33 +87,64 @@ def is_exact(op: Conv2d | Dense, neuron: Neuron, most: int, steps: int) -> bool:
     spikes = highest // theta[0] if neuron.max_spikes is None else neuron.max_spikes
     shifts = [leak.shift for leak in (neuron.leak, neuron.current) if leak is not None]
     return (
-        not neuron_refusals(neuron, NEURONS, "")
-        and max(highest, theta[1]) < MOST
+        max(highest, theta[1]) < MOST
         and spikes <= MOST_COUNT
         and most <= MOST_COUNT
         and max(shifts, default=0) <= _MOST_SHIFT
     )
 
 
-def run_layer(
-    op: Conv2d | Dense, neuron: Neuron, counts: np.ndarray, outputs: Shape, *, potentials: bool
-) -> LayerTrace:
-    """The spikes of ``neuron`` behind ``op``, of which `is_exact` holds.
+@dataclass(eq=False)
+class Block:
+    """A weight layer and its neurons, with the tables of the compiled loop, which are made once.
 
-    Args:
+    Attributes:
         op: the weight layer, integer.
         neuron: the only reader of its sums.
-        counts: spikes or events ``(T, N, C, H, W)`` uint16.
+        shape: of the input, ``(C, H, W)``.
         outputs: shape of the neurons.
+    """
+
+    op: Conv2d | Dense
+    neuron: Neuron
+    shape: Shape
+    outputs: Shape
+
+    @cached_property
+    def largest_sum(self) -> int:
+        """Of the weights of one neuron, without their signs."""
+        return _largest_sum(self.op)
+
+    @cached_property
+    def refused(self) -> bool:
+        """Whether its neurons are not carried."""
+        return bool(neuron_refusals(self.neuron, NEURONS, ""))
+
+    @cached_property
+    def tables(self) -> tuple[Synapses, Rules]:
+        """What the compiled loop reads."""
+        return _synapses(self.op, self.neuron, self.shape, self.outputs), _rules(self.neuron, self.outputs)
+
+
+def block_is_exact(block: Block, most: int, steps: int) -> bool:
+    """As `is_exact`, of a block whose sums may be known already."""
+    return not block.refused and _fits(block.op, block.neuron, block.largest_sum, most, steps)
+
+
+def run_block(block: Block, counts: np.ndarray, *, potentials: bool) -> LayerTrace:
+    """The spikes of a block of which `block_is_exact` holds.
+
+    Args:
+        block: the weight layer and its neurons.
+        counts: spikes or events ``(T, N, C, H, W)`` uint16.
         potentials: record the states too.
     """
-    steps, clips, *shape = counts.shape
-    neurons = int(np.prod(outputs))
-    raster = np.zeros((steps, clips, neurons), np.uint16)
+    steps, clips, outputs = *counts.shape[:2], block.outputs
+    neurons = prod(outputs)
+    raster = np.empty((steps, clips, neurons), np.uint16)
     states = np.zeros((steps, clips if potentials else 0, neurons), np.int64)
-    synapses = _synapses(op, neuron, (shape[0], shape[1], shape[2]), outputs)
     x = np.ascontiguousarray(counts).reshape(steps, clips, -1)
-    low, high, lost = sparse_kernel.run_loop(x, synapses, _rules(neuron, outputs), raster, states)
+    low, high, lost = sparse_kernel.run_loop(x, int(x.max(initial=0)), *block.tables, raster, states)
     kept = states.reshape(steps, clips, *outputs) if potentials else None
     return LayerTrace(raster.reshape(steps, clips, *outputs), (float(low), float(high)), int(lost), kept)
 
@@ -111,19 +157,42 @@ def _kernel(op: Conv2d | Dense, shape: Shape) -> np.ndarray:
 def _synapses(op: Conv2d | Dense, neuron: Neuron, shape: Shape, outputs: Shape) -> Synapses:
     kernel, unit = _kernel(op, shape), 2**neuron.state_shift
     conv = op if isinstance(op, Conv2d) else Conv2d(kernel)
-    bias = np.zeros(outputs[0], np.int64) if op.bias is None else op.bias * unit
-    rows, columns = (np.full((shape[axis], kernel.shape[axis + 1], 2), -1, np.int32) for axis in (1, 2))
-    sparse_kernel.reach(rows, outputs[1], conv.stride[0], conv.padding[0], conv.dilation[0])
+    bias = np.zeros(outputs[0], np.int64) if op.bias is None else op.bias
+    largest_weight, largest_bias = int(np.abs(kernel).max()), int(np.abs(bias).max())
+    narrow = conv.groups == 1 and conv.dilation == (1, 1) and max(largest_weight, largest_bias) < _NARROW
+    # a current is kept in the unit of the state
+    by_rows = (
+        equal_rows(kernel, shape, outputs, conv.stride, conv.padding, np.int16)
+        if narrow and neuron.current is None
+        else None
+    )
+    lines, columns = (np.full((shape[axis], kernel.shape[axis + 1], 2), -1, np.int32) for axis in (1, 2))
+    sparse_kernel.reach(lines, outputs[1], conv.stride[0], conv.padding[0], conv.dilation[0])
     sparse_kernel.reach(columns, outputs[2], conv.stride[1], conv.padding[1], conv.dilation[1])
     c, y, x = np.indices(shape, np.int32).reshape(3, -1)
     inside = kernel.shape[1]  # channels of a group
     first = c // inside * (outputs[0] // conv.groups)
     # a group's kernel lies at the outputs of that group
     grouped = kernel.reshape(conv.groups, -1, *kernel.shape[1:]).transpose(0, 2, 3, 4, 1)
-    weight = np.ascontiguousarray(grouped.reshape(shape[0], *kernel.shape[2:], -1) * unit, np.int32)
-    places = np.ascontiguousarray(np.stack([c, y, x, first], axis=1), np.int32)
-    added = np.tile(bias, outputs[1] * outputs[2]).astype(np.int32)
-    return Synapses(places, rows, columns, weight, added, outputs[2], outputs[0])
+    weight = grouped.reshape(shape[0], *kernel.shape[2:], -1) * unit
+    every = np.tile(bias, outputs[1] * outputs[2])
+    return Synapses(
+        by_rows is not None,
+        by_rows or EventRows(np.zeros(0, np.int16), np.zeros((0, 4), np.int32), 0, 0),
+        (y * shape[2] + x) * shape[0] + c,
+        every.astype(np.int16),  # read where it is by rows alone
+        largest_bias,
+        largest_weight,
+        _largest_sum(op),
+        unit,
+        np.ascontiguousarray(np.stack([c, y, x, first], axis=1), np.int32),
+        lines,
+        columns,
+        np.ascontiguousarray(weight, np.int32),
+        (every * unit).astype(np.int32),
+        outputs[2],
+        outputs[0],
+    )
 
 
 def _rules(neuron: Neuron, outputs: Shape) -> Rules:

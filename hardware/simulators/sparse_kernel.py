@@ -8,11 +8,20 @@ apart because the compiler turns each of them into vector instructions.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from spikefold.compiled import compiled
+from spikefold.hardware.simulators.event_rows import SPARE, EventRows
+from spikefold.hardware.simulators.lanes import add_rows, bits_set, lanes_of, lowest_and_highest, lowest_bit, not_zero
+
+_U64 = np.uint64
+_COUNTS = lanes_of(2)
+"""Counts of 16 bits in one vector."""
+_AT_ONCE = 8
+_NARROW = 2**15
+SLACK = 64
 
 UNBOUNDED = -(2**31)
 """As the lower bound of a state: none."""
@@ -21,20 +30,36 @@ NONE, FORBID, SATURATE, WRAP = range(4)
 
 
 class Synapses(NamedTuple):
-    """A convolution in the order in which events look it up.
+    """A convolution in the order in which events look it up: in 16 bits by rows, and in 32 by tables.
 
     Attributes:
+        by_rows: whether ``rows`` hold; not of groups, dilation, very wide or very large weights.
+        rows: weights and neurons of an event as whole rows, `event_rows.equal_rows`.
+        row_of: of each input its place in ``rows.reached``, ``(inputs,)`` int32.
+        small_bias: what every step adds, ``(neurons,)`` int16, in the unit of the weights.
+        largest_bias: of them, without its sign.
+        largest_weight: of the weights, without its sign.
+        largest_sum: of the weights of one neuron, without their signs.
+        unit: of the state in units of the weights.
         places: of each input its channel, y, x and first output channel, ``(inputs, 4)``.
-        rows: for each input y the pairs of kernel row and output y that it reaches, see `reach`.
+        lines: for each input y the pairs of kernel row and output y that it reaches, see `reach`.
         columns: the same for x.
         weight: ``(Cin, kH, kW, Cout / groups)``, in the unit of the state.
-        bias: what every step adds, ``(neurons,)``.
+        bias: what every step adds, ``(neurons,)``, in the unit of the state.
         width: of the output.
         channels: of the output.
     """
 
+    by_rows: bool
+    rows: EventRows
+    row_of: np.ndarray
+    small_bias: np.ndarray
+    largest_bias: int
+    largest_weight: int
+    largest_sum: int
+    unit: int
     places: np.ndarray
-    rows: np.ndarray
+    lines: np.ndarray
     columns: np.ndarray
     weight: np.ndarray
     bias: np.ndarray
@@ -93,37 +118,49 @@ def reach(table: np.ndarray, outputs: int, stride: int, padding: int, dilation: 
 
 
 @compiled()
-def run_loop(x: np.ndarray, synapses: Synapses, rules: Rules, raster: np.ndarray, states: np.ndarray) -> tuple:  # type: ignore[type-arg]
-    """All clips of ``x`` ``(T, N, inputs)`` uint16, each from zero state.
+def run_loop(
+    x: np.ndarray, most: int, synapses: Synapses, rules: Rules, raster: np.ndarray, states: np.ndarray
+) -> tuple:  # type: ignore[type-arg]
+    """All clips of ``x`` ``(T, N, inputs)`` uint16 of at most ``most``, each from zero state.
 
-    Fills ``raster`` ``(T, N, neurons)``, given as zeros, and ``states`` likewise where it has any clips.
+    The input of a step is added up in 16 bits wherever it cannot leave them, which its number of events tells.
+    Fills ``raster`` ``(T, N, neurons)``, and ``states`` where it has any clips.
 
     Returns:
         Lowest and highest state before firing, and how many left their width.
     """
     neurons = rules.theta.size
     v, u = np.empty(neurons, np.int32), np.empty(neurons, np.int32)
-    fired = np.empty(neurons, np.uint16)
-    index = np.empty(max(neurons, x.shape[2]) + 1, np.int32)
-    low, high, lost = 0, 0, 0
+    small, fired = np.zeros(neurons + SPARE, np.int16), np.empty(neurons, np.uint16)
+    index, line = np.empty(max(neurons, x.shape[2]) + SLACK, np.int32), np.zeros(neurons, np.uint16)
+    low, high, lost = np.int64(0), np.int64(0), np.int64(0)
     for clip in range(x.shape[1]):
         v[:] = 0
         u[:] = 0
         for step in range(x.shape[0]):
             events = x[step, clip]
-            _begin(u, synapses.bias, rules.current)
-            _add_events(u, synapses, index[: _nonzero(events, index)], events)
-            if rules.checked:
-                lost += int(_outside(u, rules.largest))
-            _charge(v, u, rules.leak, rules.input_first)
-            lost += int(_bound(v, rules.overflow, rules.largest))
-            lowest, highest = _range(v)
-            low, high = min(low, lowest), max(high, highest)
-            _fire(v, rules, fired)
-            _reset(v, rules, fired)
-            for found in range(_nonzero(fired, index)):
-                neuron = index[found]
-                raster[step, clip, rules.targets[neuron]] = fired[neuron]
+            here = index[: _nonzero(events, index)]
+            largest = min(synapses.largest_sum, len(here) * synapses.largest_weight) * most + synapses.largest_bias
+            if synapses.by_rows and largest < _NARROW:
+                small[:neurons] = synapses.small_bias
+                _add_rows(small, synapses.rows, synapses.row_of, here, events)
+                lowest, highest = _charge(v, small, np.int32(synapses.unit), rules.leak, rules.input_first)
+            else:
+                _begin(u, synapses.bias, rules.current)
+                _add_events(u, synapses, here, events)
+                if rules.checked:
+                    lost += np.int64(_outside(u, rules.largest))
+                lowest, highest = _charge(v, u, np.int32(1), rules.leak, rules.input_first)
+            if lowest < -rules.largest or highest > rules.largest:
+                lost += np.int64(_bound(v, rules.overflow, rules.largest))
+                lowest, highest = lowest_and_highest(v, _U64(0), neurons, 1, 0)
+            low, high = min(low, np.int64(lowest)), max(high, np.int64(highest))
+            if rules.most == 1:
+                _fire_once(v, rules, fired)
+            else:
+                _fire(v, rules, fired)
+                _reset(v, rules, fired)
+            _record(fired, index[: _nonzero(fired, index)], rules.targets, line, raster[step, clip])
             if states.shape[1]:
                 for neuron in range(neurons):
                     states[step, clip, rules.targets[neuron]] = v[neuron]
@@ -132,12 +169,65 @@ def run_loop(x: np.ndarray, synapses: Synapses, rules: Rules, raster: np.ndarray
 
 @compiled()
 def _nonzero(values: np.ndarray, index: np.ndarray) -> int:
-    """Write down where values are not 0, and give their number; without a branch, which would be guessed wrong."""
-    count = 0
-    for i in range(values.size):
-        index[count] = i
-        count += values[i] != 0
+    """Write down where values are not 0, and give their number; ``index`` has room for `SLACK` more than all.
+
+    Of each 64 values the first eight places are written whether or not there are so many, and overwritten by the
+    next ones: how many there are is guessed wrong by a processor, which would cost more.
+    """
+    count: Any = 0
+    place = 0
+    while place + 64 <= values.size:
+        bits = _U64(0)
+        for part in range(64 // _COUNTS):
+            bits |= not_zero(values, _U64(place + part * _COUNTS)) << _U64(part * _COUNTS)
+        after = count + np.int64(bits_set(bits))
+        for slot in range(_AT_ONCE):
+            index[count + slot] = place + np.int64(lowest_bit(bits))
+            bits &= bits - _U64(1)
+        count += _AT_ONCE
+        while bits:
+            index[count] = place + np.int64(lowest_bit(bits))
+            bits &= bits - _U64(1)
+            count += 1
+        count = after
+        place += 64
+    for rest in range(place, values.size):
+        index[count] = rest
+        count += values[rest] != 0
     return count
+
+
+@compiled()
+def _record(fired: np.ndarray, index: np.ndarray, targets: np.ndarray, line: np.ndarray, raster: np.ndarray) -> None:
+    """Write down the neurons that fired.
+
+    They lie all over the raster, so they are put in order in ``line``, which is given and left as zeros, and copied
+    at one go: memory is several times faster so.
+    """
+    for neuron in index:
+        line[targets[neuron]] = fired[neuron]
+    for i in range(line.size):
+        raster[i] = line[i]
+    for neuron in index:
+        line[targets[neuron]] = 0
+
+
+@compiled()
+def _add_rows(u: np.ndarray, rows: EventRows, row_of: np.ndarray, index: np.ndarray, counts: np.ndarray) -> None:
+    # taken out of the tuple here: inside the loops each access would count references
+    weights, reached, neuron_row, down = rows.weights, rows.reached, rows.neuron_row, rows.down
+    for source in index:
+        row = row_of[source]
+        first, weight = np.int64(reached[row, 0]), np.int64(reached[row, 1])
+        width, height = np.int64(reached[row, 2]), np.int64(reached[row, 3])
+        if counts[source] == 1:
+            add_rows(u, _U64(first), weights, _U64(weight), width, height, neuron_row, down, np.int16(0))
+            continue
+        count = np.int16(counts[source])
+        for line in range(height):
+            at, weight_at = first + line * neuron_row, weight + line * down
+            for i in range(width):
+                u[_U64(at + i)] += np.int16(count * weights[_U64(weight_at + i)])
 
 
 @compiled()
@@ -153,13 +243,13 @@ def _begin(u: np.ndarray, bias: np.ndarray, keep: float) -> None:
 @compiled()
 def _add_events(u: np.ndarray, synapses: Synapses, index: np.ndarray, counts: np.ndarray) -> None:
     # taken out of the tuple here: inside the loops each access would count references
-    places, rows, columns, weight = synapses.places, synapses.rows, synapses.columns, synapses.weight
+    places, lines, columns, weight = synapses.places, synapses.lines, synapses.columns, synapses.weight
     width, channels, features = synapses.width, synapses.channels, synapses.weight.shape[3]
     for source in index:
         count = np.int32(counts[source])
         c, y, x, first = places[source]
-        for i in range(rows.shape[1]):
-            kernel_y, to_y = rows[y, i]
+        for i in range(lines.shape[1]):
+            kernel_y, to_y = lines[y, i]
             if to_y < 0:
                 break
             for j in range(columns.shape[1]):
@@ -174,16 +264,22 @@ def _add_events(u: np.ndarray, synapses: Synapses, index: np.ndarray, counts: np
 
 
 @compiled()
-def _charge(v: np.ndarray, u: np.ndarray, keep: float, input_first: bool) -> None:
+def _charge(v: np.ndarray, u: np.ndarray, unit: Any, keep: float, input_first: bool) -> tuple:  # type: ignore[type-arg]
+    """Leak and input; the lowest and the highest state then."""
+    low, high = np.int32(2**31 - 1), np.int32(-(2**31))
     if keep == 1:
         for i in range(v.size):
-            v[i] += u[i]
+            charged = np.int32(v[i] + np.int32(u[i]) * unit)
+            v[i], low, high = charged, min(low, charged), max(high, charged)
     elif input_first:
         for i in range(v.size):
-            v[i] = np.int32((v[i] + u[i]) * keep)
+            charged = np.int32((v[i] + np.int32(u[i]) * unit) * keep)  # the conversion truncates toward zero
+            v[i], low, high = charged, min(low, charged), max(high, charged)
     else:
         for i in range(v.size):
-            v[i] = np.int32(v[i] * keep) + u[i]
+            charged = np.int32(np.int32(v[i] * keep) + np.int32(u[i]) * unit)
+            v[i], low, high = charged, min(low, charged), max(high, charged)
+    return low, high
 
 
 @compiled()
@@ -214,23 +310,30 @@ def _outside(v: np.ndarray, largest: int) -> np.int32:
 
 
 @compiled()
-def _range(v: np.ndarray) -> tuple:  # type: ignore[type-arg]
-    low = high = v[0]
-    for i in range(v.size):
-        low, high = min(low, v[i]), max(high, v[i])
-    return low, high
+def _fire_once(v: np.ndarray, rules: Rules, fired: np.ndarray) -> None:
+    """At most one spike a neuron, and its reset, in one pass."""
+    theta, above = rules.theta, np.int32(rules.above)
+    value, v_min = np.int32(rules.value), np.int32(rules.v_min)
+    if rules.subtract:
+        for i in range(v.size):
+            state = v[i]
+            fires = np.int32(state - above) >= theta[i]
+            fired[i] = fires
+            v[i] = max(np.int32(state - theta[i]) if fires else state, v_min)
+    else:
+        for i in range(v.size):
+            state = v[i]
+            fires = np.int32(state - above) >= theta[i]
+            fired[i] = fires
+            v[i] = max(value if fires else state, v_min)
 
 
 @compiled()
 def _fire(v: np.ndarray, rules: Rules, fired: np.ndarray) -> None:
     """Among whole numbers, above k is at or above k + 1; quotients of 32-bit numbers are exact enough in float64."""
     theta, above = rules.theta, np.int32(rules.above)
-    if rules.most == 1:
-        for i in range(v.size):
-            fired[i] = v[i] - above >= theta[i]
-    else:
-        for i in range(v.size):
-            fired[i] = np.int32(min(max(np.floor((v[i] - above) / theta[i]), 0.0), rules.most))
+    for i in range(v.size):
+        fired[i] = np.int32(min(max(np.floor((v[i] - above) / theta[i]), 0.0), rules.most))
 
 
 @compiled()

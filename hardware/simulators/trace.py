@@ -24,7 +24,7 @@ def as_raster(spikes: np.ndarray, where: str) -> np.ndarray:
         where: the spiking layer, for the error.
 
     Raises:
-        UnsupportedError: a neuron has more spikes in one time step than a raster can hold.
+        UnsupportedError: a neuron has more spikes in one time step than a raster can hold, or fewer than none.
     """
     most = spikes.max(initial=0)
     if most > MOST_COUNT:
@@ -33,6 +33,8 @@ def as_raster(spikes: np.ndarray, where: str) -> np.ndarray:
             where=where,
             hint="use shorter time steps, or a higher threshold",
         )
+    if spikes.min(initial=0) < 0:
+        raise UnsupportedError("a count of spikes below 0", where=where, hint="a simulator gave what is no count")
     return spikes.astype(np.uint16)
 
 

@@ -38,6 +38,11 @@ def merged(session: Session, places: Sequence[Path]) -> EvaluationForm:
     parts, names = [found[number] for number in order], [str(files[number]) for number in order]
     if issues := [*_strangers(session, parts, names), *_gaps(parts, names)]:
         raise DataError("these are not the ranges of one evaluation", where=str(session.folder), issues=issues)
+    return added(session, parts)
+
+
+def added(session: Session, parts: Sequence[EvaluationForm]) -> EvaluationForm:
+    """Add ranges that follow one another, all of one source, of one run."""
     first = parts[0]
     about: dict[str, Any] = first.model_dump(exclude={"engines", "results"})
     about["recordings"] |= {"first": 0, "count": first.recordings.all}

@@ -132,6 +132,18 @@ def evaluate(session: Session, asked: Asked) -> EvaluationForm:
     return finished(session, about, {engine.sums.variant.name: engine.form() for engine in engines})
 
 
+def shards_at_most(session: Session, asked: Asked) -> int:
+    """Into how many ranges the recordings can be cut; those of no class of the run, and absent classes, are told.
+
+    Raises:
+        SpikefoldError: as `evaluate`.
+    """
+    trained = checkpoint.load(session.path(TRAIN) / NETWORK)
+    data, seed = asked.data(session.config)
+    chosen = choose(data, seed, asked.split, trained.classes, trained.binning, session.reporter)
+    return -(-len(chosen.samples) // clips_at_once(session.config))
+
+
 def finished(session: Session, about: dict[str, Any], engines: dict[str, EngineForm]) -> EvaluationForm:
     """The content of ``evaluation.json``, its figures computed from the sums."""
     results = Figures(session).of_all(engines, about["labels"])

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 
 from spikefold.errors import ConfigError
 from spikefold.files import replacing_folder, write_json, write_text
+from spikefold.pages import template
 from spikefold.session import Session
 from spikefold.stages.evaluate.form import FILE, PAGE, EvaluationForm
 
@@ -49,11 +49,9 @@ def write_evaluation(found: EvaluationForm, folder: Path) -> None:
 
 def page(content: dict[str, Any]) -> str:
     """The page of an evaluation."""
-    environment = Environment(undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     wrong, more = _wrong(content)
     shares = {name: _shares(engine["confusion"]) for name, engine in content["engines"].items()}
-    return template.render(e=content, wrong=wrong, more=more, shares=shares)
+    return template(_TEMPLATE).render(e=content, wrong=wrong, more=more, shares=shares)
 
 
 def _shares(confusion: list[list[int]]) -> list[list[float]]:

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from spikefold.config import Config
 from spikefold.energy.budget import load_profile
 from spikefold.energy.outputs import energy_json
 from spikefold.export.network import Network
 from spikefold.files import write_text
+from spikefold.pages import templates
 from spikefold.session import Reporter
 from spikefold.stages.exchange.energy_of import FOLDED, priced
 from spikefold.train.data.clips import ClipSet
@@ -59,13 +58,7 @@ def page(name: str, report: Mapping[str, Any], energy: Mapping[str, Any]) -> str
     """The page as HTML that needs nothing else; text is escaped."""
     from spikefold.energy.report import energy_bars  # it draws, which takes a second to load
 
-    environment = Environment(
-        loader=FileSystemLoader([_FOLDER, _STYLE]),
-        undefined=StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates(_FOLDER, _STYLE)
     passes = [("every chip", entry) for entry in report.get("passes", ())]
     passes += [(chip, entry) for chip, told in report["chips"].items() for entry in told.get("passes", ())]
     return environment.get_template("foreign.html.jinja").render(

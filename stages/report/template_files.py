@@ -5,17 +5,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
+
+from spikefold import pages
 
 _FOLDER = Path(__file__).parent
 
 
 def templates() -> Environment:
     """The templates of the page and of its parts."""
-    return Environment(
-        loader=FileSystemLoader(_FOLDER),
-        undefined=StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    return pages.templates(_FOLDER)

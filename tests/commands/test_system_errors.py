@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from spikefold.commands import stage_command
+from spikefold.commands.interrupted import INTERRUPTED, TERMINATED
 from spikefold.commands.system_errors import from_system
 from spikefold.pipeline import app
 
@@ -91,3 +93,27 @@ def test_a_reader_that_is_gone() -> None:
     assert done.returncode == 4
     assert "standard output is closed" in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, TERMINATED), (signal.SIGINT, INTERRUPTED)], ids=["SIGTERM", "Ctrl-C"]
+)
+def test_a_signal_ends_a_command_as_an_interruption_with_its_code(
+    number: signal.Signals, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    reached = []
+
+    def signalled(*arguments: Any) -> None:
+        try:
+            os.kill(os.getpid(), number)
+            reached.append("behind the signal")
+        finally:
+            reached.append("cleaned up")
+
+    monkeypatch.setattr(stage_command, "open_session", signalled)
+    done = CliRunner().invoke(app, ["fold", str(tmp_path)])
+    assert done.exit_code == code
+    assert "interrupted; what was not finished is as it was before" in done.stderr
+    assert reached[-1] == "cleaned up"
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,12 @@ def isolated() -> None:
 def in_this_process(request: pytest.FixtureRequest, monkeypatch: Any) -> None:
     """Whole files are read by the same code in this process: a hundred starts of Python tell nothing new."""
     if "isolated" not in request.fixturenames:
-        monkeypatch.setattr(
-            nir_file, "_read_tree", lambda path: nir_file.decoded(*nir_hdf5.read_tree(str(path), "node"))
-        )
+
+        def read_here(path: Path) -> dict[str, Any]:
+            tree, arrays = nir_hdf5.read_tree(str(path), "node")
+            return nir_file.decoded(tree, list(arrays.values()))
+
+        monkeypatch.setattr(nir_file, "_read_tree", read_here)
 
 
 @pytest.fixture

@@ -18,10 +18,17 @@ from spikefold.export.io import identity, load_network, save_network
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import Conv2d, Dense
-from tests.export.io_cases import BOTH, real_network
+from tests.export.io_cases import BOTH, integer_network, real_network
 
 
 def _saved(tmp_path: Path, build: Callable[[], Network] = real_network) -> Path:
+    """Without its checksum: what is refused below is the content."""
+    path = _sealed(tmp_path, build)
+    _edit(path, lambda about: about.pop("sha256"))
+    return path
+
+
+def _sealed(tmp_path: Path, build: Callable[[], Network] = real_network) -> Path:
     save_network(build(), tmp_path / "net")
     return tmp_path / "net"
 
@@ -106,6 +113,29 @@ EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
     "classes a fraction": lambda d: d.update(classes=1.5),
     "state shift negative": lambda d: _layer(d, "sn1")["fields"].update(state_shift=-3),
     "state of 99 bits": lambda d: _layer(d, "sn1")["fields"].update(state_bits=99),
+    "leak shift beyond memory": lambda d: _layer(d, "sn1")["fields"]["leak"].update(shift=2**40),
+    "current shift beyond memory": lambda d: _layer(d, "sn1")["fields"].update(current={"keep": 1, "shift": 2**40}),
+    "leak shift of thousands of digits": lambda d: _layer(d, "sn1")["fields"]["leak"].update(shift=10**4000),
+    "state shift beyond memory": lambda d: _layer(d, "sn1")["fields"].update(state_shift=2**40),
+    "v_min of thousands of digits": lambda d: _layer(d, "sn1")["fields"].update(v_min=-(10**4000)),
+    "v_min beyond 62 bits": lambda d: _layer(d, "sn1")["fields"].update(v_min=-1e300),
+    "reset value of thousands of digits": lambda d: _layer(d, "out")["fields"].update(reset_value=10**4000),
+    "max_spikes of thousands of digits": lambda d: _layer(d, "sn1")["fields"].update(max_spikes=10**4000),
+    "padding beyond memory": lambda d: _layer(d, "conv1")["fields"].update(padding=[2**40, 2**40]),
+    "padding of a large map": lambda d: _layer(d, "conv1")["fields"].update(padding=[2**19, 2**19]),
+    "stride of thousands of digits": lambda d: _layer(d, "conv1")["fields"].update(stride=[10**4000, 1]),
+    "stride a fraction": lambda d: _layer(d, "conv1")["fields"].update(stride=[1.5, 1]),
+    "stride true": lambda d: _layer(d, "conv1")["fields"].update(stride=[True, 1]),
+    "kernel beyond memory": lambda d: _layer(d, "pool1")["fields"].update(kernel=[2**40, 1]),
+    "steps beyond memory": lambda d: d["input"].update(steps=2**40),
+    "steps of thousands of digits": lambda d: d["input"].update(steps=10**4000),
+    "max_count of thousands of digits": lambda d: d["input"].update(max_count=10**4000),
+    "classes of thousands of digits": lambda d: d.update(classes=10**4000),
+    "input beyond memory": lambda d: d["input"].update(shape=[2, 2**20, 2**20]),
+    "thousands of layers": lambda d: d["layers"].extend(
+        {"name": f"n{n}", "op": "SumPool2d", "inputs": [], "source": "", "fields": {"kernel": [1, 1]}}
+        for n in range(5_000)
+    ),
 }
 
 
@@ -250,3 +280,45 @@ def test_numbers_come_back_whatever_their_order_in_memory(tmp_path: Path) -> Non
     np.testing.assert_array_equal(loaded["d"].op.weight, dense[:, :8])
     np.testing.assert_array_equal(loaded["n"].op.threshold, threshold)
     assert identity(loaded) == identity(Network(spec, layers, 2))
+
+
+@pytest.mark.parametrize("suffix", [".json", ".safetensors"])
+def test_no_changed_byte_of_a_sealed_network_is_read_as_another(suffix: str, tmp_path: Path) -> None:
+    path = _sealed(tmp_path)
+    file = path.with_name(path.name + suffix)
+    content, known = file.read_bytes(), identity(load_network(path))
+    places = range(0, len(content), max(1, len(content) // 400))
+    refused = 0
+    for place in places:
+        file.write_bytes(content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :])
+        try:
+            assert identity(load_network(path)) == known  # in a blank between two values
+        except DataError:
+            refused += 1
+    assert refused > 0.6 * len(places)
+
+
+def test_files_of_two_networks_do_not_go_together(tmp_path: Path) -> None:
+    path = _sealed(tmp_path)
+    numbers = load_file(path.with_suffix(".safetensors"))
+    save_file(numbers | {"fc.weight": numbers["fc.weight"] * 2}, path.with_suffix(".safetensors"))
+    with pytest.raises(DataError, match="checksum"):
+        load_network(path)
+
+
+def test_a_sparse_file_of_tensors_is_not_read(tmp_path: Path) -> None:
+    path = _saved(tmp_path)
+    with path.with_suffix(".safetensors").open("r+b") as file:
+        file.truncate(2**40)
+    with pytest.raises(DataError, match="more than"):
+        load_network(path)
+
+
+@pytest.mark.parametrize("value", [-(2**63), 2**62])
+def test_weights_beyond_62_bits_are_refused(value: int, tmp_path: Path) -> None:
+    path = _saved(tmp_path, integer_network)
+    numbers = load_file(path.with_suffix(".safetensors"))
+    numbers["d.weight"][0, 0] = value
+    save_file(numbers, path.with_suffix(".safetensors"))
+    with pytest.raises(DataError, match="beyond 62 bits"):
+        load_network(path)

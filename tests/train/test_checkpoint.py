@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from spikefold.config import ModelConfig
-from spikefold.errors import DataError
+from spikefold.errors import ConfigError, DataError
 from spikefold.train.checkpoint import ABOUT, WEIGHTS, Checkpoint, load, save
 from spikefold.train.data.frames import Binning, Bins
+from spikefold.train.models.claims import check_weights, weights_claimed
 from spikefold.train.models.spiking_net import SpikingNet
 
 BINNING = Binning((34, 20), 2, 5000, 4, 17)
@@ -163,3 +165,55 @@ def test_no_wrong_byte_in_the_header_of_the_weights_is_a_traceback(saved: Path) 
         except DataError:
             refused += 1
     assert refused > 50
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("model", {"channels": [65536, 65536]}), ("model", {"voters": 65536}), ("model", {"hidden": [60000, 60000]}),
+        ("model", {"strides": [30, 1]}), ("binning", {"steps": 100_000}), ("binning", {"sensor": [2**20, 2**20]}),
+        ("model", {"channels": [3] * 300, "strides": [1] * 300}), ("binning", {"steps": 10**4000}),
+        ("binning", {"max_count": 10**4000}), ("binning", {"sensor": [10**4000, 20]}),
+    ],
+    ids=range(10),
+)  # fmt: skip
+def test_claims_beyond_the_weights_that_are_there_take_no_memory(
+    saved: Path, part: str, change: dict[str, object]
+) -> None:
+    about = json.loads((saved / ABOUT).read_text(encoding="utf-8"))
+    about[part].update(change)
+    (saved / ABOUT).write_text(json.dumps(about), encoding="utf-8")
+    tracemalloc.start()
+    with pytest.raises(DataError, match="cannot read the checkpoint"):
+        load(saved)
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
+
+
+def test_a_description_nested_without_end_is_refused(saved: Path) -> None:
+    (saved / ABOUT).write_text("[" * 100_000 + "]" * 100_000)
+    with pytest.raises(DataError, match="cannot read the checkpoint"):
+        load(saved)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        ModelConfig(channels=(3, 5), strides=(1, 2), hidden=(7, 6)),
+        ModelConfig(channels=(3, 5), strides=(3, 2), attention="none", reduction="pool"),
+        ModelConfig(channels=(4,), strides=(4,), reduction_ratio=2),
+        ModelConfig(family="sew", channels=(4, 6), strides=(1, 2), attention="none"),
+    ],
+    ids=range(4),
+)
+def test_the_weights_that_a_configuration_claims_are_at_most_those_it_has(config: ModelConfig) -> None:
+    model = SpikingNet(config, (2, 24, 20), 4, 3)
+    has = sum(value.numel() for name, value in model.state_dict().items() if value.ndim > 1)
+    assert 0 < weights_claimed(config, (2, 24, 20), 4, 3) <= has
+    if config.attention == "none" and config.family == "chain":
+        assert weights_claimed(config, (2, 24, 20), 4, 3) == has
+
+
+def test_a_training_of_a_network_beyond_all_reason_is_refused() -> None:
+    with pytest.raises(ConfigError, match="weights, more than"):
+        check_weights(ModelConfig(channels=(65536, 65536), strides=(1, 2)), (2, 34, 34), 4, 10)

@@ -303,8 +303,12 @@ def _cached(kind: str, split: str, count: int, seed: int, progress: Progress) ->
         while jobs:
             recordings += store.keep_all(jobs.popleft().result())
             progress(f"generate {kind} ({split})", len(recordings), count)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_packed(path, recordings)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_packed(path, recordings)
+    except OSError as error:  # they are at hand: only the next command has to generate them again
+        reason = error.strerror or str(error)
+        progress(f"not kept in {path.parent} ({reason}; SPIKEFOLD_CACHE names another)", count, count)
     return recordings
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from spikingjelly.activation_based import base, functional
 
-from spikefold.hardware.simulators.trace import LayerTrace, Trace, concatenate
+from spikefold.hardware.simulators.trace import LayerTrace, Trace, as_raster, concatenate
 from spikefold.train.evaluate import batches
 from spikefold.train.models.spiking_net import SpikingNet
 
@@ -44,7 +44,7 @@ def _batch(model: SpikingNet, frames: np.ndarray, also: Collection[str]) -> Trac
     rasters: dict[str, LayerTrace] = {}
 
     def keep(name: str, module: torch.nn.Module, inputs: object, spikes: torch.Tensor) -> None:
-        raster = spikes.numpy().astype(np.uint16)
+        raster = as_raster(spikes.numpy(), name)
         rasters[name] = LayerTrace(raster if raster.ndim == 5 else raster[..., None, None])
 
     hooks = [

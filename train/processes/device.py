@@ -19,6 +19,16 @@ from spikefold.train.processes.parallel import ALONE, Ranks, local_rank
 _HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def threads_of_process() -> int:
+    """PyTorch's threads on the CPU, in this process."""
+    return torch.get_num_threads()
+
+
+def set_threads(count: int) -> None:
+    """Compute with so many from now on."""
+    torch.set_num_threads(count)
+
+
 def device_for(config: TrainConfig, ranks: Ranks = ALONE) -> torch.device:
     """The device that the configuration asks for; under ``torchrun`` each process has the GPU of its local rank.
 

@@ -72,7 +72,13 @@ def worker_pool(workers: int, name: str, *, where: str, hint: str) -> Iterator[W
     try:
         with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as executor:
             pool = WorkerPool(executor)
-            yield pool
+            try:
+                yield pool
+            except KeyboardInterrupt:  # a signal to this process alone: the end of the block would wait for them
+                executor.shutdown(wait=False, cancel_futures=True)
+                for process in pool.started:
+                    process.terminate()
+                raise
     except BrokenProcessPool as error:
         how = _cause_of_death(pool.started if pool else ())
         raise EnvironmentLacksError(f"{name} {how}", where=where, hint=hint) from error

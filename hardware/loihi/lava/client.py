@@ -22,7 +22,7 @@ from spikefold.hardware.loihi.lava.process import Job, run_worker
 from spikefold.hardware.loihi.lava.provision import provision
 from spikefold.hardware.loihi.to_netx import write_net
 from spikefold.hardware.simulators.reference import check_frames
-from spikefold.hardware.simulators.trace import LayerTrace, Trace
+from spikefold.hardware.simulators.trace import LayerTrace, Trace, as_raster
 
 RUNNER = "lava fixed-point"
 NEURONS = NeuronSupport(
@@ -101,13 +101,14 @@ def _trace(arrays: dict[str, np.ndarray], index: int, network: Network, steps: t
     layers, form = {}, always_on(network)
     for k, layer in enumerate(form.network.neurons):
         shape = (*steps, *form.network.shapes[layer.name])
-        raster = form.cut(layer.name, _shaped(arrays.get(f"{index}/{k}/spikes"), shape, layer.name))
+        given = _shaped(arrays.get(f"{index}/{k}/spikes"), shape, layer.name)
+        raster = as_raster(form.cut(layer.name, given), layer.name)
         states = arrays.get(f"{index}/{k}/potentials")
         if states is None:
-            layers[layer.name] = LayerTrace(raster.astype(np.uint16))
+            layers[layer.name] = LayerTrace(raster)
             continue
         states = form.cut(layer.name, _shaped(states, shape, layer.name)).astype(np.int64)
-        layers[layer.name] = LayerTrace(raster.astype(np.uint16), potentials=states)
+        layers[layer.name] = LayerTrace(raster, potentials=states)
     return Trace(RUNNER, layers)
 
 

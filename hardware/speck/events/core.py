@@ -2,12 +2,16 @@
 """One Speck core fed event by event: its state, its events, the tick of the slow clock, and its decimator.
 
 Addresses are whole numbers in the order y, x, feature, the feature fastest: ``(y * width + x) * features + feature``.
-The state lies in the same order, so that an event reaches whole rows of it. A core keeps its state in 32 bits as long
-as no sum can leave them, and goes on in 64 bits from then on; the numbers are the same, only slower.
+The state lies in the same order, so that an event reaches whole rows of it. A core keeps its state in 16 bits as long
+as no sum can leave them, then in 32 and in 64; the numbers are the same, only slower. What a sum can reach follows
+from the numbers of the core: where no weight is above the threshold, a state between two events is below it, or was
+lifted there by a tick, and no event makes it higher than it was; so the highest sum is a weight above that. Where
+weights are larger, a residual may grow with each event. A lower bound limits the sums on the other side.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -16,9 +20,9 @@ import numpy as np
 from spikefold.errors import UnsupportedError
 from spikefold.export.neuron import Reset
 from spikefold.export.neuron_support import CARRIED, NeuronSupport
+from spikefold.hardware.simulators.event_rows import EventRows, Word
 from spikefold.hardware.speck.cores import CoreLayer
 from spikefold.hardware.speck.events.kernel import Firing, Outbox, drain
-from spikefold.hardware.speck.events.taps import taps_of
 from spikefold.hardware.speck.neuron_support import (
     FIRES_AT_EQUALITY,
     KNOWN_RESET,
@@ -53,8 +57,9 @@ NEURONS = NeuronSupport(
 """The neurons that a core below computes."""
 _ROOM = 2**14
 """Spikes that the compiled loop hands over at once, at least those of one event."""
-NARROW, WIDE = 2**31 - 1, 2**63 - 1
-"""The largest states in 32 and in 64 bits."""
+WORDS: tuple[Word, ...] = (np.int16, np.int32, np.int64)
+WIDE = 2**63 - 1
+"""The largest state in 64 bits."""
 Events = tuple[np.ndarray, np.ndarray]
 """Addresses, and for each the cause in the clip that it stems from; both ``(events,)`` int64."""
 NO_EVENTS: Events = (np.empty(0, np.int64), np.empty(0, np.int64))
@@ -79,23 +84,39 @@ class Arriving(NamedTuple):
         return Arriving(self.events[here], self.causes[here], self.bins[here])
 
 
+class Rank(NamedTuple):
+    """The order in which the spikes of one event leave a core.
+
+    Attributes:
+        places: of each neuron address, ``(neurons,)`` int64.
+        addresses: of the neuron at each place, the inverse.
+    """
+
+    places: np.ndarray
+    addresses: np.ndarray
+
+
+NO_RANK = Rank(np.empty(0, np.int64), np.empty(0, np.int64))
+
+
 @dataclass(eq=False)
 class Core:
     """One core during one run.
 
     Attributes:
         layer: what it computes; plain convolution, one whole threshold, no leak.
-        rank: place of each neuron address among the spikes of one event, ``(neurons,)`` int64; None for ascending
-            addresses.
+        taps: its weights as the loop reads them, in numbers of a width.
+        rank: the order in which the spikes of one event leave; None for ascending addresses.
         decimator: passes one spike of so many; 1 for every one.
-        v: state by neuron address, ``(neurons,)`` int32 or int64.
+        v: state by neuron address, ``(neurons,)`` int16, int32 or int64.
         low: lowest state seen before the lower bound was applied.
         high: highest state seen before a reset.
         overflow: how many updates left the state outside ``state_bits``.
     """
 
     layer: CoreLayer
-    rank: np.ndarray | None = None
+    taps: Callable[[Word], EventRows]
+    rank: Rank | None = None
     decimator: int = 1
     v: np.ndarray = field(init=False)
     low: int = 0
@@ -105,21 +126,21 @@ class Core:
     def __post_init__(self) -> None:
         neurons = int(np.prod(self.layer.neuron_shape))
         self._largest_weight = int(np.abs(self.layer.weight).max())
+        self._may_remain = int(self.layer.weight.max()) > int(self.layer.neuron.threshold)
         self._largest_bias = 0 if self.layer.bias is None else int(np.abs(self.layer.bias).max())
-        rank = np.empty(0, np.int64) if self.rank is None else np.ascontiguousarray(self.rank, np.int64)
+        rank = NO_RANK if self.rank is None else self.rank
         spikes, whence = np.empty((2, max(_ROOM, neurons)), np.int64)
-        self._outbox = Outbox(spikes, whence, rank, np.argsort(rank))
-        self.v = np.zeros(neurons, np.int32)
-        neuron = self.layer.neuron
-        numbers = (self._largest_weight, self._largest_bias, int(neuron.threshold), -int(neuron.v_min or 0))
-        self._use(np.int32 if max(numbers) <= NARROW // 2 else np.int64)
+        self._outbox = Outbox(spikes, whence, rank.places, rank.addresses)
+        self.v = np.zeros(neurons, np.int16)
+        self._limit = 0
+        self._make_room(max(self._reached(1), self._largest_bias))
         self.clear()
 
-    def _use(self, word: type[np.int32 | np.int64]) -> None:
+    def _use(self, word: Word) -> None:
         """Keep the state in numbers of this width from now on."""
         neuron = self.layer.neuron
-        self._limit = NARROW if word is np.int32 else WIDE
-        self._taps = taps_of(self.layer, word)
+        self._limit = int(np.iinfo(word).max)
+        self._taps = self.taps(word)
         positions = self.layer.neuron_shape[1] * self.layer.neuron_shape[2]
         self._bias = None if self.layer.bias is None else np.tile(self.layer.bias.astype(word), positions)
         most = self._limit if neuron.state_bits is None else 2 ** (neuron.state_bits - 1) - 1
@@ -151,7 +172,7 @@ class Core:
         """
         if self._bias is None:
             return NO_EVENTS
-        self._make_room(self._largest_bias)
+        self._make_room(max(-self.low, self.high) + self._largest_bias)
         firing = self._firing
         self.v += self._bias
         lowest, highest = int(self.v.min()), int(self.v.max())
@@ -162,7 +183,7 @@ class Core:
         if cause is not None and highest >= firing.theta:
             fired = np.flatnonzero(self.v >= firing.theta)
             self.v[fired] = 0 if firing.to_zero else self.v[fired] - firing.theta
-            fired = fired if self.rank is None else fired[self.rank[fired].argsort()]
+            fired = fired if self.rank is None else fired[self.rank.places[fired].argsort()]
             spikes = self._leaving(fired, np.full(len(fired), cause))
         if lowest < firing.v_min:
             np.maximum(self.v, firing.v_min, out=self.v)
@@ -184,7 +205,7 @@ class Core:
         events, bins = arriving.events, arriving.bins
         if not len(events):
             return NO_EVENTS
-        self._make_room(len(events) * self._largest_weight)
+        self._make_room(self._reached(len(events)))
         found, done = [], 0
         while done < len(events):
             part = drain(
@@ -207,14 +228,27 @@ class Core:
         passing = numbers % self.decimator == 0
         return spikes[passing], causes[passing]
 
-    def _make_room(self, change: int) -> None:
-        """Go on in 64 bits where the state can leave 32 by this change, or refuse where it can leave those too."""
-        largest = max(-self.low, self.high) + change
-        if largest > self._limit and self._limit == NARROW:
-            self._use(np.int64)
-        if largest > self._limit:
-            raise UnsupportedError(
-                f"a state of {max(-self.low, self.high)} that can change by {change} may leave 64 bits",
-                where=self.layer.neuron_name,
-                hint="simulate shorter clips or shorter time steps",
-            )
+    def _reached(self, events: int) -> int:
+        """How far from 0 so many events can take a state, before the reset and the lower bound of each."""
+        neuron, change = self.layer.neuron, events * self._largest_weight
+        highest = self.high + change
+        if not self._may_remain:
+            highest = min(highest, max(self.high, int(neuron.threshold) - 1) + self._largest_weight)
+        lowest = self.low - change
+        if neuron.v_min is not None:
+            lowest = max(lowest, int(neuron.v_min) - self._largest_weight)
+        return max(highest, -lowest, int(neuron.threshold), -int(neuron.v_min or 0))
+
+    def _make_room(self, largest: int) -> None:
+        """Go on in the narrowest numbers that hold such a state, or refuse where none do."""
+        if largest <= self._limit:
+            return
+        for word in WORDS:
+            if largest <= np.iinfo(word).max:
+                self._use(word)
+                return
+        raise UnsupportedError(
+            f"a state may become {largest} and leave 64 bits",
+            where=self.layer.neuron_name,
+            hint="simulate shorter clips or shorter time steps",
+        )

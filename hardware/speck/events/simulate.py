@@ -55,9 +55,9 @@ from spikefold.hardware.speck.cores import CoreLayer, core_layers
 from spikefold.hardware.speck.events.causes import Causes
 from spikefold.hardware.speck.events.core import NEURONS, NO_EVENTS, WIDE, Core
 from spikefold.hardware.speck.events.dvs_layer import DvsLayer, entering
-from spikefold.hardware.speck.events.options import Arrival, Emission, Options
-from spikefold.hardware.speck.events.order import emission_rank
-from spikefold.hardware.speck.events.queue import Queue, sources_of
+from spikefold.hardware.speck.events.options import Arrival, Options
+from spikefold.hardware.speck.events.prepared import prepared
+from spikefold.hardware.speck.events.queue import Queue
 from spikefold.hardware.speck.events.result import CoreLoad, EventRun
 
 RUNNER = "event-driven"
@@ -76,8 +76,8 @@ def simulate(
     """Simulate clips, each from zero state.
 
     Args:
-        network: integer, as `quantise` makes it for Speck; a chain or graph of cores. States are kept in 32 bits, and
-            in 64 where 32 may not hold them.
+        network: integer, as `quantise` makes it for Speck; a chain or graph of cores. States are kept in 16 bits, and
+            in 32 or 64 where those may not hold them.
         frames: event counts ``(T, N, C, H, W)``, whole and not negative.
         options: what the chip's documents leave open; by default spikes leave as in samna's simulator and the slow
             clock ticks at the end of a bin.
@@ -213,10 +213,11 @@ def _queues(network: Network, clips: tuple[int, int], options: Options, potentia
     ]
     if issues:
         raise ConfigError("a decimator is given for a layer that is no core", issues=issues)
+    known = prepared(network)
     return [
         Queue(
-            Core(layer, emission_rank(layer.neuron_shape, number, options), options.decimators.get(layer.name, 1)),
-            sources_of(network, layer.name, last_part_first=options.emission is Emission.FEATURES_DESCENDING),
+            Core(layer, known.taps(layer), known.rank(layer, number, options), options.decimators.get(layer.name, 1)),
+            known.sources(layer, options),
             clips,
             lose_first=options.lose_first,
             potentials=potentials,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from spikefold.errors import NetworkError
-from spikefold.hardware.simulators.trace import LayerTrace, Trace
+from spikefold.hardware.simulators.trace import LayerTrace, Trace, as_raster
 from spikefold.hardware.speck.lowering.sinabs import Discretised, name_of
 
 RUNNER = "sinabs discretised"
@@ -61,6 +61,6 @@ def _record(
     output: torch.Tensor,
 ) -> None:
     raster = output.reshape(layer.batch_size, layer.num_timesteps, *output.shape[1:]).transpose(0, 1)
-    spikes[name] = raster.numpy().astype(np.uint16)
+    spikes[name] = as_raster(raster.numpy(), name)
     if layer.record_states:
         states[name] = layer.recordings["v_mem"].transpose(0, 1).numpy()

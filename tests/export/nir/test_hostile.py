@@ -149,3 +149,40 @@ def test_nothing_outside_the_file_is_read_and_no_memory_taken_on_its_word(tmp_pa
             make(file)
         with pytest.raises(DataError, match=said):
             read(bad, OURS)
+
+
+def _stray(good: Path, count: int) -> None:
+    with h5py.File(good, "a") as file:
+        for number in range(count):
+            node = file.create_group(f"node/nodes/stray{number}")
+            node["type"] = "IF"
+            node["r"], node["v_threshold"] = np.ones(3), np.ones(3)
+
+
+@pytest.mark.usefixtures("isolated")
+def test_thousands_of_nodes_are_refused_before_they_are_read(good: Path) -> None:
+    _stray(good, 1500)
+    with pytest.raises(DataError, match=r"a group of 1,5\d\d parts, more than the 1,024 allowed"):
+        read(good, OURS)
+
+
+@pytest.mark.usefixtures("isolated")
+def test_hundreds_of_stray_nodes_make_a_message_that_one_can_read(good: Path) -> None:
+    _stray(good, 400)
+    with pytest.raises(UnsupportedError) as caught:
+        read(good, OURS)
+    assert len(caught.value.issues) >= 400
+    text = str(caught.value)
+    assert "stray0 (IF)" in text
+    assert f"and {len(caught.value.issues) - 200:,} more" in text
+    assert text.count("\n") < 210
+
+
+@pytest.mark.usefixtures("isolated")
+def test_a_small_file_does_not_claim_all_memory(good: Path) -> None:
+    with h5py.File(good, "a") as file:
+        del file["node/nodes/n0/weight"]
+        file.create_dataset("node/nodes/n0/weight", (3, 2**27), np.uint8, chunks=(3, 2**16), compression="gzip")
+    assert good.stat().st_size < 2**20
+    with pytest.raises(DataError, match="beyond 64 MiB of numbers"):
+        read(good, OURS)

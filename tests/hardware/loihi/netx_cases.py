@@ -70,7 +70,7 @@ def reading_here() -> Iterator[None]:
 
     def read(path: Path) -> dict[str, Any]:
         tree, arrays = hdf5.read_tree(str(path), "/")
-        return decoded(json.loads(json.dumps(tree)), arrays)
+        return decoded(json.loads(json.dumps(tree)), list(arrays.values()))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(net_file, "_read_tree", read)

@@ -33,7 +33,7 @@ WAYS = {"by events": True, "dense": False}
 def forced(by_events: bool) -> Iterator[Counter[str]]:
     """Every layer runs in one way, where it may; counts how often one ran by its events."""
     runs: Counter[str] = Counter()
-    run = clocked_sparse.run_layer
+    run = clocked_sparse.run_block
 
     def counted(*given: Any, **options: Any) -> object:
         runs["by events"] += 1
@@ -41,7 +41,7 @@ def forced(by_events: bool) -> Iterator[Counter[str]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clocked_sparse, "is_cheaper", lambda *_: by_events)
-        patch.setattr(clocked_sparse, "run_layer", counted)
+        patch.setattr(clocked_sparse, "run_block", counted)
         yield runs
 
 

@@ -21,13 +21,13 @@ IF = Neuron(np.array(5))
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The weight layers' operations that ran by their events, in order."""
     found: list[Any] = []
-    run = clocked_sparse.run_layer
+    run = clocked_sparse.run_block
 
-    def noted(op: Any, *given: Any, **options: Any) -> object:
-        found.append(op)
-        return run(op, *given, **options)
+    def noted(block: Any, *given: Any, **options: Any) -> object:
+        found.append(block.op)
+        return run(block, *given, **options)
 
-    monkeypatch.setattr(clocked_sparse, "run_layer", noted)
+    monkeypatch.setattr(clocked_sparse, "run_block", noted)
     return found
 
 

@@ -330,3 +330,15 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path, monkeypatch: pytest.Monkey
     again = _load("digits", train=2, test=1)
     assert [r.events.tobytes() for r in again.train] == [r.events.tobytes() for r in made.train]
     assert len(again.train[0].events) > 0
+
+
+def test_a_cache_that_cannot_be_written_is_said_and_nothing_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPIKEFOLD_CACHE", str(tmp_path / "a file"))
+    (tmp_path / "a file").write_text("")
+    told: list[str] = []
+    source = DataConfig(source="digits", train=2, test=2)
+    made = load_dataset(source, 0, lambda task, done, of: told.append(task), splits=("test",))
+    assert len(made.test) == 2
+    assert any("not kept in" in task and "SPIKEFOLD_CACHE" in task for task in told)

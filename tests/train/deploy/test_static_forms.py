@@ -116,3 +116,16 @@ def test_clips_that_share_masks_are_measured_in_the_batches_of_every_evaluation(
     assert found["channel"] == pytest.approx((p * np.log(p / q)).sum(1).mean(), rel=1e-6)
     with pytest.raises(SpikefoldError, match="share their masks"):
         measure(net, statistics, clips, 20.0)
+
+
+def test_agreement_is_with_the_dynamic_network_and_not_with_labels(
+    model: SpikingNet, clips: ClipSet, statistics: dict[str, GateStatistics]
+) -> None:
+    wrong = ClipSet(clips.frames, (clips.labels + 1) % (clips.labels.max() + 1))
+    for right, mislabelled in zip(
+        measure(model, statistics, clips, gain=20.0).candidates,
+        measure(model, statistics, wrong, gain=20.0).candidates,
+        strict=True,
+    ):
+        assert right.agreement == mislabelled.agreement > 0
+        assert right.accuracy != mislabelled.accuracy

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,16 @@ def test_results_and_errors_of_the_work_come_back() -> None:
         with pytest.raises(ConfigError, match="this task is wrong"):
             pool.submit(_fails, "there").result()
     assert len(pool.started) in (1, 2)
+
+
+def test_an_interruption_does_not_wait_for_the_work_nor_leave_a_process_behind() -> None:
+    with pytest.raises(KeyboardInterrupt), worker_pool(1, "a process", where="here", hint="try again") as pool:  # noqa: PT012
+        assert pool.submit(_square, 3).result() == 9  # it has started
+        pool.submit(time.sleep, 300)
+        raise KeyboardInterrupt
+    (process,) = pool.started
+    process.join(60)
+    assert process.exitcode == -signal.SIGTERM
 
 
 @pytest.mark.parametrize(
