@@ -112,7 +112,12 @@ def test_a_signal_ends_a_command_as_an_interruption_with_its_code(
             reached.append("cleaned up")
 
     monkeypatch.setattr(stage_command, "open_session", signalled)
-    done = CliRunner().invoke(app, ["fold", str(tmp_path)])
+    # where tests run in the background of a shell, Ctrl-C is ignored from the start
+    found = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        done = CliRunner().invoke(app, ["fold", str(tmp_path)])
+    finally:
+        signal.signal(signal.SIGINT, found)
     assert done.exit_code == code
     assert "interrupted; what was not finished is as it was before" in done.stderr
     assert reached[-1] == "cleaned up"

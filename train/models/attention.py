@@ -134,6 +134,9 @@ class ASA(Attention):
 
     def _covered(self, x: torch.Tensor) -> bool:
         """Whether `asa_loops` can take this call."""
+        # in training alone: elsewhere a counter of operations must see them
+        if not (self.training and torch.is_grad_enabled()):
+            return False
         plain = self.static_gate is None and not self.keep_gate and not self.learn_importance
         alone = self.ranks.count == 1 and x.shape[1] > 0
         return (
@@ -143,7 +146,9 @@ class ASA(Attention):
     def _in_two_loops(self, x: torch.Tensor) -> torch.Tensor:
         """What `Attention.forward` does, with each product over the whole sequence in one compiled loop."""
         steps, clips, channels, *sides = x.shape
-        group, flat = self._important_group(x).contiguous(), _pixels(x)
+        flat = _pixels(x)
+        with torch.no_grad():
+            group = self._ranked(*asa_loops.slices(flat)).contiguous()
         maps = asa_loops.Maps.apply(flat, group).unflatten(2, sides)
         gates = torch.stack(
             [
@@ -173,10 +178,11 @@ class ASA(Attention):
     def _important_group(self, x: torch.Tensor) -> torch.Tensor:
         """``G`` as 0/1 floats ``(T, N, C)``, with gradients for the importance weights where these are learned."""
         with torch.set_grad_enabled(self.learn_importance and torch.is_grad_enabled()):
-            return self._ranked(x.detach())
+            x = x.detach()
+            return self._ranked(x.mean(dim=(3, 4)), x.amax(dim=(3, 4)))
 
-    def _ranked(self, x: torch.Tensor) -> torch.Tensor:
-        mean, most = _means_and_maxima(x)
+    def _ranked(self, mean: torch.Tensor, most: torch.Tensor) -> torch.Tensor:
+        """The group, from mean and maximum of each slice ``(T, N, C)``."""
         importance = 0.5 * (mean + most) + self.alpha * mean + self.beta * most
         if self.mix is not None:
             importance = self.mix(importance.movedim(0, -1)).movedim(-1, 0)
@@ -197,13 +203,6 @@ class ASA(Attention):
 def _pixels(x: torch.Tensor) -> torch.Tensor:
     """A sequence ``(T, N, C, H, W)`` as ``(T, N, H W, C)``, without a copy where channels are last in memory."""
     return x.permute(0, 1, 3, 4, 2).contiguous().flatten(2, 3)
-
-
-def _means_and_maxima(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of each slice ``(T, N, C)`` of a sequence."""
-    if x.device.type == "cpu" and x.dtype in TYPES:
-        return asa_loops.slices(_pixels(x))
-    return x.mean(dim=(3, 4)), x.amax(dim=(3, 4))
 
 
 def _mixing(steps: int, ratio: int) -> nn.Module:
