@@ -36,7 +36,7 @@ class Deployed:
         verdicts: by ``fit``, ``spikes``, ``accuracy`` and ``energy``.
         parity: every comparison of runners; None where there were no clips.
         energy: counts, prices and the chip's budget, as an entry of ``energy.json``; None where there were no clips.
-        passes: each rewrite with its proof.
+        passes: each fold with its proof; those that the chip needed are in ``made``.
         source: what it ran on, in words.
         constants: every number of a technology profile that the figures are made of, by file and line.
     """
@@ -112,7 +112,11 @@ class Deployed:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: everything that the page shows."""
-        title = self.made.chip.title
+        of_chip = {
+            "title": self.made.chip.title,
+            "scales": [one.to_json() for one in self.made.scales],
+            "passes": [dict(one) for one in self.made.passes if "clips" in one],
+        }
         return {
             "schema_version": 1,
             "network": self.network,
@@ -123,7 +127,7 @@ class Deployed:
             "fit": {self.chip: self.fit.to_json()},
             "parity": {} if self.parity is None else {self.chip: plain(self.parity)},
             "passes": [dict(one) for one in self.passes],
-            "chips": {self.chip: {"title": title, "scales": [one.to_json() for one in self.made.scales]}},
+            "chips": {self.chip: of_chip},
             "energy": None if self.energy is None else dict(self.energy),
             "constants": [dict(one) for one in self.constants],
         }

@@ -133,7 +133,7 @@ def _made(
     if (refusal := found.refusal()) is not None:
         raise refusal
     (made,) = found.chips
-    return made, (*found.passes, *made.passes)
+    return made, found.passes
 
 
 def _of_run(session: Session, chip: str) -> tuple[Network, Network]:
