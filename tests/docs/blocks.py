@@ -41,6 +41,8 @@ ELSEWHERE = {
     ("energy", "silicon"): "tests/stages/report/test_silicon_chapter.py",
     ("energy", "table3"): "tests/energy/test_table3.py",
     ("inspect", "--arch"): "tests/commands/test_inspect.py",
+    ("export", "sinabs.nir"): "tests/stages/exchange/test_nir_commands.py",
+    ("energy", "sinabs.nir"): "tests/stages/exchange/test_nir_commands.py",
 }
 """Beginnings of commands that are only parsed here, and the test that runs them."""
 
@@ -88,6 +90,7 @@ def parsed(words: tuple[str, ...]) -> None:
             raise ConfigError(f"no command of this name in {' '.join(words)}")
         if hasattr(command, "resolve_command"):
             context = command.make_context(name, list(rest), parent=context, resilient_parsing=True)
+            rest = [*context._protected_args, *context.args]  # a group may have put its default command before them
         else:
             command.make_context(name, list(rest), parent=context)
 

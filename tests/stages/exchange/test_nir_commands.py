@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A ``.nir`` file on the command line: recordings cut for it, the README's own commands, and what is refused."""
+"""A ``.nir`` file on the command line: recordings cut for it, the commands of its page, and what is refused."""
 
 from __future__ import annotations
 
@@ -53,15 +53,13 @@ def _commands(text: str, *words: str) -> list[list[str]]:
 
 
 @pytest.mark.lava
-def test_the_commands_of_the_readme_run_as_printed(
-    files: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_commands_of_its_page_run_as_printed(files: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, path = files(single=True, pool=False)
-    (tmp_path / "model.nir").write_bytes(path.read_bytes())
-    recordings(tmp_path / "DIR", (34, 34))
+    (tmp_path / "sinabs.nir").write_bytes(path.read_bytes())
+    recordings(tmp_path / "recordings", (34, 34))
     monkeypatch.chdir(tmp_path)
-    text = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-    exported, counted = _commands(text, "export model.nir"), _commands(text, "energy model.nir")
+    text = (Path(__file__).parents[3] / "docs" / "from-nir.md").read_text(encoding="utf-8")
+    exported, counted = _commands(text, "export sinabs.nir"), _commands(text, "energy sinabs.nir")
     assert (len(exported), len(counted)) == (1, 1)
     done = CliRunner().invoke(app, exported[0][1:], catch_exceptions=False)
     assert done.exit_code == 0, done.output
