@@ -160,7 +160,7 @@ class ASA(Attention):
             ]
         ).flatten(2)
         static, mean = torch.zeros(clips, dtype=torch.bool), gates.new_zeros(channels)
-        if self.training and self.static_share:
+        if self.static_share:
             static = self.ranks.drawn(clips, x.device) < self.static_share
             first, second = gates.mean(2)  # of each clip; over steps and clips the groups weigh them
             mean = (second[:, None] + group.mean(0) * (first - second)[:, None]).mean(0)
