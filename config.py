@@ -234,7 +234,10 @@ class AdaptConfig(_Section):
     )
     epochs: int = Field(8, ge=0, le=10**6, description="0: no adaptation")
     lr: float = Field(3e-4, gt=0, description="peak of the one-cycle schedule of Adam")
-    event_lr: float = Field(1e-3, gt=0, description="the same by events, where thresholds are 1")
+    event_lr: float = Field(2e-3, gt=0, description="the same by events, where thresholds are 1")
+    event_batch: int = Field(
+        5, ge=1, le=2**20, description="recordings a step by events, where many small steps learn more than few large"
+    )
     held_share: float = Field(
         0.1,
         ge=0,
@@ -242,8 +245,11 @@ class AdaptConfig(_Section):
         description="share of each class's training recordings that no weight is trained on: they choose among the "
         "network before, its epochs and blends; 0: the last is kept; with train.protocol validation those do",
     )
-    spike_penalty: float = Field(
-        0.1, ge=0, description="by events: added to the loss for a thousand hidden spikes a clip of largest fan-out"
+    spike_limit: float = Field(
+        1.2,
+        ge=0,
+        description="by events: hidden spikes, weighted by fan-out, over those of the folded network; what is beyond "
+        "is added to the loss; 0: no limit",
     )
     distill: float = Field(0.5, ge=0, le=1, description="weight of the float network as teacher against the labels")
     synops_budget: float | None = Field(

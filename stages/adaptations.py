@@ -26,7 +26,7 @@ from spikefold.train.deploy.trial import ByEvents, InSteps, Trial
 from spikefold.train.evaluate import class_logits, clips_at_once
 from spikefold.train.recipe import held_recordings
 
-_NOT_SPARSE = {"spike_penalty": 0.0, "synops_budget": None}
+_NOT_SPARSE = {"spike_limit": 0.0, "synops_budget": None}
 """What the adaptation of the baseline goes without: it stands for a network that nothing has made sparse."""
 
 

@@ -6,11 +6,12 @@ layer by layer, first layer first, so that each layer fires a wanted number of s
 little more often than the folded network does, the output often enough for a class to be read from its spikes.
 Then `by_events.EventNet` is trained with augmented recordings (`augment.geometric`) and the loss ::
 
-    CE(labels; SPIKES_TO_LOGIT * output spikes of each class) + penalty * hidden spikes, weighted by fan-out, / 1000
+    CE(labels; SPIKES_TO_LOGIT * output spikes of each class) + max(0, spikes / (spike_limit * spikes before) - 1)
 
-where labels are smoothed and the weights are those of the mean synapses that a spike of a layer reaches, over those
-of the layer with most. Recordings held out choose (`selection`) among the network before and that after each epoch,
-by accuracy by events and by spikes.
+where labels are smoothed, and the spikes are those of hidden layers, weighted by the mean synapses that a spike of
+the layer reaches, over those of the layer with most; before: of the folded network in steps, one a step at most.
+Recordings held out choose (`selection`) among the network before and that after each epoch, by accuracy by events
+and by spikes.
 
 With a budget of synaptic operations the channels that matter least for each operation go first, measured in steps
 (`adapt`), and ``max(0, synops / budget - 1)`` is added to the loss, counted by events.
@@ -34,19 +35,22 @@ from spikefold.export.numbers import NumberFormat
 from spikefold.export.ops import Conv2d, Dense
 from spikefold.export.passes.quantise import quantise
 from spikefold.hardware.simulators import clocked
+from spikefold.hardware.simulators.trace import Trace
 from spikefold.train.data.augment import geometric
 from spikefold.train.data.clips import ClipSet
-from spikefold.train.deploy.adapt import SPIKES_TO_LOGIT, Adapted, Task, fan_maps, within_budget
+from spikefold.train.deploy.adapt import Adapted, Task, fan_maps, within_budget
 from spikefold.train.deploy.by_events import EventNet, Recorded
 from spikefold.train.deploy.integer_net import Activity, IntegerNet
-from spikefold.train.deploy.trial import Candidates, Trial
+from spikefold.train.deploy.trial import Candidates, Trial, reads
 from spikefold.train.state import Epoch, EpochReport
 
 SMOOTHING, WEIGHT_DECAY, WARM_UP = 0.05, 0.01, 0.15
 """Of the labels; AdamW's; the share of the steps in which the learning rate rises."""
-_HIDDEN_MORE, _HIDDEN_LEAST, _OUTPUT = 1.3, 0.25, 5.0
+SPIKES_TO_LOGIT = 0.1
+"""Of the output spikes of a class in a clip."""
+_HIDDEN_MORE, _HIDDEN_LEAST, _OUTPUT = 1.3, 0.25, 15.0
 """Wanted spikes of a neuron a clip: times those of the folded network, but at least; and of the output."""
-_SCALING_CLIPS, _BISECTIONS, _MOST_DOUBLINGS = 16, 10, 6.0
+_COUNTED_CLIPS, _SCALING_CLIPS, _BISECTIONS, _MOST_DOUBLINGS = 100, 16, 10, 6.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +63,8 @@ class EventTask:
         recordings: the events of each training recording, sorted by time.
         clips: the same as frames, on which a budget ranks channels, and the class of each.
         adapt: the settings of the adaptation.
-        train: the settings of the training, of which batch size and threads apply here too.
+        train: the settings of the training, of which threads apply here too, and where channels are ranked the
+            batch size.
         seed: of the order of clips and their augmentation.
         trial: recordings held out that choose the result; None: the last epoch is the result.
     """
@@ -98,24 +103,28 @@ def adapt_by_events(network: Network, task: EventTask, report: EpochReport) -> A
     found = Candidates(task.chip, task.trial, task.adapt.synops_budget)
     if not channels:
         found.add("before", network)
-    drawn = np.random.default_rng([task.seed, 0]).permutation(len(task.recordings))[:_SCALING_CLIPS]
-    net = EventNet(scaled(smaller, task.chip, task.recorded, task.only(drawn)), task.chip, task.recorded)
+    drawn = np.random.default_rng([task.seed, 0]).permutation(len(task.recordings))[:_COUNTED_CLIPS]
+    some = task.only(drawn[:_SCALING_CLIPS])
+    net = EventNet(scaled(smaller, task.chip, task.recorded, some), task.chip, task.recorded)
     fans, all_fans = relative_fans(net.integers.network), fan_maps(net.integers.network)
+    limit = task.adapt.spike_limit * _weighted_before(smaller, task.recorded.frames(task.only(drawn)), fans)
     optimiser = torch.optim.AdamW(net.parameters(), lr=task.adapt.event_lr, weight_decay=WEIGHT_DECAY)
-    batches = -(-len(task.recordings) // task.train.batch)
+    batches = -(-len(task.recordings) // task.adapt.event_batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, task.adapt.event_lr, total_steps=task.adapt.epochs * batches, pct_start=WARM_UP
     )
     epochs = []
     for number in range(1, task.adapt.epochs + 1):
         losses, right = 0.0, 0
-        for part in torch.randperm(len(task.recordings)).split(task.train.batch):
+        for part in torch.randperm(len(task.recordings)).split(task.adapt.event_batch):
             chosen = part.numpy()
             labels = torch.from_numpy(task.labels[chosen])
             activity = net(_augmented(task, chosen, number))
             logits = SPIKES_TO_LOGIT * activity.spikes[-1].unflatten(1, (network.classes, -1)).sum(2)
             loss = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=SMOOTHING)
-            penalty = task.adapt.spike_penalty * weighted_spikes(net, activity, fans, len(chosen)) / 1000
+            penalty = torch.zeros(())
+            if limit:
+                penalty = torch.relu(weighted_spikes(net, activity, fans, len(chosen)) / limit - 1)
             if task.adapt.synops_budget is not None:
                 needed = weighted_spikes(net, activity, all_fans, len(chosen))
                 penalty = penalty + torch.relu(needed / task.adapt.synops_budget - 1)
@@ -192,22 +201,32 @@ def weighted_spikes(net: EventNet, activity: Activity, fans: dict[str, torch.Ten
 
 
 def _wanted(network: Network, frames: np.ndarray) -> dict[str, float]:
-    """By spiking layer the wanted spikes on these clips, from those of the folded network, at most one a step."""
-    once = network.rewritten(
-        [
-            replace(layer, op=replace(layer.op, max_spikes=1)) if isinstance(layer.op, Neuron) else layer
-            for layer in network
-        ],
-        "once",
-    )
+    """By spiking layer the wanted spikes on these clips, from those of the folded network."""
     clips, output = frames.shape[1], network.neurons[-1].name
     wanted = {}
-    for name, layer in clocked.run(once, frames).layers.items():
+    for name, layer in _once(network, frames).layers.items():
         neurons = clips * int(np.prod(network.shapes[name]))
         wanted[name] = (
             _OUTPUT * neurons if name == output else max(_HIDDEN_MORE * layer.spikes, _HIDDEN_LEAST * neurons)
         )
     return wanted
+
+
+def _weighted_before(network: Network, frames: np.ndarray, fans: dict[str, torch.Tensor]) -> float:
+    """What the layers named in ``fans`` read in the folded network, a clip; as `weighted_spikes`."""
+    return (
+        reads(network, _once(network, frames), frames, {name: fan.numpy() for name, fan in fans.items()})
+        / frames.shape[1]
+    )
+
+
+def _once(network: Network, frames: np.ndarray) -> Trace:
+    """The folded network in steps, each neuron at most one spike a step."""
+    layers = [
+        replace(layer, op=replace(layer.op, max_spikes=1)) if isinstance(layer.op, Neuron) else layer
+        for layer in network
+    ]
+    return clocked.run(network.rewritten(layers, "once"), frames)
 
 
 def _without_biases(network: Network, chip: NumberFormat) -> Network:

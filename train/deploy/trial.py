@@ -6,6 +6,7 @@ By events where the chip has an event engine and the clips are recordings, else 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -102,12 +103,13 @@ def tried(name: str, network: Network, chip: NumberFormat, trial: Trial) -> Cand
         UnsupportedError: the network cannot be quantised for the chip, or its engine cannot run it.
     """
     integer, _ = quantise(network, chip)
+    fans = {layer.name: fanout(layer.op, integer.input_shape(layer)) for layer in integer.weights}
     counts, spikes, synops, clips = [], 0, 0.0, len(trial.labels)
     for start in range(0, clips, _AT_ONCE):
         trace, frames = trial.run(integer, slice(start, start + _AT_ONCE))
         counts.append(trace.output_counts(network.classes))
         spikes += trace.spikes
-        synops += _operations(integer, trace, frames)
+        synops += reads(integer, trace, frames, fans)
     share = accuracy(np.concatenate(counts), trial.labels).share
     return Candidate(name, share, spikes / clips, synops / clips, network)
 
@@ -139,14 +141,22 @@ class Candidates:
         return Selection(len(self._trial.labels), self._trial.how, tuple(self._tried), self._budget)
 
 
-def _operations(network: Network, trace: Trace, frames: np.ndarray) -> float:
-    """Synaptic operations: each event of a weight layer's input times the synapses that it reaches there."""
+def reads(network: Network, trace: Trace, frames: np.ndarray, fans: Mapping[str, np.ndarray]) -> float:
+    """What weight layers read, each event of a layer's input times a factor; with its synapses: synaptic operations.
+
+    Args:
+        network: that was run.
+        trace: its spikes.
+        frames: what entered, ``(T, N, C, H, W)``.
+        fans: by name of a weight layer the factor at each position of its input, ``(H, W)``.
+    """
     values = {INPUT: frames.reshape(-1, *frames.shape[2:]).astype(np.int64)}
     found = 0.0
     for layer in network:
         x = reference.gathered(layer, values)
         if isinstance(layer.op, Conv2d | Dense):
-            found += float((x * fanout(layer.op, network.input_shape(layer))).sum())
+            if layer.name in fans:
+                found += float((x * fans[layer.name]).sum())
             x = np.zeros((len(x), *network.shapes[layer.name]), np.int64)  # what neurons made of it is in the trace
         elif layer.name in trace.layers:
             x = trace.layers[layer.name].raster.reshape(-1, *network.shapes[layer.name]).astype(np.int64)

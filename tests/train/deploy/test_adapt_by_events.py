@@ -100,6 +100,19 @@ def test_equal_inputs_give_equal_weights() -> None:
     assert len({identity(c.network) for c in one.candidates}) == 2
 
 
+def test_hidden_spikes_are_held_down_to_the_limit() -> None:
+    def hidden(limit: float) -> float:
+        found, _ = _adapt(network(pooled=True), _task(SETTINGS.model_copy(update={"spike_limit": limit, "epochs": 3})))
+        assert found.selection is not None
+        clips = recordings(12, 7)[0]
+        integer = quantise(found.selection.candidates[-1].network, NUMBERS)[0]
+        return engine().spikes(integer, clips, engine().frames(clips)).layers["n"].spikes / 12
+
+    free, held, tight = (hidden(limit) for limit in (0.0, 0.5, 0.2))
+    assert tight > 5
+    assert tight < 0.8 * held < 0.8 * 0.8 * free
+
+
 def test_no_epochs_change_nothing() -> None:
     real = network(bias=True)
     unchanged, told = _adapt(real, _task(SETTINGS.model_copy(update={"epochs": 0})))
@@ -150,7 +163,7 @@ def test_the_start_fires_as_often_as_wanted_without_biases(pooled: bool) -> None
     recorded = engine()
     trace = recorded.spikes(quantise(start, NUMBERS)[0], clips, recorded.frames(clips))
     output = trace.layers["out"].spikes / (16 * 6)
-    assert 4 < output < 5.1
+    assert 14 < output < 15.1
     assert trace.layers["n"].spikes >= 0.2 * 16 * 64
 
 
