@@ -234,7 +234,7 @@ class AdaptConfig(_Section):
     )
     epochs: int = Field(8, ge=0, le=10**6, description="0: no adaptation")
     lr: float = Field(3e-4, gt=0, description="peak of the one-cycle schedule of Adam")
-    event_lr: float = Field(2e-3, gt=0, description="the same by events, where thresholds are 1")
+    event_lr: float = Field(1.5e-3, gt=0, description="the same by events, where thresholds are 1")
     event_batch: int = Field(
         5, ge=1, le=2**20, description="recordings a step by events, where many small steps learn more than few large"
     )
@@ -246,7 +246,7 @@ class AdaptConfig(_Section):
         "network before, its epochs and blends; 0: the last is kept; with train.protocol validation those do",
     )
     spike_limit: float = Field(
-        1.2,
+        1.4,
         ge=0,
         description="by events: hidden spikes, weighted by fan-out, over those of the folded network; what is beyond "
         "is added to the loss; 0: no limit",
