@@ -50,5 +50,5 @@ def what_is_kept(stage: Stage, run: Path) -> str:
     if config_of(run) is None:
         return f"interrupted in {stage.name}: nothing is kept; the same command begins again"
     if stage is TRAIN:
-        what += ", and the epochs of the training so far"
+        what = "the epochs of the training so far are kept"
     return f"interrupted in {stage.name}: {what}; `spikefold run --out {run}` goes on"

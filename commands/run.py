@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,15 +28,16 @@ from spikefold.commands.options import (
 from spikefold.commands.report import written_report
 from spikefold.commands.screen import Screen, guarded
 from spikefold.commands.summary import say_report
-from spikefold.config import Config
 from spikefold.errors import ConfigError, MismatchError, nearest
 from spikefold.provenance.lock import locked
 from spikefold.provenance.manifest import note_stage
-from spikefold.provenance.origin import why_again
 from spikefold.provenance.same_run import config_of, same_run
 from spikefold.session import CONFIG, Session, keep_config, new_session, point_latest
 from spikefold.stage_table import REPORTS, STAGES, TRAIN, VALIDATE, Stage
 from spikefold.train.processes.main_process import is_main_process
+
+if TYPE_CHECKING:
+    from spikefold.config import Config
 
 _RUNS = Path("runs")
 Force = Annotated[bool, typer.Option("--force", help="Do every stage again, whatever is done.")]
@@ -114,6 +115,8 @@ class _Standing:
 
 def _standing(session: Session, again: tuple[Stage, ...]) -> Iterator[_Standing]:
     """Each stage of the run; what reads files of a stage that is done again must be done again too."""
+    from spikefold.provenance.origin import why_again
+
     redone: set[str] = set()
     for stage in STAGES:
         if not stage.in_run:

@@ -13,7 +13,6 @@ from spikefold.commands.importing.own_network import OwnNetwork, refuse_other_ch
 from spikefold.commands.options import LATEST_RUN, Json, Quiet, Sets
 from spikefold.commands.screen import Screen, guarded
 from spikefold.commands.stage_command import again, say_run
-from spikefold.config import load_config
 from spikefold.errors import ConfigError
 from spikefold.session import open_session
 from spikefold.stage_table import ENERGY
@@ -54,6 +53,7 @@ def _of_own(
     source: str, own: OwnNetwork, out: Path | None, sets: list[str], screen: Screen, *, as_json: bool
 ) -> tuple[dict[str, Scalars], list[str]]:
     """The numbers of each network, told and written, and the chips among them."""
+    from spikefold.config import load_config
     from spikefold.energy.gate import scalars
     from spikefold.energy.outputs import energy_json
     from spikefold.files import write_text

@@ -4,17 +4,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
 
 from spikefold.commands.importing.own_network import OwnNetwork, refuse_other_chips
 from spikefold.commands.screen import Screen
 from spikefold.commands.summary import comparisons
 from spikefold.commands.tables import say_json, show
-from spikefold.config import Config, load_config
 from spikefold.errors import ConfigError
+
+if TYPE_CHECKING:
+    from spikefold.config import Config
 
 
 def export_own(
@@ -72,6 +73,8 @@ def _settings(sets: list[str]) -> Config:
     Raises:
         ConfigError: another key.
     """
+    from spikefold.config import load_config
+
     keys = [text.partition("=")[0] for text in sets]
     if wrong := [
         key for key in keys if not key.startswith("adapt.") and key not in ("energy_profile", "energy_rule")
@@ -107,7 +110,7 @@ def _passes(content: dict[str, Any]) -> None:
     )
     if rows:
         table = Table("Rewritten, before = after", ("chip", "pass", "layers", "what", "proof"), rows)
-        show(table, Console(highlight=False))
+        show(table)
 
 
 def _proof(entry: dict[str, Any]) -> str:

@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from spikefold.commands.importing.own_network import OwnNetwork, takes_own_network
 from spikefold.commands.options import Attention, Classes, Json
@@ -68,6 +67,6 @@ def _show(content: dict[str, Any], title: str) -> None:
         for layer in content["layers"]
     ]
     rows.append(("all", "", "", f"{content['parameters']:,}"))
-    show(Table(title, ("layer", "kind", "shape", "parameters"), tuple(rows)), Console(highlight=False))
+    show(Table(title, ("layer", "kind", "shape", "parameters"), tuple(rows)))
     for reason in content["reasons"]:
         typer.echo(f"  {reason}")
