@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -75,7 +76,8 @@ def run(
             return
         with locked(session.folder):
             failed = _stages(session, again, screen)
-            content = written_report(session, screen)
+            with _told_what_is_kept("report", session.folder):
+                content = written_report(session, screen)
             point_latest(session)
         say_report(content, session.folder, as_json=as_json)
         if failed is not None:
@@ -147,14 +149,21 @@ def _stages(session: Session, again: tuple[Stage, ...], screen: Screen) -> Misma
         if not one.why:
             screen.line(f"{one.stage.name}: unchanged")
             continue
-        try:
+        with _told_what_is_kept(one.stage.name, session.folder):
             failed = _do(one.stage, session, screen) or failed
-        except KeyboardInterrupt as interruption:
-            typer.echo(what_is_kept(one.stage, session.folder), err=True)
-            raise typer.Exit(exit_code(interruption)) from None
     if to_do and (session.folder / CONFIG).is_file():
         keep_config(session)
     return failed
+
+
+@contextmanager
+def _told_what_is_kept(doing: str, run: Path) -> Iterator[None]:
+    """An interruption within the block is told with what of the run is kept, and ends the program."""
+    try:
+        yield
+    except KeyboardInterrupt as interruption:
+        typer.echo(what_is_kept(doing, run), err=True)
+        raise typer.Exit(exit_code(interruption)) from None
 
 
 def _do(stage: Stage, session: Session, screen: Screen) -> MismatchError | None:
