@@ -28,6 +28,7 @@ from spikefold.commands.look.inspect import inspect
 from spikefold.commands.report import report
 from spikefold.commands.run import run
 from spikefold.commands.stage_command import stage_command
+from spikefold.commands.sweeping.sweep import sweep
 from spikefold.commands.train import train
 from spikefold.commands.validate import validate
 from spikefold.errors import SpikefoldError
@@ -60,6 +61,7 @@ COMMANDS: dict[str, Command] = {
     **_of_stages(in_run=False),
     "import": imports,
     "evaluate": evaluate,
+    "sweep": sweep,
     "diff": diff,
     "chips": chips,
     "inspect": inspect,
