@@ -11,8 +11,8 @@ import typer
 
 from spikefold.commands.run import run
 from spikefold.errors import EnvironmentLacksError
-from spikefold.stages.sweep.outcome import Outcome
 from spikefold.stages.sweep.make import ToMake
+from spikefold.stages.sweep.outcome import Outcome
 from spikefold.train.processes.pool import worker_pool
 
 _HINT = "mostly lack of memory: a smaller train.batch, or fewer --workers; the same command tries it again"

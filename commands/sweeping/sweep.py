@@ -44,8 +44,8 @@ def sweep(
     with guarded(quiet) as screen:
         from spikefold.commands.sweeping.one_design import made_apart
         from spikefold.stages.spread.engine import cluster_of
-        from spikefold.stages.sweep.space import read_space
         from spikefold.stages.sweep.make import make_designs, points
+        from spikefold.stages.sweep.space import read_space
         from spikefold.stages.sweep.write import write_sweep
 
         designs, cluster = read_space(space), cluster_of(workers, address)

@@ -18,9 +18,9 @@ from spikefold.config import load_config
 from spikefold.errors import ConfigError, DataError, EnvironmentLacksError
 from spikefold.pipeline import app
 from spikefold.stages.sweep.front import front
+from spikefold.stages.sweep.make import ToMake, make_designs, points
 from spikefold.stages.sweep.outcome import Outcome
 from spikefold.stages.sweep.space import read_space
-from spikefold.stages.sweep.make import ToMake, make_designs, points
 
 SPACE = """
 [base]
