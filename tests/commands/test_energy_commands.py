@@ -50,6 +50,7 @@ def test_a_gate_decides_the_exit_code(run: Path) -> None:
     code, _, err = _call("energy", str(run), "--gate", f"speck2f.spikes<{spikes - 1}")
     assert code == 1
     assert "speck2f: spikes" in err
+    assert err.splitlines()[0] == "energy: unchanged", "a gate alone counts nothing anew"
     code, _, err = _call("energy", str(run), "--gate", "spikse<3")
     assert code == 2
     assert "spikes" in err

@@ -128,6 +128,15 @@ def test_draws_are_some_of_the_combinations_and_hang_on_the_seed(space: Path) ->
     assert drawn[0] != drawn[1]
 
 
+def test_the_space_of_the_documentation_is_one(space: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "scale.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"^```toml\n(# space.*?)^```", page, re.DOTALL | re.MULTILINE)
+    space.write_text(text)
+    assert len(read_space(space)) == 2**5
+    space.write_text(re.sub(r"^# (how|draws|seed)", r"\1", text, flags=re.MULTILINE))
+    assert len(read_space(space)) == 12
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
