@@ -37,6 +37,7 @@ def export_own(
     from spikefold.stages.exchange.export_net import export_net
     from spikefold.stages.exchange.export_network import export_network
     from spikefold.stages.exchange.foreign import opened
+    from spikefold.stages.exchange.page import PAGE
     from spikefold.stages.exchange.tuned import Tuning
 
     config = _settings(sets)
@@ -50,7 +51,7 @@ def export_own(
         if as_json:
             say_json({"folder": str(out), **content})
         else:
-            _tell(content, out)
+            _tell(content, out / PAGE if page and (out / PAGE).is_file() else out)
 
     test, calibration = (None, None) if clips is None else (clips.test, clips.calibration)
     if found.chip is not None:
@@ -83,7 +84,7 @@ def _settings(sets: list[str]) -> Config:
     return load_config(None, tuple(sets))
 
 
-def _tell(content: dict[str, Any], out: Path) -> None:
+def _tell(content: dict[str, Any], written: Path) -> None:
     for name, found in content["accuracy"].items():
         low, high = found["interval"]
         typer.echo(f"{name:>10}  accuracy {found['accuracy']:.3f} ({low:.2f} to {high:.2f})")
@@ -96,7 +97,7 @@ def _tell(content: dict[str, Any], out: Path) -> None:
     _passes(content)
     for line in comparisons(content):
         typer.echo(line)
-    typer.echo(out)
+    typer.echo(written)
 
 
 def _passes(content: dict[str, Any]) -> None:
