@@ -12,13 +12,13 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from spikefold.commands.adapt import adapt
 from spikefold.commands.energy.group import energy
 from spikefold.commands.evaluation.evaluate import evaluate
 from spikefold.commands.export import export
 from spikefold.commands.fit import fit
+from spikefold.commands.groups.whole_help import WholeHelpGroup
 from spikefold.commands.importing.group import imports
 from spikefold.commands.look.about import config, version
 from spikefold.commands.look.chips import chips
@@ -28,6 +28,7 @@ from spikefold.commands.look.inspect import inspect
 from spikefold.commands.report import report
 from spikefold.commands.run import run
 from spikefold.commands.stage_command import stage_command
+from spikefold.commands.sweeping.sweep import sweep
 from spikefold.commands.train import train
 from spikefold.commands.validate import validate
 from spikefold.errors import SpikefoldError
@@ -60,6 +61,7 @@ COMMANDS: dict[str, Command] = {
     **_of_stages(in_run=False),
     "import": imports,
     "evaluate": evaluate,
+    "sweep": sweep,
     "diff": diff,
     "chips": chips,
     "inspect": inspect,
@@ -71,19 +73,34 @@ COMMANDS: dict[str, Command] = {
 """In the order of ``spikefold --help``: first the stages, in the order in which they run."""
 
 
-class _InOrder(TyperGroup):
+class _InOrder(WholeHelpGroup):
     """Commands and groups of commands as `COMMANDS` lists them; typer's own order puts groups last."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
 
+_EXAMPLES = {
+    "train": "train --data npz:recordings --set train.epochs=30 --out runs/mine",
+    "fold": "fold runs/mine --set gates.tolerance=0.1",
+    "adapt": "adapt runs/mine --synops-budget 2.5e6",
+    "export": "export model.nir --convention sinabs --data npz:recordings --out chips",
+    "simulate": "simulate runs/mine",
+    "validate": "validate runs/mine --reduce smallest",
+    "analyse": "analyse runs/mine",
+    "import": "import asa-snn net.pth --arch a --data npz:recordings --out runs/asa",
+    "evaluate": "evaluate runs/mine --data npz:recordings",
+    "inspect": "inspect model.nir --convention sinabs",
+    "version": "version --json",
+}
+"""Of the commands whose own help has no example; read behind ``spikefold``."""
 _HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     cls=_InOrder,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # panels of rich would double the time of --help
     context_settings=_HELP,
     help=__doc__,
 )
@@ -105,10 +122,11 @@ def _options(
 
 
 for _name, _command in COMMANDS.items():
+    _example = f"For example: spikefold {_EXAMPLES[_name]}" if _name in _EXAMPLES else None
     if isinstance(_command, typer.Typer):
-        app.add_typer(_command, name=_name)
+        app.add_typer(_command, name=_name, epilog=_example)
     else:
-        app.command(_name, help=_STAGES[_name].help if _name in _STAGES else None)(_command)
+        app.command(_name, help=_STAGES[_name].help if _name in _STAGES else None, epilog=_example)(_command)
 
 
 def main() -> None:

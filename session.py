@@ -19,15 +19,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from spikefold.config import Config, load_config, to_toml
 from spikefold.errors import ConfigError, DataError
 from spikefold.files import write_text
-from spikefold.provenance.origin import BOARD as BOARD
-from spikefold.provenance.origin import keep_origin
 from spikefold.provenance.same_run import CONFIG as CONFIG
+from spikefold.stage_table import BOARD as BOARD
 from spikefold.stage_table import REPORTS, TRAIN, Stage, computed_from
 
-if TYPE_CHECKING:  # the command line must start without loading NumPy and PyTorch
+if TYPE_CHECKING:  # the command line must start without loading NumPy, PyTorch and the models of pydantic
+    from spikefold.config import Config
     from spikefold.train.data.clips import ClipSet, Part
     from spikefold.train.data.datasets import Samples
     from spikefold.train.data.frames import Binning
@@ -194,6 +193,8 @@ class Session:
         scratch.mkdir()
         try:
             yield scratch
+            from spikefold.provenance.origin import keep_origin
+
             keep_origin(stage, self.config, self.folder, scratch)
             # what is stale goes first: after a kill in between it is missing, not wrong
             for stale in computed_from(stage):
@@ -238,6 +239,8 @@ def open_session(
     """
     if not (folder / CONFIG).is_file():
         raise DataError("no run there", where=str(folder), hint=f"a run is a folder with {CONFIG}; `spikefold run`")
+    from spikefold.config import load_config
+
     within = tuple(f"{section}." for section in sections)
     if wrong := [text for text in overrides if not f"{text.partition('=')[0]}.".startswith(within)]:
         raise ConfigError(
@@ -250,6 +253,8 @@ def open_session(
 
 def keep_config(session: Session) -> None:
     """Write the session's configuration into its run."""
+    from spikefold.config import to_toml
+
     write_text(session.folder / CONFIG, to_toml(session.resolved()))
 
 

@@ -134,6 +134,8 @@ STAGES = (TRAIN, FOLD, ADAPT, EXPORT, SIMULATE, VALIDATE, ENERGY, ANALYSE)
 """In the order in which they run: each stands behind every stage that it reads."""
 REPORTS = ("report.json", "report.html")
 """What binds together the results of the stages."""
+BOARD = "board.json"
+"""What a board did is added to a stage that is done; no stage reads it."""
 REPORT_SETTINGS = ("chips.accuracy_loss",)
 """Configuration keys that only the report depends on."""
 

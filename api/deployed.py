@@ -133,12 +133,27 @@ class Deployed:
         }
 
     def _page(self) -> str:
-        from spikefold.stages.report.one_chip import render_one_chip
+        from spikefold.stages.report.network_page import NetworkPage, network_page
 
-        return render_one_chip(self.to_json())
+        content = self.to_json()
+        return network_page(
+            NetworkPage(
+                f"{self.network} on {self.made.chip.title}",
+                self.source or "no recordings were given, so nothing was compared",
+                content["identity"],
+                content["chips"],
+                verdicts=content["verdicts"],
+                fit=content["fit"],
+                parity=content["parity"],
+                passes=content["passes"],
+                networks={} if self.energy is None else {self.chip: self.energy},
+                constants=content["constants"],
+            )
+        )
 
     def _repr_html_(self) -> str:
         """The verdicts, for a notebook."""
-        from spikefold.stages.report.one_chip import verdict_table
+        from spikefold.stages.report.network_page import verdict_table
 
-        return verdict_table(self.to_json())
+        caption = f"{self.network} on {self.made.chip.title}"
+        return verdict_table(caption, {key: verdict.to_json() for key, verdict in self.verdicts.items()})

@@ -32,7 +32,7 @@ from spikefold.stages.files.networks import network_of_run
 from spikefold.stages.files.simulate import SimulateFile
 from spikefold.stages.files.validate import ParityForm, ValidateFile
 from spikefold.stages.report.first_screen import cores_of, first_screen
-from spikefold.stages.report.foreign_verdicts import accuracy_of, not_run
+from spikefold.stages.report.foreign_verdicts import accuracy_on_chips, not_run
 from spikefold.stages.report.verdicts import Verdict, energy_verdict, fit_verdict, quoted, spikes_verdict
 
 if TYPE_CHECKING:
@@ -163,7 +163,8 @@ def _accuracy(made: ChipNetwork, clips: Given) -> Verdict:
         key: predictions(clocked.run(one, clips.test.frames).output_counts(one.classes)) == labels
         for key, one in (("real", made.real), ("integer", made.integer))
     }
-    return accuracy_of(made.chip.name, right["real"], right["integer"], made.integer.classes, CHECKS.accuracy_loss)
+    after = {made.chip.name: right["integer"]}
+    return accuracy_on_chips(right["real"], after, made.integer.classes, CHECKS.accuracy_loss)
 
 
 def _fits(fit: FitReport, chip: Chip) -> Verdict:

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from spikefold.commands.importing.own_network import OwnNetwork, takes_own_network
 from spikefold.commands.options import Attention, Classes, Json, Out
 from spikefold.commands.screen import Screen, guarded
 from spikefold.commands.tables import say_json, show
-from spikefold.config import ChipsConfig
 from spikefold.errors import ConfigError, UnsupportedError
 from spikefold.provenance.lock import locked
 from spikefold.session import open_session
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from spikefold.stages.exchange.foreign import Asked
     from spikefold.stages.verbs.pace_of import Pace
 
-_CHIP = ChipsConfig().names[0]
+_CHIP = "One of `spikefold chips`; by default the first of a run's."
 _APPLY = "Make it fit: a configuration to train (--arch), or fewer channels in the run's folded network."
 
 
@@ -34,7 +32,7 @@ def fit(
     own: OwnNetwork,
     model: Annotated[str | None, typer.Argument(help="A run folder, FILE.nir or FILE.net.")] = None,
     arch: Annotated[str | None, typer.Option(help="Instead: a network by name; `spikefold inspect`.")] = None,
-    chip: Annotated[str, typer.Option(help="`spikefold chips` lists them.")] = _CHIP,
+    chip: Annotated[str | None, typer.Option(help=_CHIP)] = None,
     attention: Attention = None,
     classes: Classes = None,
     sensor: Annotated[str | None, typer.Option(help="--arch: ROWSxCOLUMNS of your recordings, as 34x34.")] = None,
@@ -42,15 +40,19 @@ def fit(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Every rule of the chip that a network breaks, or what it takes of it. Exit code 3 where it does not fit."""
+    """Every rule of the chip that a network breaks, or what it takes of it. Exit code 3 where it does not fit.
+
+    For example: spikefold fit --arch a --chip speck2f --sensor 34x34 --apply
+    """
     with guarded(quiet=as_json) as screen:
+        from spikefold.config import ChipsConfig
         from spikefold.hardware.registry import chip_named
 
         foreign = own.source(model)
         if [model or own.from_, arch].count(None) != 1:
             hint = "a run folder, FILE.nir, net:FILE, --from torch:... or --arch NAME"
             raise ConfigError("name one network", where="fit", hint=hint)
-        target, pace, pixels = chip_named(chip), None, _pixels(sensor, arch)
+        target, pace, pixels = chip_named(chip or ChipsConfig().names[0]), None, _pixels(sensor, arch)
         if foreign is not None:
             if apply:
                 hint = "there is no data to fine-tune it on: train a network that fits, see `fit --arch`"
@@ -153,7 +155,6 @@ def _pixels(sensor: str | None, arch: str | None) -> tuple[int, int] | None:
 def _tell(report: FitReport, content: dict[str, Any]) -> None:
     from spikefold.hardware.chip import Table
 
-    console = Console(highlight=False)
     for change in content.get("changes", ()):
         typer.echo(f"{change['what']}: {change['before']} -> {change['after']}, or else")
         for why in change["why"]:
@@ -185,6 +186,6 @@ def _tell(report: FitReport, content: dict[str, Any]) -> None:
     ]
     how = "estimated: the vendor's own placement is not public" if found.estimate else "exact"
     title = f"{found.cores} cores on {found.chips} chip{'s' * (found.chips != 1)} ({how})"
-    show(Table(title, ("layer", "cores", "limited by", "used of a core"), tuple(rows)), console)
+    show(Table(title, ("layer", "cores", "limited by", "used of a core"), tuple(rows)))
     for name, core in found.placement.items():
         typer.echo(f"  {name} on core {core}")

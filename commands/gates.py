@@ -74,5 +74,6 @@ def hold_gates(
 
     if failures := evaluate(gates, numbers, deployed=tuple(deployed)):
         issues = [failure.issue for failure in failures]
-        raise MismatchError(f"{len(failures)} gates do not hold", where=where, issues=issues)
-    screen.line(f"{len(gates)} gates hold")
+        what = "1 gate does not hold" if len(failures) == 1 else f"{len(failures)} gates do not hold"
+        raise MismatchError(what, where=where, issues=issues)
+    screen.line("1 gate holds" if len(gates) == 1 else f"{len(gates)} gates hold")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from spikefold.provenance.same_run import config_of
-from spikefold.stage_table import STAGES, TRAIN, Stage
+from spikefold.stage_table import STAGES, TRAIN
 
 INTERRUPTED, TERMINATED = 130, 128 + signal.SIGTERM
 """Exit codes after Ctrl-C, and after SIGTERM as `kill` and Slurm send it."""
@@ -43,12 +43,12 @@ def exit_code(interruption: KeyboardInterrupt) -> int:
     return TERMINATED if isinstance(interruption, Terminated) else INTERRUPTED
 
 
-def what_is_kept(stage: Stage, run: Path) -> str:
-    """One line after an interruption: what is kept, and the command that goes on."""
+def what_is_kept(interrupted: str, run: Path) -> str:
+    """One line after an interruption in a stage, or in the report: what is kept, and the command that goes on."""
     done = [one.name for one in STAGES if one.in_run and (run / one.folder).is_dir()]
     what = f"{', '.join(done)} {'is' if len(done) == 1 else 'are'} kept" if done else "no stage is done"
     if config_of(run) is None:
-        return f"interrupted in {stage.name}: nothing is kept; the same command begins again"
-    if stage is TRAIN:
-        what += ", and the epochs of the training so far"
-    return f"interrupted in {stage.name}: {what}; `spikefold run --out {run}` goes on"
+        return f"interrupted in {interrupted}: nothing is kept; the same command begins again"
+    if interrupted == TRAIN.name:
+        what = "the epochs of the training so far are kept"
+    return f"interrupted in {interrupted}: {what}; `spikefold run --out {run}` goes on"

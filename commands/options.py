@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spikefold.config import Config, load_config
 from spikefold.session import LATEST
+
+if TYPE_CHECKING:
+    from spikefold.config import Config
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; `spikefold config` prints one.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Override one key, as --set train.epochs=3.")]
@@ -38,6 +40,8 @@ LATEST_RUN = Path("runs") / LATEST
 
 def configured(config: Path | None, sets: list[str], data: str | None) -> Config:
     """The configuration of a new run, from a file, ``--set`` and ``--data``."""
+    from spikefold.config import load_config
+
     found = load_config(config, tuple(sets))
     if data is None:
         return found

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,15 +29,16 @@ from spikefold.commands.options import (
 from spikefold.commands.report import written_report
 from spikefold.commands.screen import Screen, guarded
 from spikefold.commands.summary import say_report
-from spikefold.config import Config
 from spikefold.errors import ConfigError, MismatchError, nearest
 from spikefold.provenance.lock import locked
 from spikefold.provenance.manifest import note_stage
-from spikefold.provenance.origin import why_again
 from spikefold.provenance.same_run import config_of, same_run
 from spikefold.session import CONFIG, Session, keep_config, new_session, point_latest
 from spikefold.stage_table import REPORTS, STAGES, TRAIN, VALIDATE, Stage
 from spikefold.train.processes.main_process import is_main_process
+
+if TYPE_CHECKING:
+    from spikefold.config import Config
 
 _RUNS = Path("runs")
 Force = Annotated[bool, typer.Option("--force", help="Do every stage again, whatever is done.")]
@@ -74,7 +76,8 @@ def run(
             return
         with locked(session.folder):
             failed = _stages(session, again, screen)
-            content = written_report(session, screen)
+            with _told_what_is_kept("report", session.folder):
+                content = written_report(session, screen)
             point_latest(session)
         say_report(content, session.folder, as_json=as_json)
         if failed is not None:
@@ -114,6 +117,8 @@ class _Standing:
 
 def _standing(session: Session, again: tuple[Stage, ...]) -> Iterator[_Standing]:
     """Each stage of the run; what reads files of a stage that is done again must be done again too."""
+    from spikefold.provenance.origin import why_again
+
     redone: set[str] = set()
     for stage in STAGES:
         if not stage.in_run:
@@ -144,14 +149,21 @@ def _stages(session: Session, again: tuple[Stage, ...], screen: Screen) -> Misma
         if not one.why:
             screen.line(f"{one.stage.name}: unchanged")
             continue
-        try:
+        with _told_what_is_kept(one.stage.name, session.folder):
             failed = _do(one.stage, session, screen) or failed
-        except KeyboardInterrupt as interruption:
-            typer.echo(what_is_kept(one.stage, session.folder), err=True)
-            raise typer.Exit(exit_code(interruption)) from None
     if to_do and (session.folder / CONFIG).is_file():
         keep_config(session)
     return failed
+
+
+@contextmanager
+def _told_what_is_kept(doing: str, run: Path) -> Iterator[None]:
+    """An interruption within the block is told with what of the run is kept, and ends the program."""
+    try:
+        yield
+    except KeyboardInterrupt as interruption:
+        typer.echo(what_is_kept(doing, run), err=True)
+        raise typer.Exit(exit_code(interruption)) from None
 
 
 def _do(stage: Stage, session: Session, screen: Screen) -> MismatchError | None:

@@ -6,22 +6,25 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from spikefold.commands.interrupted import exit_code, sigterm_interrupts
 from spikefold.commands.system_errors import forget_output, from_system
 from spikefold.errors import SpikefoldError
 from spikefold.visible import visible
 
+if TYPE_CHECKING:  # `spikefold --help` loads nothing of rich
+    from rich.progress import Progress, TaskID
+
 
 class Screen:
     """Progress for people: bars on a terminal, plain lines elsewhere. Results go to stdout, progress to stderr."""
 
     def __init__(self, quiet: bool) -> None:
+        from rich.console import Console
+
         self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
@@ -36,6 +39,8 @@ class Screen:
             self.line(f"{task}: {done}/{of} {note}".rstrip())
             return
         if self._bars is None:
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(),

@@ -7,14 +7,19 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # `spikefold --help` loads nothing of rich
+    from rich.console import Console
+
     from spikefold.hardware.chip import Table
 
 
-def show(table: Table, console: Console) -> None:
+def show(table: Table, console: Console | None = None) -> None:
     """A framed table on a terminal; elsewhere one line a row, its cells two spaces or more apart."""
+    if console is None:
+        from rich.console import Console
+
+        console = Console(highlight=False)
     if console.is_terminal:
         from rich.table import Table as Framed
         from rich.text import Text

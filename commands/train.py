@@ -52,7 +52,7 @@ def train(
             try:
                 TRAIN.load()(session)
             except KeyboardInterrupt as interruption:
-                typer.echo(what_is_kept(TRAIN, session.folder), err=True)
+                typer.echo(what_is_kept(TRAIN.name, session.folder), err=True)
                 raise typer.Exit(exit_code(interruption)) from None
             note_stage(session.folder, TRAIN.name, time.monotonic() - started)
             point_latest(session)

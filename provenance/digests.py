@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,8 @@ def of_values(values: Any) -> str:
 @cache
 def of_code() -> str:
     """Of this package, of the packages that compute, and of chips that come from other packages."""
+    from importlib import metadata
+
     digest = hashlib.sha256()
     for path in _sources():
         digest.update(f"{path.relative_to(_ROOT).as_posix()}\n".encode())
@@ -46,6 +47,8 @@ def _sources() -> Iterator[Path]:
 
 
 def _version(package: str) -> str:
+    from importlib import metadata
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

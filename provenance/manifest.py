@@ -5,15 +5,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spikefold import __version__
-from spikefold.config import Config
 from spikefold.errors import DataError
 from spikefold.files import read_json, write_json
 from spikefold.provenance import digests
-from spikefold.provenance.origin import BOARD, ORIGIN, flat
-from spikefold.stage_table import REPORT_SETTINGS, REPORTS, STAGES
+from spikefold.stage_table import BOARD, REPORT_SETTINGS, REPORTS, STAGES
+
+if TYPE_CHECKING:  # `spikefold --help` must load no models of pydantic
+    from spikefold.config import Config
 
 MANIFEST = "manifest.json"
 _SCHEMA = 1
@@ -41,6 +42,8 @@ def report_is_current(run: Path, config: Config) -> bool:
 
 
 def _report_of(run: Path, config: Config) -> str:
+    from spikefold.provenance.origin import ORIGIN, flat
+
     shown = [run / stage.folder / ORIGIN for stage in STAGES] + [
         run / stage.folder / BOARD for stage in STAGES if stage.in_run
     ]

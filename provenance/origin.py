@@ -12,11 +12,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from spikefold.config import Config
 from spikefold.files import write_json
 from spikefold.provenance import digests
-from spikefold.stage_table import STAGES, Stage
+from spikefold.stage_table import BOARD, STAGES, Stage
 
 ORIGIN = "origin.json"
-BOARD = "board.json"
-"""What a board did is added to a stage that is done; no stage reads it."""
 _APART = (ORIGIN, BOARD)
 CHOSEN_FROM_DATA = ("data.dt_us", "data.downsample", "data.max_count")
 """Keys that a configuration may leave open; a run's own has them filled in."""

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from spikefold.config import Config, load_config
 from spikefold.errors import ConfigError
-from spikefold.provenance.origin import changes, flat, why_again
 from spikefold.stage_table import TRAIN
+
+if TYPE_CHECKING:  # `spikefold --help` must load no models of pydantic
+    from spikefold.config import Config
 
 CONFIG = "config.toml"
 STATES = f".{TRAIN.folder}.state"
@@ -17,6 +19,8 @@ STATES = f".{TRAIN.folder}.state"
 
 def config_of(run: Path) -> Config | None:
     """The configuration of a run, or of the training that was begun there; None where neither is."""
+    from spikefold.config import load_config
+
     for path in (run / CONFIG, run / STATES / CONFIG):
         if path.is_file():
             return load_config(path)
@@ -25,6 +29,8 @@ def config_of(run: Path) -> Config | None:
 
 def same_run(runs: Path, config: Config) -> Path | None:
     """The latest run of this very configuration, code and data in a folder of runs, done or begun; None for none."""
+    from spikefold.provenance.origin import changes, flat, why_again
+
     if not runs.is_dir():
         return None
     found = [run for run in runs.iterdir() if run.is_dir() and not run.is_symlink()]

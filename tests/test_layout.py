@@ -255,7 +255,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
         "export/passes/quantise.py",
         "py.typed",
         "stages/report/report.html.jinja",
-        "stages/report/one_chip.html.jinja",
+        "stages/report/network.html.jinja",
         "stages/report/parts/floorplan.html.jinja",
         "api/deploying.py",
         "stages/analysis.html.jinja",

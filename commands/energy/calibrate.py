@@ -11,7 +11,6 @@ import typer
 from spikefold.commands.options import Json
 from spikefold.commands.screen import guarded
 from spikefold.commands.tables import say_json
-from spikefold.config import ChipsConfig
 from spikefold.errors import ConfigError
 
 _PROFILE = "The profile that the measured numbers go into; by default the one that is published of the default chip."
@@ -25,10 +24,14 @@ def calibrate(
     chip: Annotated[str | None, typer.Option(help=_PROFILE)] = None,
     as_json: Json = False,
 ) -> None:
-    """Fit power = rest + running + pJ per synaptic operation x rate to measurements of a board, as a profile."""
+    """Fit power = rest + running + pJ per synaptic operation x rate to measurements of a board, as a profile.
+
+    For example: spikefold energy calibrate runs/mine --device 'board 3' --out mine.toml
+    """
     with guarded():
         from datetime import UTC, datetime
 
+        from spikefold.config import ChipsConfig
         from spikefold.energy.prices.calibrate import fit_terms, write_profile
         from spikefold.energy.prices.calibration_data import read_measurements
         from spikefold.hardware.registry import chip_named

@@ -13,7 +13,6 @@ from spikefold.commands.importing.own_network import OwnNetwork, refuse_other_ch
 from spikefold.commands.options import LATEST_RUN, Json, Quiet, Sets
 from spikefold.commands.screen import Screen, guarded
 from spikefold.commands.stage_command import again, say_run
-from spikefold.config import load_config
 from spikefold.errors import ConfigError
 from spikefold.session import open_session
 from spikefold.stage_table import ENERGY
@@ -37,15 +36,20 @@ def count(
     For example: spikefold energy runs/latest --gate "speck2f.energy_uj<50"
     """
     with guarded(quiet) as screen:
+        from spikefold.provenance.origin import why_again
+
         gates = read_gates(gate)
         foreign = own.source(source, str(LATEST_RUN))
         if foreign is not None:
             numbers, deployed = _of_own(foreign, own, out, sets or [], screen, as_json=as_json)
         else:
             own.refuse_for_a_run(out=out)
-            again(ENERGY, Path(source), sets or [], screen)
-            say_run(ENERGY, Path(source), as_json=as_json)
             session = open_session(Path(source), screen)
+            if gates and not sets and not why_again(ENERGY, session.config, session.folder):
+                screen.line(f"{ENERGY.name}: unchanged")  # the numbers are there, and only they are asked for
+            else:
+                again(ENERGY, Path(source), sets or [], screen)
+            say_run(ENERGY, Path(source), as_json=as_json)
             numbers, deployed = numbers_of(session) if gates else {}, list(session.config.chips.names)
         hold_gates(gates, numbers, deployed, foreign or source, screen)
 
@@ -54,6 +58,7 @@ def _of_own(
     source: str, own: OwnNetwork, out: Path | None, sets: list[str], screen: Screen, *, as_json: bool
 ) -> tuple[dict[str, Scalars], list[str]]:
     """The numbers of each network, told and written, and the chips among them."""
+    from spikefold.config import load_config
     from spikefold.energy.gate import scalars
     from spikefold.energy.outputs import energy_json
     from spikefold.files import write_text

@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from spikefold.commands.options import Json
 from spikefold.commands.screen import guarded
@@ -35,13 +34,13 @@ def profiles(
             if as_json:
                 say_json([one.model_dump(mode="json") for one in found])
                 return
-            show(_overview(found), Console(highlight=False))
+            show(_overview(found))
             return
         profile = load_profile(name)
         if as_json:
             say_json(profile.model_dump(mode="json"))
             return
-        show(_details(profile), Console(highlight=False))
+        show(_details(profile))
         typer.echo(f"source of the profile: {profile.source}")
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from spikefold.commands.options import Json
 from spikefold.commands.screen import guarded
@@ -23,7 +22,10 @@ def silicon(
     network: Annotated[Path | None, typer.Option(help=_NETWORK)] = None,
     as_json: Json = False,
 ) -> None:
-    """Hold predicted operations, cores, times and energies against measurements that were published of chips."""
+    """Hold predicted operations, cores, times and energies against measurements that were published of chips.
+
+    For example: spikefold energy silicon
+    """
     with guarded(quiet=as_json):
         from spikefold.energy.silicon.point import GRADES
         from spikefold.hardware.chip import Table
@@ -34,7 +36,7 @@ def silicon(
             say_json(found.to_json())
             return
         columns = ("point", "quantity", "predicted", "measured", "ratio", "grade", "verdict", "how, or why not")
-        show(Table("Predictions against silicon", columns, tuple(map(_cells, found.rows))), Console(highlight=False))
+        show(Table("Predictions against silicon", columns, tuple(map(_cells, found.rows))))
         for grade, meaning in GRADES.items():
             typer.echo(f"grade {grade}: {meaning}")
         for verdict, number in found.to_json()["verdicts"].items():

@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
 
 from spikefold.commands.options import Json
 from spikefold.commands.screen import guarded
@@ -30,7 +29,10 @@ _MEANING = {
 
 
 def table3(as_json: Json = False) -> None:
-    """The paper's Table 3 computed again: by the paper's rule and as executed, and what cannot be derived."""
+    """The paper's Table 3 computed again: by the paper's rule and as executed, and what cannot be derived.
+
+    For example: spikefold energy table3
+    """
     with guarded():
         from spikefold.energy.table3 import NOT_DERIVABLE
         from spikefold.energy.table3 import table3 as found
@@ -42,7 +44,7 @@ def table3(as_json: Json = False) -> None:
         columns = ("module", "counted", "comes out", "printed", "agrees", "with what")
         for part, title in _TITLES.items():
             rows = tuple(_cells(row) for row in found() if _part(row) == part)
-            show(Table(title, columns, rows), Console(highlight=False))
+            show(Table(title, columns, rows))
         typer.echo("Not derivable from what is printed:")
         for missing in NOT_DERIVABLE:
             typer.echo(f"  {missing}")

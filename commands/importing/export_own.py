@@ -4,17 +4,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
 
 from spikefold.commands.importing.own_network import OwnNetwork, refuse_other_chips
 from spikefold.commands.screen import Screen
 from spikefold.commands.summary import comparisons
 from spikefold.commands.tables import say_json, show
-from spikefold.config import Config, load_config
 from spikefold.errors import ConfigError
+
+if TYPE_CHECKING:
+    from spikefold.config import Config
 
 
 def export_own(
@@ -36,6 +37,7 @@ def export_own(
     from spikefold.stages.exchange.export_net import export_net
     from spikefold.stages.exchange.export_network import export_network
     from spikefold.stages.exchange.foreign import opened
+    from spikefold.stages.exchange.page import PAGE
     from spikefold.stages.exchange.tuned import Tuning
 
     config = _settings(sets)
@@ -49,7 +51,7 @@ def export_own(
         if as_json:
             say_json({"folder": str(out), **content})
         else:
-            _tell(content, out)
+            _tell(content, out / PAGE if page and (out / PAGE).is_file() else out)
 
     test, calibration = (None, None) if clips is None else (clips.test, clips.calibration)
     if found.chip is not None:
@@ -72,6 +74,8 @@ def _settings(sets: list[str]) -> Config:
     Raises:
         ConfigError: another key.
     """
+    from spikefold.config import load_config
+
     keys = [text.partition("=")[0] for text in sets]
     if wrong := [
         key for key in keys if not key.startswith("adapt.") and key not in ("energy_profile", "energy_rule")
@@ -80,7 +84,7 @@ def _settings(sets: list[str]) -> Config:
     return load_config(None, tuple(sets))
 
 
-def _tell(content: dict[str, Any], out: Path) -> None:
+def _tell(content: dict[str, Any], written: Path) -> None:
     for name, found in content["accuracy"].items():
         low, high = found["interval"]
         typer.echo(f"{name:>10}  accuracy {found['accuracy']:.3f} ({low:.2f} to {high:.2f})")
@@ -93,7 +97,7 @@ def _tell(content: dict[str, Any], out: Path) -> None:
     _passes(content)
     for line in comparisons(content):
         typer.echo(line)
-    typer.echo(out)
+    typer.echo(written)
 
 
 def _passes(content: dict[str, Any]) -> None:
@@ -107,7 +111,7 @@ def _passes(content: dict[str, Any]) -> None:
     )
     if rows:
         table = Table("Rewritten, before = after", ("chip", "pass", "layers", "what", "proof"), rows)
-        show(table, Console(highlight=False))
+        show(table)
 
 
 def _proof(entry: dict[str, Any]) -> str:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from spikefold.config import ChipsConfig
 from spikefold.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -57,6 +56,8 @@ class OwnNetwork:
     @property
     def chips(self) -> list[str]:
         """The targets that were named, or those of a run by default."""
+        from spikefold.config import ChipsConfig
+
         return self.chip or list(ChipsConfig().names)
 
     def source(self, argument: str | None, default: str | None = None) -> str | None:

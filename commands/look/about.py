@@ -9,7 +9,6 @@ from spikefold import __version__
 from spikefold.commands.options import ConfigFile, Json, Sets
 from spikefold.commands.screen import guarded
 from spikefold.commands.tables import say_json
-from spikefold.config import load_config, to_toml
 
 
 def config(file: ConfigFile = None, sets: Sets = None, as_json: Json = False) -> None:
@@ -18,6 +17,8 @@ def config(file: ConfigFile = None, sets: Sets = None, as_json: Json = False) ->
     For example: spikefold config > mine.toml
     """
     with guarded():
+        from spikefold.config import load_config, to_toml
+
         found = load_config(file, tuple(sets or []))
         if as_json:
             say_json(found.model_dump(mode="json"))

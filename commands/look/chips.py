@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from spikefold.commands.options import Json
 from spikefold.commands.screen import guarded
@@ -38,4 +37,4 @@ def chips(
             typer.echo(markdown(tables) if name else supported(known().values()), nl=False)
             return
         for table in tables:
-            show(table, Console(highlight=False))
+            show(table)

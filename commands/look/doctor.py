@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import typer
-from rich.console import Console
 
 from spikefold.commands.options import Json
 from spikefold.commands.screen import guarded
@@ -31,7 +30,7 @@ def doctor(as_json: Json = False) -> None:
                  part["found"], part["unlocks"], part["to_do"])
                 for part in found["parts"]
             )  # fmt: skip
-            show(Table(title, ("part", "state", "found", "for", "to do"), rows), Console(highlight=False))
+            show(Table(title, ("part", "state", "found", "for", "to do"), rows))
         missing = [part for part in found["parts"] if part["needed"] and not part["ok"]]
         if missing:
             issues = [

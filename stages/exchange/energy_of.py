@@ -20,7 +20,7 @@ from spikefold.hardware.chip import Chip
 from spikefold.hardware.registry import chip_named
 from spikefold.hardware.registry import chips as registered
 from spikefold.hardware.simulators import clocked
-from spikefold.hardware.simulators.accuracy import accuracy, predictions
+from spikefold.hardware.simulators.accuracy import predictions
 from spikefold.session import Reporter
 from spikefold.stages.exchange.fitted import bounded, fitted
 from spikefold.stages.exchange.foreign import Foreign
@@ -66,13 +66,14 @@ def energy_of(
         networks |= {one.chip.name: one.integer for one in made.chips}
         for name, issues in made.refused.items():
             reporter.line(f"{name} does not take it: {'; '.join(f'{one.where}: {one.rule}' for one in issues)}")
-    return priced(networks, clips, load_profile(profile_name), rule, reporter)
+    content, right = priced(networks, clips, load_profile(profile_name), rule, reporter)
+    return content, {name: float(one.mean()) for name, one in right.items()}
 
 
 def priced(
     networks: Mapping[str, Network], clips: ClipSet, profile: TechnologyProfile, rule: str, reporter: Reporter
-) -> tuple[dict[str, Any], dict[str, float]]:
-    """The content of an ``energy.json``, and the accuracy of each network in it.
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The content of an ``energy.json``, and by network whether each clip was told right, ``(N,)`` bool.
 
     Args:
         networks: by name; one under the name of a chip has that chip's budget too.
@@ -83,20 +84,21 @@ def priced(
     """
     sources = numbers_of([name for name in networks if name in registered()], {})
     results: dict[str, Any] = {}
-    shares: dict[str, float] = {}
+    right: dict[str, np.ndarray] = {}
     for name, network in networks.items():
-        results[name], shares[name] = priced_one(network, clips, profile, rule, _chip(name, sources), sources)
+        results[name], right[name] = priced_one(network, clips, profile, rule, _chip(name, sources), sources)
         told = results[name]
         synops = sum(layer["events"] for layer in told["counts"]["layers"]) / told["counts"]["clips"]
         line = f"{told['budget']['energy_pj_per_clip'] / 1e6:.3f} uJ per clip ({profile.name}), "
-        line += f"{synops:,.0f} synaptic operations, NASFR {told['counts']['nasfr']:.4f}, accuracy {shares[name]:.3f}"
+        line += f"{synops:,.0f} synaptic operations, NASFR {told['counts']['nasfr']:.4f}, "
+        line += f"accuracy {right[name].mean():.3f}"
         reporter.line(f"{name}: {line}")
     whole = {"profile": profile.model_dump(mode="json"), "networks": results}
     used = [
         profile,
         *(one for numbers in sources.values() for one in (numbers.own, numbers.other) if one is not None),
     ]
-    return whole | {"constants": constants_used(whole, used)}, shares
+    return whole | {"constants": constants_used(whole, used)}, right
 
 
 def _chip(name: str, sources: Mapping[str, Numbers]) -> Chip | None:
@@ -110,8 +112,8 @@ def priced_one(
     rule: str,
     chip: Chip | None,
     sources: Mapping[str, Numbers],
-) -> tuple[dict[str, Any], float]:
-    """One network's part of an ``energy.json``, and its accuracy on the clips.
+) -> tuple[dict[str, Any], np.ndarray]:
+    """One network's part of an ``energy.json``, and whether each clip was told right, ``(N,)`` bool.
 
     Args:
         network: real or integer.
@@ -123,8 +125,8 @@ def priced_one(
     """
     trace = clocked.run(network, clips.frames)
     counts, rates = count(network, clips.frames, trace), input_rates(network, clips.frames, trace)
-    outputs = trace.output_counts(network.classes)
-    spread = network_clips(counts, predictions(outputs) == clips.labels, None)
+    right = predictions(trace.output_counts(network.classes)) == clips.labels
+    spread = network_clips(counts, right, None)
     entry = {
         "counts": counts.to_json(),
         "budget": budget(counts, profile, rule=rule, rates=rates).to_json(),
@@ -135,4 +137,4 @@ def priced_one(
         placement = {} if split else chip.resources(network).placement
         taken = chip_budget(chip, network, counts, sources[chip.name], placement=placement)
         entry["chip"] = taken.to_json()
-    return entry, accuracy(outputs, clips.labels).share
+    return entry, right

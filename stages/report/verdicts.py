@@ -19,7 +19,8 @@ from spikefold.stages.files.simulate import FLOAT, VariantForm
 from spikefold.stages.files.validate import ParityForm
 
 Tone = Literal["good", "warn", "bad", "plain"]
-_WORST: tuple[Tone, ...] = ("bad", "warn", "good", "plain")
+WORST: tuple[Tone, ...] = ("bad", "warn", "good", "plain")
+"""Tones, the one that a reader must see first in front."""
 LOSES, MAY_LOSE, HOLDS, CHANCE = "loses accuracy", "may lose", "holds", "no better than chance"
 UJ = 1e6
 """Picojoules of a microjoule."""
@@ -86,7 +87,7 @@ def _verdict(key: str, lines: list[Line], nothing: str) -> Verdict:
     question = QUESTIONS[key]
     if not lines:
         return Verdict(key, question, "plain", nothing, ())
-    tone = min((line.tone for line in lines), key=_WORST.index)
+    tone = min((line.tone for line in lines), key=WORST.index)
     word = next(line.word for line in lines if line.tone == tone)
     return Verdict(key, question, tone, word, tuple(lines))
 

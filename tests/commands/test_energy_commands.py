@@ -19,6 +19,7 @@ import spikefold.energy.prices.load
 from spikefold.energy.budget import load_profile
 from spikefold.energy.chip.sources import numbers_of
 from spikefold.energy.outputs import read_energy
+from spikefold.export.io import load_network
 from spikefold.files import read_json
 from spikefold.hardware.speck.board.options import Clock
 from spikefold.pipeline import app
@@ -50,9 +51,22 @@ def test_a_gate_decides_the_exit_code(run: Path) -> None:
     code, _, err = _call("energy", str(run), "--gate", f"speck2f.spikes<{spikes - 1}")
     assert code == 1
     assert "speck2f: spikes" in err
+    assert err.splitlines()[0] == "energy: unchanged", "a gate alone counts nothing anew"
     code, _, err = _call("energy", str(run), "--gate", "spikse<3")
     assert code == 2
     assert "spikes" in err
+
+
+def test_a_run_is_inspected_as_a_file_is(run: Path) -> None:
+    code, out, err = _call("inspect", str(run), "--json")
+    assert code == 0, err
+    folded = load_network(run / "2_fold" / "folded")
+    assert [layer["name"] for layer in json.loads(out)["layers"]] == [layer.name for layer in folded]
+    assert json.loads(out)["parameters"] == sum(layer.op.weight.size for layer in folded.weights) + sum(
+        0 if layer.op.bias is None else layer.op.bias.size for layer in folded.weights
+    )
+    code, _, err = _call("inspect", str(run / "2_fold"))
+    assert (code, "no run there" in err) == (6, True)
 
 
 class Silent:

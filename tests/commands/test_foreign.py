@@ -93,7 +93,7 @@ def test_a_function_is_counted_inspected_and_fitted(place: Path) -> None:
         assert network["chip"]
         assert sum(layer["spikes"] for layer in network["counts"]["layers"]) > 100
     refused = _run("energy", *BARE, "--data", "npz:data", "--gate", "folded.synops<1")
-    assert (refused.exit_code, "1 gates do not hold" in refused.output) == (1, True)
+    assert (refused.exit_code, "1 gate does not hold" in refused.output) == (1, True)
 
 
 @pytest.mark.lava

@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from spikefold.pipeline import app
+from spikefold.stages.report.verdicts import QUESTIONS
 from spikefold.train.data.events import Recording, pack_events, save_packed
 
 MODULE = """
@@ -116,6 +119,12 @@ def test_neurons_that_chips_lack_are_tuned_and_the_page_says_so(place: Path) -> 
     page = (place / "page" / "report.html").read_text(encoding="utf-8")
     for text in ("Tuned for loihi2", "reset subtract -&gt; zero", "lava fixed-point", "maxpool_to_or", "budget"):
         assert text in page
+    for question in QUESTIONS.values():
+        assert question in page, "the four verdicts stand first, as on the page of a run"
+    assert page.count('class="chip tone-') == 8
+    assert not set(map(unquote, re.findall(r'href="#([^"]+)"', page))) - set(re.findall(r' id="([^"]+)"', page)), (
+        "every link leads somewhere"
+    )
     priced = json.loads((place / "page" / "energy.json").read_text(encoding="utf-8"))["networks"]
     assert all(priced[chip]["chip"]["cores"] for chip in ("speck2f", "loihi2"))
 

@@ -34,6 +34,7 @@ from spikefold.stages.report import write
 ROOT = Path(__file__).parents[2]
 ELSEWHERE = {
     ("evaluate",): "tests/stages/evaluate/test_on_recordings.py",
+    ("sweep",): "tests/stages/sweep/test_sweep.py",
     ("analyse",): "tests/stages/test_analyse.py",
     ("import",): "tests/stages/exchange/test_import_checkpoint.py",
     ("fit", "--arch", "a"): "tests/commands/test_fit.py",

@@ -27,6 +27,8 @@ from tests.hardware.simulators.test_clocked import _assert_equal as assert_trace
 from tests.hardware.simulators.test_clocked import networks as clocked_networks
 from tests.hardware.speck.events.event_cases import cases
 from tests.hardware.speck.events.plain_events import frame_spots, plain
+from tests.nightly.crafted import CRAFTED, crafted, outcome
+from tests.nightly.kinds import KINDS
 from tests.train.data.test_damage import READINGS, _outcome
 from tests.train.data.test_orientation import FILES
 from tests.train.deploy import test_integer_net as integer_net
@@ -155,11 +157,30 @@ def byte_flips(number: int) -> Counter[str]:
     return done
 
 
+def crafted_files(number: int) -> Counter[str]:
+    """One file made to do harm of every format: a typed error or a result, in time and memory."""
+    done: Counter[str] = Counter()
+    wrong = []
+    for name, kind in KINDS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            whole = kind.whole(Path(folder))
+            content = crafted(whole, number % CRAFTED, is_text=kind.is_text)
+            try:
+                done[outcome(kind, content, Path(folder))] += 1
+            except AssertionError as error:
+                wrong.append(f"{name}: {error}")
+        done["done"] += 1
+    if wrong:
+        raise AssertionError("; ".join(wrong))
+    return done
+
+
 JOBS: dict[str, Planned] = {
     "clocked": Planned(clocked_engines, 8_000, "networks"),
     "events": Planned(event_engine, 8_000, "networks"),
     "integers": Planned(pytorch_integers, 4_000, "networks"),
     "vendors": Planned(vendors, 400, "networks"),
     "flips": Planned(byte_flips, 20_000, "damaged files"),
+    "crafted": Planned(crafted_files, CRAFTED * len(KINDS), "files made to do harm"),
 }
 """By name, in the order in which they take turns."""

@@ -43,11 +43,17 @@ def _generation_dies(kind: str, split: str, start: int, count: int, seed: int) -
     signal.raise_signal(signal.SIGKILL)
 
 
+def _is_deaf_to_ctrl_c(_: int) -> bool:
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
 def test_results_and_errors_of_the_work_come_back() -> None:
     with worker_pool(2, "a process", where="here", hint="try again") as pool:
         assert [future.result() for future in [pool.submit(_square, n) for n in range(5)]] == [0, 1, 4, 9, 16]
         with pytest.raises(ConfigError, match="this task is wrong"):
             pool.submit(_fails, "there").result()
+        assert pool.submit(_is_deaf_to_ctrl_c, 0).result(), "the terminal's signal is for the process that started it"
+    assert not _is_deaf_to_ctrl_c(0)
     assert len(pool.started) in (1, 2)
 
 

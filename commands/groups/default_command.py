@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from typer.core import TyperGroup
+from spikefold.commands.groups.whole_help import WholeHelpGroup
 
 
-class DefaultCommandGroup(TyperGroup):
+class DefaultCommandGroup(WholeHelpGroup):
     """Puts its first command in front of arguments that begin with no command of the group.
 
     A run folder that is called like a command is given as ``./calibrate``.

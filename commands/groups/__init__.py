@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How groups of commands show and find theirs."""

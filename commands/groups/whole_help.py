@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A group whose help gives the first sentence of each command whole, broken into lines and never cut short."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typer.core import TyperGroup
+
+_LONGEST = 1_000
+"""Characters of a command's short help, which is its first sentence."""
+
+
+class WholeHelpGroup(TyperGroup):
+    """Lists its commands with the whole first sentence of each; typer's plain help would end them with dots.
+
+    Plain, because the panels of rich take longer to load than everything else that ``spikefold --help`` does.
+    """
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The commands in their order."""
+        commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        rows = [(name, command.get_short_help_str(_LONGEST)) for name, command in commands if command is not None]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
