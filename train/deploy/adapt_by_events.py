@@ -66,7 +66,7 @@ class EventTask:
 
     chip: NumberFormat
     recorded: Recorded
-    recordings: tuple[np.ndarray, ...]
+    recordings: Sequence[np.ndarray]
     clips: ClipSet
     adapt: AdaptConfig
     train: TrainConfig
