@@ -18,7 +18,8 @@ from spikefold.stage_table import FOLD, TRAIN
 from spikefold.stages.files.fold import FoldFile
 from spikefold.stages.files.networks import network_of_run
 from spikefold.train import checkpoint
-from spikefold.train.data.frames import Bins, window
+from spikefold.train.data.first_windows import FirstWindows
+from spikefold.train.data.frames import Bins
 from spikefold.train.deploy.adapt import Task
 from spikefold.train.deploy.adapt_by_events import EventTask
 from spikefold.train.deploy.by_events import Recorded
@@ -113,10 +114,9 @@ class _Inputs:
             return InSteps(self.all.only(held).frames, labels)
         return ByEvents(Recorded(engine, session.binning, session.config.seed), self.recordings(held), labels)
 
-    def recordings(self, chosen: np.ndarray) -> tuple[np.ndarray, ...]:
+    def recordings(self, chosen: np.ndarray) -> FirstWindows:
         """The events of the first clip of the chosen training recordings."""
-        train, binning = self.session.dataset.train, self.session.binning
-        return tuple(window(train[index].events, binning, 0) for index in chosen)
+        return FirstWindows(self.session.dataset.train, self.session.binning).only(chosen)
 
     def event_task(self, name: str, adapting: AdaptConfig) -> EventTask:
         """The adaptation by events."""

@@ -20,6 +20,7 @@ from spikefold.train.deploy.gates import attention_layers
 from spikefold.train.evaluate import clips_at_once, judged, read_out
 from spikefold.train.models.claims import check_weights
 from spikefold.train.models.spiking_net import SpikingNet
+from spikefold.train.processes.ahead import made_ahead
 from spikefold.train.processes.batch_norm import across_ranks
 from spikefold.train.processes.device import device_for, mixed, scaler_for
 from spikefold.train.processes.parallel import ALONE, Ranks
@@ -119,11 +120,15 @@ def _one_epoch(
     labels = torch.from_numpy(clips.labels)
     losses, right = 0.0, 0.0
     meter = SynopsMeter(progress.model) if config.synops_penalty else None
-    for chosen in ranks.agreed(torch.randperm(len(clips))).split(config.batch):
+
+    def frames_of(chosen: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(clips.batch(ranks.share(chosen).numpy(), number).astype(np.float32))
+
+    parts = ranks.agreed(torch.randperm(len(clips))).split(config.batch)
+    for chosen, frames in made_ahead(frames_of, parts):
         functional.reset_net(progress.model)
         mine = ranks.share(chosen)
-        frames = torch.from_numpy(clips.batch(mine.numpy(), number).astype(np.float32)).to(device)
-        batch, wanted = shifted(frames, config.shift, ranks), labels[mine].to(device)
+        batch, wanted = shifted(frames.to(device), config.shift, ranks), labels[mine].to(device)
         with mixed(config, device):
             current, spikes = forward(batch)
             logits = read_out(current, spikes, config)

@@ -139,6 +139,45 @@ def add_rows(
 
 
 @_compiled_only  # type: ignore[untyped-decorator, unused-ignore]
+def add_bounded_rows(
+    typing: Any, v: Any, start: Any, weights: Any, first: Any, width: Any, height: Any, v_step: Any, step: Any,
+    floor: Any, bound: Any,
+) -> Any:  # fmt: skip
+    """As `add_rows`, and sums below the bound become the bound; how far the farthest sum lies, and the lowest sum.
+
+    Both are of the sums as they were before. Of no numbers the lowest is the highest of the type.
+    """
+    word = v.dtype
+
+    def codegen(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        v_data, w_data = (_data(context, builder, signature.args[n], given[n]) for n in (0, 2))
+        start = given[1]
+        first, width, height, v_step, step, floor, bound = given[3:]
+        pair, lows = _pair(builder, word), _pair(builder, word, 2 ** (word.bitwidth - 1) - 1)
+        low_of = {low.count: low for low in lows}
+        floors, bounds = ({lanes.count: lanes.splat(value) for lanes in pair} for value in (floor, bound))
+        with cgutils.for_range(builder, height) as row:
+            at = builder.add(start, builder.mul(row.index, v_step))
+            weight_at = builder.add(first, builder.mul(row.index, step))
+
+            def body(offset: Any, lanes: _Lanes) -> None:
+                place = builder.add(at, offset)
+                total = builder.add(lanes.load(v_data, place), lanes.load(w_data, builder.add(weight_at, offset)))
+                above = builder.icmp_signed(">", total, bounds[lanes.count])
+                lanes.store(builder.select(above, total, bounds[lanes.count]), v_data, place)
+                lanes.keep(builder.sub(total, floors[lanes.count]), ">", signed=False)
+                low_of[lanes.count].keep(total, "<", signed=True)
+
+            _blocks(builder, width, pair, body)
+        found = [_of_both(pair, ">", signed=False), _of_both(lows, "<", signed=True)]
+        return context.make_tuple(builder, signature.return_type, found)
+
+    place, size = types.uint64, types.int64
+    both = types.Tuple([types.Integer.from_bitwidth(word.bitwidth, signed=False), word])
+    return both(v, place, weights, place, size, size, size, size, word, word), codegen
+
+
+@_compiled_only  # type: ignore[untyped-decorator, unused-ignore]
 def lowest_and_highest(typing: Any, v: Any, start: Any, width: Any, height: Any, v_step: Any) -> Any:
     """The lowest and the highest number of some rows, of at least one number."""
     word = v.dtype

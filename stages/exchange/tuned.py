@@ -25,7 +25,8 @@ from spikefold.hardware.simulators.accuracy import Accuracy
 from spikefold.session import EVENTS, Reporter
 from spikefold.stages.exchange.foreign import Recorded
 from spikefold.train.data.clips import ClipSet
-from spikefold.train.data.frames import Bins, to_frames, window
+from spikefold.train.data.first_windows import FirstWindows
+from spikefold.train.data.frames import Bins, to_frames
 from spikefold.train.deploy import by_events
 from spikefold.train.deploy.adapt import SPIKES_TO_LOGIT, Adapted, Task, adapt
 from spikefold.train.deploy.adapt_by_events import EventTask, adapt_by_events
@@ -107,7 +108,7 @@ class Tuning:
         if not self.goes_by_events(chip):
             return {}
         test = self.clips.dataset.test
-        events = tuple(window(one.events, self.clips.binning, 0) for one in test)
+        events = FirstWindows(test, self.clips.binning)
         trial = ByEvents(self._engine(chip), events, self.clips.dataset.labels("test"))
         name = f"{chip.name}.{EVENTS}"
         found = tried(name, network, chip.numbers, trial)
@@ -160,9 +161,8 @@ class Tuning:
             raise UnsupportedError(f"{chip.title} has no event engine", where=chip.name)
         return by_events.Recorded(chip.event_engine, self.clips.binning, self.config.seed)
 
-    def _events(self, chosen: np.ndarray) -> tuple[np.ndarray, ...]:
-        recordings = self.clips.dataset.train
-        return tuple(window(recordings[index].events, self.clips.binning, 0) for index in chosen)
+    def _events(self, chosen: np.ndarray) -> FirstWindows:
+        return FirstWindows(self.clips.dataset.train, self.clips.binning).only(chosen)
 
 
 def _replaced(folded: Network, chip: Chip, frames: np.ndarray) -> tuple[Network, list[dict[str, Any]]] | None:

@@ -23,6 +23,8 @@ time miss most of them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -47,6 +49,38 @@ def shifted(frames: torch.Tensor, most: int, ranks: Ranks = ALONE) -> torch.Tens
     return moved.reshape(frames.shape)
 
 
+@dataclass(frozen=True, eq=False)
+class Change:
+    """What is drawn for one clip.
+
+    Attributes:
+        within: where in its pixel each event lies, ``(N,)`` uint32: the column in the lower 16 bits, 2**16 of them a
+            pixel, the row in the upper ones.
+        matrix: ``(2, 2)``, applied to places ``(x, y)`` counted from the middle of the sensor.
+        offset: ``(2,)``, what is added then: from there to the corner of the sensor, and the move.
+        sides: ``(2,)`` width and height of the sensor in pixels.
+    """
+
+    within: np.ndarray
+    matrix: np.ndarray
+    offset: np.ndarray
+    sides: np.ndarray
+
+
+def geometric_change(events: int, sensor: tuple[int, int], rng: np.random.Generator) -> Change:
+    """Draw how a clip of so many events is turned, scaled, sheared and moved, on a sensor ``(H, W)`` in pixels."""
+    turn = rng.uniform(-_TURN, _TURN)
+    wider, higher = 1 + rng.uniform(-_SCALE, _SCALE, 2)
+    shear = rng.uniform(-_SHEAR, _SHEAR)
+    sides = np.array([sensor[1], sensor[0]])
+    turned = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    matrix = turned @ np.array([[wider, shear], [0.0, higher]])
+    moved = rng.uniform(-_MOVE, _MOVE, 2) * sides + sides / 2
+    # rng.integers(2**32, ..., dtype=np.uint32) takes the same bits, twice as slowly
+    within = rng.bit_generator.random_raw((events + 1) // 2).astype("<u8", copy=False).view("<u4")[:events]
+    return Change(within, matrix, moved, sides.astype(np.float64))
+
+
 def geometric(events: np.ndarray, sensor: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """The events of a clip, turned, scaled, sheared and moved as one, in their order.
 
@@ -55,17 +89,15 @@ def geometric(events: np.ndarray, sensor: tuple[int, int], rng: np.random.Genera
         sensor: ``(H, W)`` in pixels.
         rng: draws everything.
     """
-    turn = rng.uniform(-_TURN, _TURN)
-    wider, higher = 1 + rng.uniform(-_SCALE, _SCALE, 2)
-    shear = rng.uniform(-_SHEAR, _SHEAR)
-    sides = np.array([sensor[1], sensor[0]])
-    turned = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    matrix = turned @ np.array([[wider, shear], [0.0, higher]])
-    moved = rng.uniform(-_MOVE, _MOVE, 2) * sides + sides / 2
-    within = rng.integers(2**32, size=len(events), dtype=np.uint32)
-    changed = np.empty(len(events), events.dtype)
-    count = event_loops.moved(read_only(events), within, matrix, moved, sides.astype(np.float64), changed)
-    return changed[:count] if count else events
+    return moved(events, geometric_change(len(events), sensor, rng))
+
+
+def moved(events: np.ndarray, change: Change) -> np.ndarray:
+    """The events of a clip where a change puts them, in their order; as they are where none would be left."""
+    found = np.empty(len(events), events.dtype)
+    parts = change.within, change.matrix, change.offset, change.sides
+    count = event_loops.moved(read_only(events), *parts, found)
+    return found[:count] if count else events
 
 
 def event_drop(events: np.ndarray, sensor: tuple[int, int], clip_us: int, rng: np.random.Generator) -> np.ndarray:

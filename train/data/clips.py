@@ -15,9 +15,9 @@ from typing import Protocol
 import numpy as np
 
 from spikefold.errors import ConfigError, DataError, SpikefoldError
-from spikefold.train.data.augment import event_drop, geometric
+from spikefold.train.data.augment import event_drop, geometric, geometric_change
 from spikefold.train.data.events import Recording
-from spikefold.train.data.frames import Binning, Bins, check_sensors, cut, to_frames, window
+from spikefold.train.data.frames import Binning, Bins, check_sensors, cut, cut_moved, to_frames, window
 from spikefold.train.data.sources.har_dvs import FrameClip
 
 
@@ -217,6 +217,8 @@ class Slices:
         recording, rng = self.recordings[index], np.random.default_rng([self.seed, epoch, index])
         start_us = int(rng.integers(latest_start_us(recording, self.binning) + 1)) if self.anywhere else 0
         events = window(recording.events, self.binning, start_us)
+        if self.augment == "geometric" and self.binning.bins is Bins.TIME:
+            return cut_moved(events, self.binning, geometric_change(len(events), recording.sensor, rng))
         if self.augment == "geometric":
             events = geometric(events, recording.sensor, rng)
         if self.augment == "eventdrop":

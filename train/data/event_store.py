@@ -3,6 +3,9 @@
 
 A data set is then as large in memory as the names of its recordings, however many events they have. The file lies in
 the system's folder of temporary files (``TMPDIR``), has no name there, and goes with the last recording of it.
+
+A process that `multiprocessing` starts is sent the open file and not the events, so that they are there once for all
+of them. Everything else that copies or pickles a recording gets one in memory, such as a worker on another machine.
 """
 
 from __future__ import annotations
@@ -10,8 +13,10 @@ from __future__ import annotations
 import os
 import tempfile
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from multiprocessing.reduction import DupFd, ForkingPickler
+from typing import IO, Any
 
 import numpy as np
 
@@ -23,9 +28,22 @@ class EventStore:
     """One temporary file of events."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="spikefold-", buffering=0)  # noqa: SIM115  closed by the line below
-        self._events = 0
-        weakref.finalize(self, self._file.close)
+        self._hold(tempfile.TemporaryFile(prefix="spikefold-", buffering=0))  # noqa: SIM115  closed in there
+
+    def _hold(self, file: IO[bytes], events: int = 0) -> None:
+        self._file, self._events = file, events
+        weakref.finalize(self, file.close)
+
+    @classmethod
+    def received(cls, sent: Any, events: int) -> EventStore:
+        """The same file in the process that it was sent to."""
+        store = object.__new__(cls)
+        store._hold(os.fdopen(sent.detach(), "r+b", buffering=0), events)
+        return store
+
+    def sent(self) -> tuple[Callable[..., EventStore], tuple[Any, ...]]:
+        """What another process opens the same file with."""
+        return EventStore.received, (DupFd(self._file.fileno()), self._events)
 
     def keep(self, recording: Recording) -> KeptRecording:
         """The same recording, its events in the file.
@@ -86,13 +104,26 @@ class KeptRecording(Recording):
 
     def on(self, sensor: tuple[int, int]) -> KeptRecording:
         """The same events on a sensor ``(H, W)`` that holds them."""
-        other = object.__new__(KeptRecording)
-        other.__dict__.update(self.__dict__, sensor=sensor)
-        return other
+        return _with(self.__dict__ | {"sensor": sensor})
+
+    def sent(self) -> tuple[Callable[..., KeptRecording], tuple[object, ...]]:
+        """What another process makes the same recording of, its events in the same file."""
+        return _with, (self.__dict__,)
 
     def __reduce__(self) -> tuple[type[Recording], tuple[object, ...]]:
-        """For another process: a recording in memory."""
+        """For whoever has not the file: a recording in memory."""
         return Recording, (self.events, self.sensor, self.label, self.name, self.repairs, self.part)
+
+
+def _with(attributes: dict[str, object]) -> KeptRecording:
+    """A recording with these attributes."""
+    recording = object.__new__(KeptRecording)
+    recording.__dict__.update(attributes)
+    return recording
+
+
+ForkingPickler.register(EventStore, EventStore.sent)
+ForkingPickler.register(KeptRecording, KeptRecording.sent)
 
 
 @dataclass(frozen=True)

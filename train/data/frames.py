@@ -21,7 +21,9 @@ import numpy as np
 
 from spikefold.errors import ConfigError, DataError
 from spikefold.train.data import event_loops
+from spikefold.train.data.augment import Change, moved
 from spikefold.train.data.events import Recording, read_only
+from spikefold.train.data.moved_counts import OUTSIDE, moved_counts
 
 _MOST_VALUES = 2**28
 """Of one clip, two bytes each: the largest sensor that is believed, with both polarities, in 32 steps."""
@@ -140,6 +142,27 @@ def cut(events: np.ndarray, binning: Binning) -> np.ndarray:
         reached = tuple(int(v) for v in (events["p"].max(), events["y"].max() // side, events["x"].max() // side))
         raise DataError(f"events reach (polarity, row, column) {reached} of an input of {counts.shape[1:]}")
     return counts
+
+
+def cut_moved(events: np.ndarray, binning: Binning, change: Change) -> np.ndarray:
+    """What `cut` makes of what `augment.moved` makes of the events of a clip, whose bins are of equal time."""
+    counts = np.zeros((binning.steps, *binning.shape), np.uint16)
+    most = min(binning.max_count, int(np.iinfo(np.uint16).max))
+    width, height = (int(side) for side in change.sides)
+    rows, columns = _pixels(height, binning.downsample, binning.shape[2]), _pixels(width, binning.downsample, 1)
+    kept = moved_counts(
+        counts.reshape(binning.steps, binning.shape[0], -1),
+        read_only(events),
+        *(change.within, change.matrix, change.offset, change.sides),
+        *(rows, columns, binning.dt_us, most),
+    )
+    return counts if kept > 0 else cut(moved(events, change), binning)
+
+
+@lru_cache(maxsize=8)
+def _pixels(side: int, downsample: int, each: int) -> np.ndarray:
+    """What `moved_counts` asks for of the rows or columns of a sensor."""
+    return np.concatenate([[OUTSIDE], np.arange(side) // downsample * each])
 
 
 @lru_cache(maxsize=8)

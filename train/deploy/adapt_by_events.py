@@ -71,7 +71,7 @@ class EventTask:
 
     chip: NumberFormat
     recorded: Recorded
-    recordings: tuple[np.ndarray, ...]
+    recordings: Sequence[np.ndarray]
     clips: ClipSet
     adapt: AdaptConfig
     train: TrainConfig

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from spikefold.compiled import compiled
 from spikefold.errors import Issue, UnsupportedError
 from spikefold.export.network import Network
 from spikefold.export.neuron import Neuron
@@ -137,8 +138,13 @@ def cumulative(raster: np.ndarray) -> np.ndarray:
     """
     steps = len(raster)
     bins = min(BINS, steps)
-    ends = np.arange(1, bins + 1) * steps // bins - 1
-    return raster.cumsum(axis=0, dtype=np.int64)[ends].astype(np.float32)
+    ends, found = np.arange(1, bins + 1) * steps // bins, np.empty((bins, *raster.shape[1:]), np.float32)
+    total, step = np.zeros(raster.shape[1:], np.int64), 0
+    for number, end in enumerate(ends):
+        for counts in raster[step:end]:
+            total += counts
+        found[number], step = total, end
+    return found
 
 
 class _Counted(torch.autograd.Function):
@@ -146,13 +152,28 @@ class _Counted(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, drive: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(drive, counts)
+        ctx.save_for_backward(drive.contiguous(), counts)
         return counts.clone()
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
-        drive, counts = ctx.saved_tensors
-        (gradient,) = gradients
-        highest, where = torch.cummax(drive, 0)
-        passing = gradient * ((highest > 0) | (counts > 0))
-        return torch.zeros_like(gradient).scatter_add_(0, where, passing), None
+        (gradient,), found = gradients, torch.zeros_like(ctx.saved_tensors[0])
+        arrays = (array.numpy().reshape(len(array), -1) for array in (*ctx.saved_tensors, gradient.contiguous()))
+        _to_the_highest(*arrays, found.numpy().reshape(len(found), -1))
+        return found, None
+
+
+@compiled()
+def _to_the_highest(drive: np.ndarray, counts: np.ndarray, gradient: np.ndarray, found: np.ndarray) -> None:
+    """Add the gradient of each count, where it passes, to that of the highest drive so far; all ``(BINS, M)``.
+
+    Of drives that are equal the last is the highest, as in `torch.cummax`.
+    """
+    bins, neurons = drive.shape
+    for neuron in range(neurons):
+        highest = 0
+        for number in range(bins):
+            if drive[number, neuron] >= drive[highest, neuron]:
+                highest = number
+            if drive[highest, neuron] > 0 or counts[number, neuron] > 0:
+                found[highest, neuron] += gradient[number, neuron]

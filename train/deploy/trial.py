@@ -6,7 +6,7 @@ By events where the chip has an event engine and the clips are recordings, else 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,7 +52,7 @@ class ByEvents:
     """
 
     recorded: Recorded
-    recordings: tuple[np.ndarray, ...]
+    recordings: Sequence[np.ndarray]
     labels: np.ndarray
 
     @property

@@ -22,7 +22,7 @@ from spikefold.export.neuron import Reset
 from spikefold.export.neuron_support import CARRIED, NeuronSupport
 from spikefold.hardware.simulators.event_rows import EventRows, Word
 from spikefold.hardware.speck.cores import CoreLayer
-from spikefold.hardware.speck.events.kernel import Firing, Outbox, drain
+from spikefold.hardware.speck.events.kernel import Firing, Outbox, bounds_at_once, drain
 from spikefold.hardware.speck.neuron_support import (
     FIRES_AT_EQUALITY,
     KNOWN_RESET,
@@ -145,7 +145,9 @@ class Core:
         self._bias = None if self.layer.bias is None else np.tile(self.layer.bias.astype(word), positions)
         most = self._limit if neuron.state_bits is None else 2 ** (neuron.state_bits - 1) - 1
         v_min = -self._limit if neuron.v_min is None else int(neuron.v_min)
-        self._firing = Firing(int(neuron.threshold), neuron.reset is Reset.ZERO, v_min, -most - 1, most)
+        theta, least = int(neuron.threshold), -most - 1
+        at_once = bounds_at_once(theta, v_min, self._largest_weight, least)
+        self._firing = Firing(theta, neuron.reset is Reset.ZERO, v_min, at_once, least, most)
         self.v = self.v.astype(word)
 
     @property

@@ -5,7 +5,11 @@ An event adds one row of weights to one row of states for each output row under 
 both (`event_rows`), so they are added as whole vectors (`lanes`). The loop keeps only one number of the sums of an
 event: how far the farthest of them lies above ``floor``, as an unsigned number, so that a sum below the floor counts
 as far above it. An event is looked at again only where a sum is outside ``floor..floor + span``, which means that a
-neuron fires, needs the lower bound, overflows, or has a state lower or higher than ever before.
+neuron fires, overflows, or has a sum lower or higher than ever before.
+
+The lower bound is applied to every sum as it is stored (`Firing.bounds_at_once`), for a neuron that mostly inhibits
+lies at its bound, and most events reach such a one. Where that would come to something else than spike, reset and
+bound one after the other, the bound is one more reason to look again.
 
 The same code is compiled for states of 16 bits and, where a core needs them, of 32 and 64 bits: numba makes one
 machine code for each type of ``v``.
@@ -19,7 +23,7 @@ import numpy as np
 
 from spikefold.compiled import compiled
 from spikefold.hardware.simulators.event_rows import EventRows
-from spikefold.hardware.simulators.lanes import add_rows, at_least, lanes_of, lowest_and_highest, lowest_bit
+from spikefold.hardware.simulators.lanes import add_bounded_rows, at_least, lanes_of, lowest_and_highest, lowest_bit
 
 _U64 = np.uint64
 _VECTOR = lanes_of(1)
@@ -33,6 +37,7 @@ class Firing(NamedTuple):
         theta: threshold, at which a neuron fires.
         to_zero: a spike sets the state to zero, where it otherwise subtracts the threshold.
         v_min: lower bound of the state after an event.
+        bounds_at_once: the bound can be applied before the spikes, and hides no overflow; see `bounds_at_once`.
         least: lowest state of the chip's width; below it an update is counted as overflow.
         most: highest state of that width.
     """
@@ -40,8 +45,17 @@ class Firing(NamedTuple):
     theta: int
     to_zero: bool
     v_min: int
+    bounds_at_once: bool
     least: int
     most: int
+
+
+def bounds_at_once(theta: int, v_min: int, largest_weight: int, least: int) -> bool:
+    """Whether a state may be bounded before it is compared: it is the same then, and no sum leaves its width.
+
+    A neuron at the bound does not fire, and a reset leaves no state below 0.
+    """
+    return v_min <= 0 < theta and v_min - largest_weight >= least
 
 
 class Outbox(NamedTuple):
@@ -66,7 +80,7 @@ class Drained(NamedTuple):
     Attributes:
         done: number of the next event.
         sent: spikes written.
-            low: lowest state so far.
+        low: lowest state so far.
         high: highest state so far.
         overflow: updates that left the width of the state.
     """
@@ -113,7 +127,9 @@ def drain(
     reached, weights, spikes, whence = taps.reached, taps.weights, outbox.spikes, outbox.whence
     rank, ranked, neuron_row, down = outbox.rank, outbox.ranked, taps.neuron_row, taps.down
     theta, to_zero, v_min, least, most = firing.theta, firing.to_zero, firing.v_min, firing.least, firing.most
-    floor, span = _quiet(v, low, high, theta, v_min, least, most)
+    at_once = firing.bounds_at_once
+    bound, after = (v_min, least) if at_once else (-(2 ** (8 * v.itemsize - 1)), v_min)
+    floor, span = _quiet(v, low, high, theta, after, least, most)
     for index in range(start, len(events)):
         address = _U64(events[index])
         first, weight = np.int64(reached[address, 0]), np.int64(reached[address, 1])
@@ -121,11 +137,13 @@ def drain(
         if sent + height * width > len(spikes):
             return Drained(index, sent, low, high, overflow)
         operations[bins[index]] += height * width
-        farthest = add_rows(v, _U64(first), weights, _U64(weight), width, height, neuron_row, down, floor)
+        farthest, lowest = add_bounded_rows(
+            v, _U64(first), weights, _U64(weight), width, height, neuron_row, down, floor, word(bound)
+        )
         if _U64(farthest) <= span:
             continue
         before = sent
-        lowest, highest = lowest_and_highest(v, _U64(first), width, height, neuron_row)
+        highest = lowest_and_highest(v, _U64(first), width, height, neuron_row)[1]
         low, high = min(low, np.int64(lowest)), max(high, np.int64(highest))
         if lowest < least or highest > most:
             overflow += _lost(v, first, width, height, neuron_row, least, most)
@@ -135,9 +153,9 @@ def drain(
                 sent = _fire(v, line, width, word(theta), to_zero, spikes, whence, sent, index)
             if len(rank) and sent - before > 1:
                 _in_order(spikes, rank, ranked, before, sent)
-        if lowest < v_min:
+        if lowest < v_min and not at_once:
             _bound(v, first, width, height, neuron_row, word(v_min))
-        floor, span = _quiet(v, low, high, theta, v_min, least, most)
+        floor, span = _quiet(v, low, high, theta, after, least, most)
     return Drained(len(events), sent, low, high, overflow)
 
 

@@ -17,6 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from spikefold.errors import UnsupportedError
+from spikefold.compiled import compiled
 from spikefold.export.network import INPUT, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import Concat, Shape, SumPool2d
@@ -107,6 +108,17 @@ def _places(shape: Shape) -> list[np.ndarray]:
     return list(np.meshgrid(np.arange(shape[1]), np.arange(shape[2]), np.arange(shape[0]), indexing="ij"))
 
 
+@compiled()
+def count(raster: np.ndarray, bins: np.ndarray, spikes: np.ndarray) -> bool:
+    """Add each spike to ``raster`` ``(T, neurons)`` uint16; whether every count was below its largest number."""
+    for index in range(len(spikes)):
+        step, neuron = bins[index], spikes[index]
+        if raster[step, neuron] == np.uint16(65535):
+            return False
+        raster[step, neuron] += np.uint16(1)
+    return True
+
+
 class Queue:
     """A core with what feeds it and what is recorded of it.
 
@@ -138,7 +150,7 @@ class Queue:
         """
         self.core.clear()
         arriving = self._arriving(sent, causes)
-        self.events[:, clip] = np.bincount(arriving.bins, minlength=causes.steps)
+        self.events[:, clip] = np.diff(np.searchsorted(arriving.bins, np.arange(causes.steps + 1)))
         operations = np.zeros(causes.steps, np.int64)
         if self._states is None and not (self.core.ticks and causes.tick is not Tick.NEVER):
             spikes, whence = self.core.drain(arriving, operations)
@@ -167,6 +179,9 @@ class Queue:
 
     def _record(self, clip: int, bins: np.ndarray, spikes: np.ndarray) -> None:
         """Count the spikes of each neuron and bin; bins ascend."""
+        if count(self._raster[:, clip], bins, spikes):
+            return
+        self._raster[:, clip] = 0  # one count is too large: which, is for `as_raster` to say
         at_once = max(1, _COUNTS // self._neurons)
         for first in range(0, len(self._raster), at_once):
             part = self._raster[first : first + at_once, clip]

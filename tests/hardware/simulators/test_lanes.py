@@ -14,6 +14,7 @@ from spikefold.export.neuron import Neuron, Reset
 from spikefold.export.ops import Conv2d, Dense
 from spikefold.hardware.simulators import clocked, reference
 from spikefold.hardware.simulators.lanes import (
+    add_bounded_rows,
     add_rows,
     at_least,
     bits_set,
@@ -56,6 +57,36 @@ def test_rows_of_every_length(word: Any) -> None:
         assert (lowest, count) == (np.argmax(block >= 100) if above else 64, np.count_nonzero(block))
         seen += touched.size
     assert seen > 4000
+
+
+@njit  # type: ignore[untyped-decorator, unused-ignore]
+def _bounded(v: Any, w: Any, start: int, first: int, width: int, height: int, steps: Any, bound: int) -> Any:
+    place, word = np.uint64(start), v.dtype.type
+    far, low = add_bounded_rows(
+        v, place, w, np.uint64(first), width, height, np.int64(steps[0]), np.int64(steps[1]), word(-1000), word(bound)
+    )
+    return np.uint64(far), low
+
+
+@pytest.mark.parametrize("word", [np.int16, np.int32, np.int64])
+def test_rows_that_are_bounded(word: Any) -> None:
+    rng = np.random.default_rng(0)
+    unsigned, seen = np.dtype(word).name.replace("int", "uint"), 0
+    for width in range(1, 70):
+        height, steps = int(rng.integers(1, 4)), rng.integers((70, -70), (100, 1))
+        v, w = (rng.integers(-limit, limit, 600).astype(word) for limit in (3000, 120))
+        rows = [slice(n * steps[0] + 9, n * steps[0] + 9 + width) for n in range(height)]
+        sums = [v[row] + w[300 + n * steps[1] :][:width] for n, row in enumerate(rows)]
+        wanted = v.copy()
+        for row, total in zip(rows, sums, strict=True):
+            wanted[row] = np.maximum(total, -2000)
+        far, low = _bounded(v, w, 9, 300, width, height, steps, -2000)
+        np.testing.assert_array_equal(v, wanted)
+        every = np.concatenate(sums)
+        assert far == (every - word(-1000)).astype(unsigned).max()
+        assert low == every.min()
+        seen += int((every < -2000).sum())
+    assert seen > 500
 
 
 @pytest.mark.parametrize("events", [250, 258, 259, 300])

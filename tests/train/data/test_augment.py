@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from spikefold.train.data.augment import event_drop, geometric, shifted
+from spikefold.errors import DataError
+from spikefold.train.data.augment import event_drop, geometric, geometric_change, moved, shifted
 from spikefold.train.data.events import EVENT_DTYPE
+from spikefold.train.data.frames import Binning, cut, cut_moved
 
 SENSOR, CLIP_US = (40, 100), 1000
 """Rows and columns, unlike; microseconds."""
@@ -189,3 +192,43 @@ def test_events_that_leave_the_sensor_are_left_out_and_none_is_outside() -> None
     assert len(seen) > 10, "each draw is another"
     none = events[:0]
     assert len(geometric(none, sensor, np.random.default_rng(0))) == 0
+
+
+def test_places_within_pixels_are_the_generators_own_draws() -> None:
+    for count in (0, 1, 2, 999):
+        change = geometric_change(count, (40, 100), np.random.default_rng(count))
+        rng = np.random.default_rng(count)
+        rng.uniform(size=6)
+        assert change.within.tolist() == rng.integers(2**32, size=count, dtype=np.uint32).tolist()
+        assert change.within.shape == (count,)
+
+
+@pytest.mark.parametrize(("sensor", "downsample"), [((40, 100), 1), ((40, 100), 3), ((50, 120), 7), ((41, 101), 4)])
+def test_a_clip_is_moved_and_counted_at_once_as_one_after_the_other(sensor: tuple[int, int], downsample: int) -> None:
+    for seed, count in enumerate((1, 3, 700, 5000)):
+        events = _events(count, seed)
+        for most in (2, 65535):
+            # of a clip that ends before its last bin, and of a network with a larger sensor
+            binning = Binning(sensor, downsample, 130, 8, most)
+            change = geometric_change(count, SENSOR, np.random.default_rng(seed))
+            wanted = cut(moved(events, change), binning)
+            found = cut_moved(events, binning, change)
+            assert found.dtype == np.uint16
+            assert found.tobytes() == wanted.tobytes()
+            assert wanted.sum() > 0.3 * count or most == 2
+
+
+def test_a_clip_of_which_nothing_would_be_left_is_counted_whole() -> None:
+    events = _events(50)
+    change = geometric_change(50, SENSOR, np.random.default_rng(0))
+    away = replace(change, offset=np.array([-1e4, 0.0]))
+    binning = Binning(SENSOR, 2, 125, 8)
+    assert cut_moved(events, binning, away).tobytes() == cut(events, binning).tobytes()
+    assert cut(events, binning).sum() == 50
+    assert len(moved(events, away)) == 50
+
+
+def test_events_that_move_beyond_the_network_are_refused() -> None:
+    change = geometric_change(4000, SENSOR, np.random.default_rng(0))
+    with pytest.raises(DataError, match="of an input of"):
+        cut_moved(_events(4000), Binning((20, 50), 1, 125, 8), change)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import os
 from copy import copy
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from spikefold.errors import EnvironmentLacksError
 from spikefold.train.data.datasets import load_dataset
 from spikefold.train.data.event_store import EventStore, KeptRecording
 from spikefold.train.data.events import EVENT_DTYPE, Recording, save_packed
+from spikefold.train.data.first_windows import FirstWindows
+from spikefold.train.data.frames import Binning
 from spikefold.train.data.repairs import Repairs
 
 
@@ -40,11 +43,35 @@ def test_events_come_back_as_they_went() -> None:
         assert not other.events.flags.writeable
         for name in ("sensor", "label", "name", "repairs", "part", "duration_us"):
             assert getattr(other, name) == getattr(one, name)
-        back = copy(other)  # as another process gets it
+        back = copy(other)  # as one gets it who has not the file
         assert type(back) is Recording
         assert back.events.tobytes() == one.events.tobytes()
     larger = store.keep(recordings[2]).on((60, 90))
     assert (larger.sensor, larger.label, larger.events.tobytes()) == ((60, 90), 2, recordings[2].events.tobytes())
+
+
+def test_another_process_is_sent_the_file_and_not_the_events() -> None:
+    store, recordings = EventStore(), [_recording(20_000, seed) for seed in range(3)]
+    kept = FirstWindows(store.keep_all(recordings), Binning((6, 9), 1, 10**5, 8))
+    sent = bytes(ForkingPickler.dumps(kept))
+    assert len(sent) < 3000
+    assert len(copy(kept.recordings[0]).events) == 20_000
+    files = len(os.listdir("/proc/self/fd"))
+    received = ForkingPickler.loads(sent)
+    assert all(type(one) is KeptRecording for one in received.recordings)
+    assert received.recordings[0].sensor == (6, 9) and received.recordings[2].label == 2
+    del store, kept  # whoever sent it may go
+    gc.collect()
+    sizes = [len(clip) for clip in received]
+    assert all(10_000 < size < 20_000 for size in sizes)
+    for clip, recording, size in zip(received, recordings, sizes, strict=True):
+        assert clip.tobytes() == recording.events[:size].tobytes()
+        assert recording.events["t"][size - 1] < 8 * 10**5 <= recording.events["t"][size]
+    both = received[1:]
+    assert [clip.tobytes() for clip in both] == [received[1].tobytes(), received[2].tobytes()]
+    del received, both
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) <= files
 
 
 def test_the_file_goes_with_its_last_recording() -> None:
