@@ -102,7 +102,9 @@ def test_equal_inputs_give_equal_weights() -> None:
 
 def test_hidden_spikes_are_held_down_to_the_limit() -> None:
     def hidden(limit: float) -> float:
-        found, _ = _adapt(network(pooled=True), _task(SETTINGS.model_copy(update={"spike_limit": limit, "epochs": 3})))
+        found, _ = _adapt(
+            network(pooled=True), _task(SETTINGS.model_copy(update={"spike_limit": limit, "epochs": 3}))
+        )
         assert found.selection is not None
         clips = recordings(12, 7)[0]
         integer = quantise(found.selection.candidates[-1].network, NUMBERS)[0]
