@@ -18,6 +18,7 @@ from spikefold.stages.files.adapt import AdaptedForm, AdaptFile, SelectionForm
 from spikefold.stages.files.base import plain, read_form
 from spikefold.train.deploy.adapt import Task, adapt
 from spikefold.train.deploy.adapt_by_events import adapt_by_events
+from spikefold.train.deploy.selection import BEFORE
 from spikefold.train.side_by_side import side_by_side
 from spikefold.train.state import Epoch
 
@@ -56,7 +57,7 @@ def adapt_stage(session: Session) -> None:
 
 
 def _chosen(selection: SelectionForm) -> str:
-    before = next((one for one in selection.candidates if one.name == "before"), None)
+    before = next((one for one in selection.candidates if one.name == BEFORE), None)
     kept = next(one for one in selection.candidates if one.name == selection.kept)
     told = f"{kept.accuracy:.3f} with {kept.spikes:,.0f} spikes and {kept.synops:,.0f} operations a clip"
     if kept is before:

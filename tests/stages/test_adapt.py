@@ -38,7 +38,9 @@ def test_the_file_says_what_was_judged_and_kept(by_events: tuple[Path, str]) -> 
         assert [one["name"] for one in selection["candidates"]] == ["before", "epoch 1", "epoch 2", *blends]
         assert all(one["synops"] > one["spikes"] > 10 for one in selection["candidates"])
         shares = {one["name"]: one["accuracy"] for one in selection["candidates"]}
-        assert shares[selection["kept"]] >= max(shares.values()) - 0.005 - 1e-9
+        highest = max(shares.values())
+        assert shares[selection["kept"]] >= highest - max(0.005, (highest * (1 - highest) / 20) ** 0.5) - 1e-9
+        assert shares[selection["kept"]] >= shares["before"] - 0.005 - 1e-9
     selection = found["speck2f"]
     assert "on 20 training recordings held out" in said
     same = identity(load_network(folder / "3_adapt/speck2f/adapted")) == identity(

@@ -47,7 +47,7 @@ from spikefold.train.deploy.pruning import (
     synapses,
     synaptic_operations,
 )
-from spikefold.train.deploy.selection import Selection
+from spikefold.train.deploy.selection import BEFORE, Selection
 from spikefold.train.deploy.trial import Candidates, Trial
 from spikefold.train.state import Epoch, EpochReport
 
@@ -133,7 +133,7 @@ def adapt(network: Network, task: Task, report: EpochReport) -> Adapted:
     fade, tuning, epochs = task.adapt.bias == "fade", _Tuning(net, task), []
     found = Candidates(task.chip, task.trial, task.adapt.synops_budget)
     if not channels and not fade:
-        found.add("before", network)
+        found.add(BEFORE, network)
     for number in range(1, task.adapt.epochs + 1):
         loss, right = tuning.epoch(number)
         told = None

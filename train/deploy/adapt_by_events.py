@@ -41,6 +41,7 @@ from spikefold.train.data.clips import ClipSet
 from spikefold.train.deploy.adapt import Adapted, Task, fan_maps, within_budget
 from spikefold.train.deploy.by_events import EventNet, Recorded
 from spikefold.train.deploy.integer_net import Activity, IntegerNet
+from spikefold.train.deploy.selection import BEFORE
 from spikefold.train.deploy.trial import Candidates, Trial, reads
 from spikefold.train.state import Epoch, EpochReport
 
@@ -102,7 +103,7 @@ def adapt_by_events(network: Network, task: EventTask, report: EpochReport) -> A
     smaller, operations, channels = _within_budget(network, task)
     found = Candidates(task.chip, task.trial, task.adapt.synops_budget)
     if not channels:
-        found.add("before", network)
+        found.add(BEFORE, network)
     drawn = np.random.default_rng([task.seed, 0]).permutation(len(task.recordings))[:_COUNTED_CLIPS]
     some = task.only(drawn[:_SCALING_CLIPS])
     net = EventNet(scaled(smaller, task.chip, task.recorded, some), task.chip, task.recorded)
