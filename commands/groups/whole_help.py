@@ -19,6 +19,10 @@ class WholeHelpGroup(TyperGroup):
     Plain, because the panels of rich take longer to load than everything else that ``spikefold --help`` does.
     """
 
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names alone: typer's own looks at every command."""
+        return list(self.commands)
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """The commands in their order."""
         with formatter.section("Commands"):
