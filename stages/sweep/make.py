@@ -74,8 +74,10 @@ def make_designs(
     tasks = []
     for one in left:
         write_text(one.config_file(folder), to_toml(one.config))
-        files = (one.config_file(folder), one.run(folder), one.outcome_file(folder))
-        tasks.append(Task(one.name, ToMake(one.name, *(file.resolve() for file in files), Path.cwd())))
+        config, run, outcome = (
+            path.resolve() for path in (one.config_file(folder), one.run(folder), one.outcome_file(folder))
+        )
+        tasks.append(Task(one.name, ToMake(one.name, config, run, outcome, Path.cwd())))
     if cluster is not None:
         spread(make, tasks, cluster, reporter, "sweep")
         return
