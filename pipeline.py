@@ -18,6 +18,7 @@ from spikefold.commands.energy.group import energy
 from spikefold.commands.evaluation.evaluate import evaluate
 from spikefold.commands.export import export
 from spikefold.commands.fit import fit
+from spikefold.commands.groups.on_demand import OnDemand, Recipe
 from spikefold.commands.groups.whole_help import WholeHelpGroup
 from spikefold.commands.importing.group import imports
 from spikefold.commands.look.about import config, version
@@ -73,13 +74,6 @@ COMMANDS: dict[str, Command] = {
 """In the order of ``spikefold --help``: first the stages, in the order in which they run."""
 
 
-class _InOrder(WholeHelpGroup):
-    """Commands and groups of commands as `COMMANDS` lists them; typer's own order puts groups last."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return list(COMMANDS)
-
-
 _EXAMPLES = {
     "train": "train --data npz:recordings --set train.epochs=30 --out runs/mine",
     "fold": "fold runs/mine --set gates.tolerance=0.1",
@@ -94,9 +88,27 @@ _EXAMPLES = {
     "version": "version --json",
 }
 """Of the commands whose own help has no example; read behind ``spikefold``."""
+_RECIPES = {
+    name: Recipe(
+        command,
+        _STAGES[name].help if name in _STAGES and not isinstance(command, typer.Typer) else None,
+        f"For example: spikefold {_EXAMPLES[name]}" if name in _EXAMPLES else None,
+    )
+    for name, command in COMMANDS.items()
+}
 _HELP = {"help_option_names": ["-h", "--help"]}
+
+
+class _Commands(WholeHelpGroup):
+    """The commands of `COMMANDS`, in that order."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands: Any = OnDemand(_RECIPES)
+
+
 app = typer.Typer(
-    cls=_InOrder,
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -119,14 +131,6 @@ def _options(
     ] = False,
 ) -> None:
     """The command line: ``spikefold run`` from events to two chips, or one stage at a time."""
-
-
-for _name, _command in COMMANDS.items():
-    _example = f"For example: spikefold {_EXAMPLES[_name]}" if _name in _EXAMPLES else None
-    if isinstance(_command, typer.Typer):
-        app.add_typer(_command, name=_name, epilog=_example)
-    else:
-        app.command(_name, help=_STAGES[_name].help if _name in _STAGES else None, epilog=_example)(_command)
 
 
 def main() -> None:

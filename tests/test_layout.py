@@ -200,6 +200,7 @@ def test_the_command_line_answers_without_loading_the_heavy_packages(arguments: 
         "import sys\nfrom spikefold.pipeline import app\n"
         f"try:\n    app({arguments!r})\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
         "heavy = {'torch', 'numpy', 'sinabs', 'nir', 'onnx', 'matplotlib', 'spikingjelly', 'samna'}\n"
+        f"heavy |= set({['pydantic', 'rich'] if arguments == ['--help'] else []!r})\n"
         "heavy &= set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )

@@ -158,7 +158,7 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
         options |= {"address": cluster.address}
     try:
         ray.init(**options)
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # on a loaded machine it gives up its own start with a bare Exception
         where = cluster.address or "this machine"
         raise EnvironmentLacksError(f"cannot start or reach Ray: {error}", where=where, hint=_HINT) from error
     try:

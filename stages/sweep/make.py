@@ -74,8 +74,10 @@ def make_designs(
     tasks = []
     for one in left:
         write_text(one.config_file(folder), to_toml(one.config))
-        files = (one.config_file(folder), one.run(folder), one.outcome_file(folder))
-        tasks.append(Task(one.name, ToMake(one.name, *(file.resolve() for file in files), Path.cwd())))
+        config, run, outcome = (
+            path.resolve() for path in (one.config_file(folder), one.run(folder), one.outcome_file(folder))
+        )
+        tasks.append(Task(one.name, ToMake(one.name, config, run, outcome, Path.cwd())))
     if cluster is not None:
         spread(make, tasks, cluster, reporter, "sweep")
         return
@@ -118,17 +120,20 @@ def _point(design: Design, folder: Path) -> Point:
     known = known or DONE
     try:
         chips = on_chips(run)
-    except (DataError, KeyError, TypeError, ValueError) as error:
-        told = f"E-DATA: the report cannot be read: {error}"
-        return Point(name=design.name, values=dict(design.values), code=DataError.exit_code, error=told)
+    except DataError as error:
+        return Point(name=design.name, values=dict(design.values), code=error.exit_code, error=str(error))
     return Point(name=design.name, values=dict(design.values), code=known.code, error=known.error, chips=chips)
 
 
 def _told(outcome: Outcome, run: Path) -> str:
-    if not _has_report(run):
+    try:
+        chips = on_chips(run) if _has_report(run) else {}
+    except DataError as error:
+        return str(error).splitlines()[0]
+    if not chips:
         return outcome.error.splitlines()[0] if outcome.error else f"exit code {outcome.code}"
     found = "; ".join(
         f"{chip} {one.accuracy:.3f}, {one.energy_uj:,.3f} uJ, {'no' if one.cores is None else one.cores} cores"
-        for chip, one in on_chips(run).items()
+        for chip, one in chips.items()
     )
     return found if outcome.code == 0 else f"{found}; exit code {outcome.code}"

@@ -27,7 +27,7 @@ def picture(points: Sequence[Point]) -> str:
     for axis, (chip, members) in zip(axes, panels.items(), strict=True):
         _panel(axis, chip, members)
     axes[0].set_ylabel("accuracy")
-    arranged(figure, left=["0.000"], below=3, above=2, apart=0.12)
+    arranged(figure, left=["accuracy 0.0"], below=3, above=2, apart=0.12)
     return svg(figure, "Accuracy against energy of every design; points on the front are filled and joined")
 
 
@@ -44,6 +44,7 @@ def _panel(axis: object, chip: str, members: Mapping[str, OnChip]) -> None:
         )
         drawn.set_gid(f"point-{chip}-{name}")
         drawn.set_urls([f"{name}/report.html"])
+    axis.margins(0.12)  # type: ignore[attr-defined]
     on_front = sorted((one.energy_uj, one.accuracy) for one in members.values() if one.on_front)
     axis.plot(*zip(*on_front, strict=True), color=COLOURS[1], linewidth=1, zorder=0)  # type: ignore[attr-defined]
     energies = [one.energy_uj for one in members.values() if one.energy_uj > 0]

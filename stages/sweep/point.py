@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from spikefold.errors import DataError
 from spikefold.files import read_json
 from spikefold.stage_table import REPORTS
 
@@ -66,32 +67,38 @@ def on_chips(run: Path) -> dict[str, OnChip]:
     """What the report of a run says, by chip.
 
     Raises:
-        DataError: the report cannot be read.
+        DataError: the report is damaged, or of another release.
     """
-    report = read_json(run / REPORTS[0], hint=f"spikefold run --out {run}")
-    return dict(_on_chips(report))
+    hint = f"spikefold report {run}"
+    report = read_json(run / REPORTS[0], hint=hint)
+    try:
+        return dict(_on_chips(report))
+    except (LookupError, TypeError, ValueError) as error:
+        where, told = str(run / REPORTS[0]), f"{type(error).__name__}: {error}"
+        raise DataError(f"the report is damaged, or of another release: {told}", where=where, hint=hint) from error
 
 
 def _on_chips(report: Mapping[str, Any]) -> Iterator[tuple[str, OnChip]]:
     networks = report["energy"]["networks"]
+    ladder = {step["name"]: step for step in report["accuracy_ladder"]}
     if not report["on_chip"]:
-        yield FLOAT, _point(report["accuracy"][FLOAT], networks[FLOAT], None)
+        yield FLOAT, _point(ladder[FLOAT], networks[FLOAT], None)
     for chip, told in report["on_chip"].items():
         variant = told["variant"]
         cores = report["fit"].get(chip, {}).get("cores")
-        yield chip, _point(report["accuracy"][variant], networks[variant], cores)
+        yield chip, _point(ladder[variant], networks[variant], cores)
 
 
-def _point(accuracy: Mapping[str, Any], network: Mapping[str, Any], cores: int | None) -> OnChip:
+def _point(step: Mapping[str, Any], network: Mapping[str, Any], cores: int | None) -> OnChip:
     counts, power = network["counts"], (network.get("chip") or {}).get("power") or {}
     total = power.get("total_uj")
     known = total is not None
     return OnChip(
-        accuracy=accuracy["accuracy"],
-        interval=tuple(accuracy["interval"]),
+        accuracy=step["accuracy"],
+        interval=tuple(step["interval"]),
         energy_uj=total if known else network["budget"]["energy_pj_per_clip"] / UJ,
         energy_of="chip" if known else "arithmetic",
         cores=cores,
-        spikes=sum(layer["spikes"] for layer in counts["layers"]) / counts["clips"],
+        spikes=step["spikes_per_clip"],
         synops=sum(layer["events"] for layer in counts["layers"]) / counts["clips"],
     )

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -110,7 +110,7 @@ def _is_axis(values: object) -> bool:
     return isinstance(values, list) and len(values) > 0
 
 
-def _chosen(space: Space, axes: Mapping[str, Sequence[Any]], count: int) -> Iterator[dict[str, Any]]:
+def _chosen(space: Space, axes: dict[str, Any], count: int) -> Iterator[dict[str, Any]]:
     names = list(axes)
     if space.how == "grid":
         for values in product(*axes.values()):
@@ -118,11 +118,16 @@ def _chosen(space: Space, axes: Mapping[str, Sequence[Any]], count: int) -> Iter
         return
     draws = random.Random(space.seed)  # noqa: S311  no secret hangs on it
     for number in draws.sample(range(count), min(space.draws or 0, count)):
-        values = {}
-        for name in reversed(names):
-            number, place = divmod(number, len(axes[name]))
-            values[name] = axes[name][place]
-        yield {name: values[name] for name in names}
+        yield _numbered(axes, number)
+
+
+def _numbered(axes: dict[str, Any], number: int) -> dict[str, Any]:
+    """One combination by its number among all: the last axis counts fastest."""
+    chosen: dict[str, Any] = {}
+    for name, one in reversed(axes.items()):
+        number, place = divmod(number, len(one))
+        chosen[name] = one[place]
+    return {name: chosen[name] for name in axes}
 
 
 def _merged(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

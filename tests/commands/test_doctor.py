@@ -88,7 +88,7 @@ def test_an_interruption_has_its_own_code(monkeypatch: pytest.MonkeyPatch) -> No
     def stopped(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("spikefold.commands.look.about.load_config", stopped)
+    monkeypatch.setattr("spikefold.config.load_config", stopped)
     code, _, err = _call("config")
     assert code == 130
     assert err.startswith("interrupted")

@@ -24,6 +24,7 @@ from spikefold.files import read_json
 from spikefold.hardware.speck.board.options import Clock
 from spikefold.pipeline import app
 from spikefold.session import keep_config, open_session
+from spikefold.stages.sweep.point import on_chips
 from tests.hardware.speck.board.samna_chip import EVENT_W, IDLE_W, Board, Faults, Time
 from tests.hardware.speck.board.samna_strict import samna
 
@@ -67,6 +68,20 @@ def test_a_run_is_inspected_as_a_file_is(run: Path) -> None:
     )
     code, _, err = _call("inspect", str(run / "2_fold"))
     assert (code, "no run there" in err) == (6, True)
+
+
+def test_a_sweep_reads_what_a_report_says(run: Path) -> None:
+    report = read_json(run / "report.json")
+    found = on_chips(run)
+    assert list(found) == ["speck2f", "loihi2"]
+    for chip, one in found.items():
+        variant = report["on_chip"][chip]["variant"]
+        (step,) = [step for step in report["accuracy_ladder"] if step["name"] == variant]
+        assert (one.accuracy, one.spikes) == (step["accuracy"], step["spikes_per_clip"])
+        assert one.spikes > 10
+        assert one.cores == report["fit"][chip]["cores"] > 1
+        assert one.energy_of == "chip"
+        assert one.energy_uj == report["energy"]["networks"][variant]["chip"]["power"]["total_uj"] > 1
 
 
 class Silent:

@@ -167,6 +167,21 @@ def test_an_interruption_says_what_is_kept_and_the_same_command_goes_on(
     assert (run / "report.json").read_bytes() == report
 
 
+def test_an_interrupted_report_says_that_every_stage_is_kept(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (run / "report.html").unlink()
+
+    def stopped(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("spikefold.commands.run.written_report", stopped)
+    code, _, err = _call("run", "--out", str(run))
+    assert code == 130
+    assert err.splitlines()[-1] == (
+        f"interrupted in report: {', '.join(IN_RUN)} are kept; `spikefold run --out {run}` goes on"
+    )
+    assert not (run / LOCK).exists()
+
+
 def test_a_full_disk_in_a_stage_leaves_the_run_as_it_was(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = of_folder(run)
     load = Stage.load

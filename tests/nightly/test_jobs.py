@@ -56,7 +56,7 @@ def test_files_made_to_do_harm_a_few_of_every_format(tmp_path: Path) -> None:
     ("harm", "told"),
     [
         (lambda path: np.zeros(2**30, np.uint8), "MemoryError"),
-        (lambda path: {}["nothing"], "KeyError"),
+        (lambda path: dict[str, int]()["nothing"], "KeyError"),
         (lambda path: _raised(SpikefoldError("a bug")), "E-INTERNAL"),
         (lambda path: _busy(), " s"),
     ],

@@ -43,6 +43,8 @@ class StandIn(ModuleType):
     def init(self, **options: Any) -> None:
         if options.get("address") == "nowhere:1":
             raise ConnectionError("nobody answers")
+        if options.get("address") == "loaded:1":
+            raise Exception("The current node timed out during startup.")  # as Ray itself does
         self.options, self.is_up = options, True
 
     def shutdown(self) -> None:

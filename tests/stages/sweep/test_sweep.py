@@ -48,16 +48,16 @@ class Told:
 
 
 def _report(accuracy: float, energy_uj: float, cores: int, *, chips: tuple[str, ...] = ("chip",)) -> dict[str, Any]:
-    """What a sweep reads of a report."""
-    counts = {"clips": 4, "layers": [{"spikes": 40, "events": 400}, {"spikes": 4, "events": 8}]}
+    """What a sweep reads of a report; `test_energy_commands` holds it against a real one."""
+    counts = {"clips": 4, "layers": [{"events": 400}, {"events": 8}]}
     network = {"counts": counts, "budget": {"energy_pj_per_clip": 2e6}}
     return {
         "on_chip": {chip: {"variant": f"{chip}.events"} for chip in chips},
         "fit": {chip: {"cores": cores} for chip in chips},
-        "accuracy": {
-            name: {"accuracy": accuracy, "interval": [0.0, 1.0]}
-            for name in ("float", *(f"{c}.events" for c in chips))
-        },
+        "accuracy_ladder": [
+            {"name": name, "accuracy": accuracy, "interval": [0.0, 1.0], "spikes_per_clip": 11.0}
+            for name in ("float", *(f"{chip}.events" for chip in chips))
+        ],
         "energy": {
             "networks": {"float": network}
             | {f"{chip}.events": network | {"chip": {"power": {"total_uj": energy_uj}}} for chip in chips}
@@ -184,6 +184,17 @@ def test_a_folder_of_something_else_is_left_alone(space: Path, tmp_path: Path) -
     (tmp_path / "out" / "thesis.tex").write_text("years")
     with pytest.raises(DataError, match="something else is there"):
         make_designs(read_space(space), tmp_path / "out", StandIn(), Told())
+
+
+def test_a_report_that_cannot_be_read_is_a_row(space: Path, tmp_path: Path) -> None:
+    found, folder = read_space(space), tmp_path / "out"
+    make_designs(found, folder, StandIn(), Told())
+    (found[0].run(folder) / "report.json").write_text("{")
+    (found[1].run(folder) / "report.json").write_text('{"on_chip": 3}')
+    for point in points(found, folder)[:2]:
+        assert point.code == DataError.exit_code
+        assert "report.json" in point.error
+    assert points(found, folder)[2].code == 0
 
 
 def test_the_front_is_what_nothing_dominates() -> None:
