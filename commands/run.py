@@ -34,8 +34,9 @@ from spikefold.provenance.lock import locked
 from spikefold.provenance.manifest import note_stage
 from spikefold.provenance.same_run import config_of, same_run
 from spikefold.session import CONFIG, Session, keep_config, new_session, point_latest
-from spikefold.stage_table import REPORTS, STAGES, TRAIN, VALIDATE, Stage
-from spikefold.train.processes.main_process import is_main_process
+from spikefold.stage_table import ADAPT, REPORTS, STAGES, TRAIN, VALIDATE, Stage
+from spikefold.train.processes.main_process import is_main_process, world
+from spikefold.train.processes.pool import worker_context
 
 if TYPE_CHECKING:
     from spikefold.config import Config
@@ -144,6 +145,8 @@ def _stages(session: Session, again: tuple[Stage, ...], screen: Screen) -> Misma
         )
     if (session.folder / TRAIN.folder).is_dir() and to_do[:1] != standing[:1]:
         session = Session(session.folder, session.config, session.reporter, trained=True)
+    if world() == 1 and {TRAIN, ADAPT} & {one.stage for one in to_do}:
+        worker_context()  # the imports of workers take as long as what comes before they are needed
     failed = None
     for one in standing:
         if not one.why:

@@ -68,8 +68,13 @@ SMALL = (
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Generated data and lava's private folder go to a cache of this test session, made once and never the user's."""
-    folder = tmp_path_factory.mktemp("cache")
+    """Generated data and lava's private folder go to a cache of this test session, made once and never the user's.
+
+    Processes of pytest that run beside each other share it, as those of a user do.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPIKEFOLD_CACHE", str(folder))
         yield folder

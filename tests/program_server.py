@@ -11,19 +11,30 @@ from __future__ import annotations
 import json
 import os
 import sys
+from multiprocessing import forkserver
 from typing import Any
 
 
 def _load() -> None:
-
+    """What every program imports, here and in the server that forks its workers: one for all programs."""
     import spikefold.pipeline
     import spikefold.stages.adapt
     import spikefold.stages.report.write
     import spikefold.train.baseline  # noqa: F401
+    from spikefold.train.processes.pool import worker_context
+
+    worker_context()
+
+
+def _runs() -> None:
+    """Nothing has to be started."""
 
 
 def _run(order: dict[str, Any]) -> None:
     """Become the program; does not return."""
+    # it runs, but is no child of this process, which would ask the system for it
+    for owner in (forkserver, forkserver._forkserver):  # type: ignore[attr-defined]
+        owner.ensure_running = _runs
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["environment"])

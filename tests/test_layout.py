@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,7 @@ def _floor(module: str) -> int:
     return max(matching)[1]
 
 
+@cache
 def _imported(path: Path) -> list[str]:
     """Every imported name, wherever the import stands: in a function and under TYPE_CHECKING too."""
     found = []
@@ -111,6 +113,7 @@ def _ours(name: str) -> str | None:
     return ".".join(parts) or None
 
 
+@cache
 def _arrows() -> list[tuple[str, str]]:
     """Importing and imported module, for every import of the package in itself."""
     arrows = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Moves the events of a clip and counts them at once: what `augment.geometric` and `frames.cut` do one after the other.
+"""Moves the events of a clip and counts them at once, as `augment.geometric` and `frames.cut` one after the other.
 
 A training does it for every clip of every epoch. Events come as records of nine bytes, of which no vector can be
 loaded. So a block of them is taken apart first; then a loop over plain numbers, in which a processor takes several

@@ -33,7 +33,7 @@ _PRELOADED = ["spikefold.train.baseline", "spikefold.train.deploy.adapt_by_event
 
 
 def worker_context() -> BaseContext:
-    """How processes of this program start others."""
+    """How processes of this program start others; from now on their server imports what workers need."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")

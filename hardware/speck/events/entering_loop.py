@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loop of `dvs_layer.entering` over events as recordings hold them, compiled: a training enters each clip anew."""
+"""The loop of `dvs_layer.entering` over events as recordings hold them, compiled; a training enters clips anew."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from functools import cached_property
 
 import numpy as np
 
-from spikefold.errors import UnsupportedError
 from spikefold.compiled import compiled
+from spikefold.errors import UnsupportedError
 from spikefold.export.network import INPUT, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import Concat, Shape, SumPool2d

@@ -243,14 +243,11 @@ class Board:
     def _fired(self, number: int, core: Any, c: int, y: int, x: int) -> Iterator[tuple[int, int, int]]:
         """Neurons that one event makes fire, by falling feature, then row, then column, as samna's simulator."""
         dims, memory = core.dimensions, self.memory[number]
-        size, features = dims.output_shape.size, dims.output_shape.feature_count
-        for f, o_y, o_x in product(reversed(range(features)), reversed(range(size.y)), reversed(range(size.x))):
-            k_y = y + dims.padding.y - o_y * dims.stride.y
-            k_x = x + dims.padding.x - o_x * dims.stride.x
-            if not (0 <= k_y < dims.kernel_size and 0 <= k_x < dims.kernel_size):
-                continue
+        features, weights = range(dims.output_shape.feature_count), core.weights
+        rows, columns = _reached(dims, y, "y"), _reached(dims, x, "x")
+        for f, (o_y, k_y), (o_x, k_x) in product(reversed(features), reversed(rows), reversed(columns)):
             address = _address(core, f, o_y, o_x)
-            v = int(memory[address]) + core.weights[f][c][k_x][k_y]
+            v = int(memory[address]) + weights[f][c][k_x][k_y]
             if v >= core.threshold_high:
                 v = 0 if core.return_to_zero else v - core.threshold_high
                 yield f, o_y, o_x
@@ -303,6 +300,13 @@ class Board:
         return [
             SimpleNamespace(channel=c, value=watt, timestamp=0) for _ in range(count) for c, watt in enumerate(watts)
         ]
+
+
+def _reached(dims: Any, place: int, axis: str) -> list[tuple[int, int]]:
+    """Along one axis: the outputs that have an input under their kernel, and where in the kernel it lies."""
+    size, stride, padding = (getattr(of, axis) for of in (dims.output_shape.size, dims.stride, dims.padding))
+    places = ((output, place + padding - output * stride) for output in range(size))
+    return [(output, kernel) for output, kernel in places if 0 <= kernel < dims.kernel_size]
 
 
 def _address(core: Any, c: int, y: int, x: int) -> int:
