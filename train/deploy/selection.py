@@ -6,8 +6,8 @@ towards the end of an adaptation, so the last network is the best that is expect
 little about single epochs: taking the most accurate cost .009 of accuracy on the gestures against taking the last,
 and .002 on N-MNIST (means of 15 and 38 adaptations, on other training recordings). The last one is therefore taken,
 unless it is less accurate than the best by more than the standard error of the best one's share, or than what the
-adaptation started from by more than `SLACK`; then the one before it, and so on. Where it is neither more accurate nor
-sparser than what the adaptation started from, nothing is changed.
+adaptation started from by more than `SLACK`, or neither more accurate nor sparser than that; then the one before it,
+and so on. Where none is left, nothing is changed.
 
 With a budget of synaptic operations only those that keep it can win; where none does, the one that needs fewest wins.
 Where the float network was trained on these recordings, what the adaptation started from is flattered (by .07 on
@@ -99,7 +99,8 @@ def best(candidates: Sequence[Candidate], held: int, budget: float | None = None
     least = highest - max(SLACK, (highest * (1 - highest) / held) ** 0.5)
     if before is not None:
         least = max(least, before.accuracy - SLACK)
-    last = [one for one in candidates if one.accuracy >= least - _EXACT][-1]
-    if before is not None and last.accuracy <= before.accuracy and last.spikes >= before.spikes:
-        return before
-    return last
+    good = [one for one in candidates if one.accuracy >= least - _EXACT]
+    if before is None:
+        return good[-1]
+    better = [one for one in good if one.accuracy > before.accuracy or one.spikes < before.spikes]
+    return better[-1] if better else before

@@ -204,6 +204,7 @@ def test_the_last_is_taken_unless_recordings_can_tell_that_it_is_worse() -> None
     assert chosen((0.94, 100), (0.93, 50), (0.934, 50)) == "before"
     assert chosen((0.94, 100), (0.935, 50)) == "epoch 1"
     assert chosen((0.94, 100), (0.94, 100)) == "before"
+    assert chosen((0.94, 100), (0.95, 900), (0.94, 900)) == "epoch 1"
     assert chosen((0.94, 100), (0.94, 99)) == "epoch 1"
     assert chosen((0.94, 100), (0.941, 900)) == "epoch 1"
     assert chosen((1.0, 100), (0.996, 50)) == "epoch 1"
