@@ -93,7 +93,10 @@ def planter(home: Path) -> Iterator[Planter]:
         finally:
             if process.stdin is not None:
                 process.stdin.close()
-            process.wait(60)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:  # it has given its answers; a loaded machine is slow to end it
+                process.kill()
 
 
 def _serve(home: Path) -> None:

@@ -35,8 +35,8 @@ from tests.train.deploy import test_integer_net as integer_net
 
 Job = Callable[[int], Counter[str]]
 """Does one round from a seed; what it did, by name, ``"done"`` among it."""
-ROUND, _LAVA = 25, 20
-"""Random networks of one round; one seed of so many goes to lava too."""
+ROUND, _LAVA, _QUIET = 25, 20, 50
+"""Random networks of one round; one seed of so many goes to lava too; spikes of a layer that is too quiet."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,12 @@ def pytorch_integers(number: int) -> Counter[str]:
     done: Counter[str] = Counter()
     for kind, neuron in integer_net.CASES.values():
         network = integer_net._network(neuron, pool=kind == "speck" and number % 2 == 0, seed=number)
-        integer_net._assert_equal(network, integer_net.CHIPS[kind], integer_net._frames(number))
+        frames = integer_net._frames(number)
+        integer, _ = integer_net.quantise(network, integer_net.CHIPS[kind])
+        if min(layer.spikes for layer in reference.run(integer, frames).layers.values()) <= _QUIET:
+            done["quiet"] += 1  # equality would say little
+            continue
+        integer_net._assert_equal(network, integer_net.CHIPS[kind], frames)
         done["done"] += 1
     return done
 
