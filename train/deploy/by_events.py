@@ -138,9 +138,10 @@ def cumulative(raster: np.ndarray) -> np.ndarray:
     """
     steps = len(raster)
     bins = min(BINS, steps)
-    ends, found = np.arange(1, bins + 1) * steps // bins, np.empty((bins, *raster.shape[1:]), np.float32)
-    total, step = np.zeros(raster.shape[1:], np.int64), 0
-    for number, end in enumerate(ends):
+    found, total = np.empty((bins, *raster.shape[1:]), np.float32), np.zeros(raster.shape[1:], np.int64)
+    step = 0
+    for number in range(bins):
+        end = (number + 1) * steps // bins
         for counts in raster[step:end]:
             total += counts
         found[number], step = total, end
@@ -158,8 +159,10 @@ class _Counted(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
         (gradient,), found = gradients, torch.zeros_like(ctx.saved_tensors[0])
-        arrays = (array.numpy().reshape(len(array), -1) for array in (*ctx.saved_tensors, gradient.contiguous()))
-        _to_the_highest(*arrays, found.numpy().reshape(len(found), -1))
+        drive, counts, passing, where = (
+            array.numpy().reshape(len(array), -1) for array in (*ctx.saved_tensors, gradient.contiguous(), found)
+        )
+        _to_the_highest(drive, counts, passing, where)
         return found, None
 
 
