@@ -33,8 +33,8 @@ def _runs() -> None:
 def _run(order: dict[str, Any]) -> None:
     """Become the program; does not return."""
     # it runs, but is no child of this process, which would ask the system for it
-    for owner in (forkserver, forkserver._forkserver):  # type: ignore[attr-defined]
-        owner.ensure_running = _runs
+    for owner in (forkserver, forkserver._forkserver):  # type: ignore[attr-defined, unused-ignore]
+        setattr(owner, "ensure_running", _runs)  # noqa: B010  types of a method forbid the assignment
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["environment"])

@@ -17,6 +17,7 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
+from spikefold.export.passes.quantise import quantise as to_integers
 from spikefold.hardware.by_name import quantise
 from spikefold.hardware.registry import chips
 from spikefold.hardware.simulators import clocked, reference
@@ -114,7 +115,7 @@ def pytorch_integers(number: int) -> Counter[str]:
     for kind, neuron in integer_net.CASES.values():
         network = integer_net._network(neuron, pool=kind == "speck" and number % 2 == 0, seed=number)
         frames = integer_net._frames(number)
-        integer, _ = integer_net.quantise(network, integer_net.CHIPS[kind])
+        integer, _ = to_integers(network, integer_net.CHIPS[kind])
         if min(layer.spikes for layer in reference.run(integer, frames).layers.values()) <= _QUIET:
             done["quiet"] += 1  # equality would say little
             continue
