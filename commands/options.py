@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,10 @@ Budget = Annotated[
     float | None,
     typer.Option(help="Most synaptic operations a clip that adaptation may leave, input events included."),
 ]
+Chips = Annotated[
+    list[str] | None,
+    typer.Option("--chip", help="A chip of `spikefold chips`, in place of chips.names; again for more."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Arch = Annotated[str, typer.Option("--arch", help="a | b | c | d | sew18 (the paper's) | speck-s, -m or -yao")]
 Attention = Annotated[str | None, typer.Option(help="none | sa | tcsa | asa1 | asa2; none where it is not given.")]
@@ -47,6 +52,11 @@ def configured(config: Path | None, sets: list[str], data: str | None) -> Config
         return found
     # set as it is: a path may hold quotes and line ends, which TOML would read in its own way
     return found.model_copy(update={"data": found.data.model_copy(update={"source": data})})
+
+
+def on_chips(chips: list[str] | None) -> list[str]:
+    """``--chip`` as a setting."""
+    return [] if not chips else [f"chips.names={json.dumps(chips)}"]
 
 
 def budgeted(budget: float | None) -> list[str]:

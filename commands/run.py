@@ -16,6 +16,7 @@ from spikefold.commands.gates import Gates, check_gates, read_gates
 from spikefold.commands.interrupted import exit_code, what_is_kept
 from spikefold.commands.options import (
     Budget,
+    Chips,
     ConfigFile,
     Data,
     Json,
@@ -25,6 +26,7 @@ from spikefold.commands.options import (
     Tensorboard,
     budgeted,
     configured,
+    on_chips,
 )
 from spikefold.commands.report import written_report
 from spikefold.commands.screen import Screen, guarded
@@ -50,6 +52,7 @@ def run(
     config: ConfigFile = None,
     sets: Sets = None,
     data: Data = None,
+    chip: Chips = None,
     out: Out = None,
     force: Force = False,
     from_: From = None,
@@ -66,7 +69,7 @@ def run(
     """
     with guarded(quiet or not is_main_process()) as screen:
         gates = read_gates(gate)
-        overrides = [*(sets or []), *budgeted(synops_budget)]
+        overrides = [*(sets or []), *on_chips(chip), *budgeted(synops_budget)]
         chosen, again = _configuration(config, overrides, data, out), _again(force, from_)
         folder = out or (None if force else same_run(_RUNS, chosen))
         if folder is None and from_ is not None:

@@ -10,7 +10,18 @@ from typing import Annotated
 import typer
 
 from spikefold.commands.interrupted import exit_code, what_is_kept
-from spikefold.commands.options import ConfigFile, Data, Json, Out, Quiet, Sets, Tensorboard, configured
+from spikefold.commands.options import (
+    Chips,
+    ConfigFile,
+    Data,
+    Json,
+    Out,
+    Quiet,
+    Sets,
+    Tensorboard,
+    configured,
+    on_chips,
+)
 from spikefold.commands.screen import guarded
 from spikefold.commands.stage_command import say_run
 from spikefold.errors import ConfigError
@@ -25,6 +36,7 @@ def train(
     config: ConfigFile = None,
     sets: Sets = None,
     data: Data = None,
+    chip: Chips = None,
     out: Out = None,
     resume: Annotated[Path | None, typer.Option(help="A run whose training was interrupted.")] = None,
     as_json: Json = False,
@@ -37,11 +49,13 @@ def train(
     """
     with guarded(quiet or not is_main_process()) as screen:
         if resume is None:
-            session = new_session(configured(config, sets or [], data), out, screen, tensorboard=tensorboard)
+            session = new_session(
+                configured(config, [*(sets or []), *on_chips(chip)], data), out, screen, tensorboard=tensorboard
+            )
         else:
             from spikefold.stages.train import unfinished
 
-            if config or sets or data or out:
+            if config or sets or data or chip or out:
                 raise ConfigError("--resume goes alone", where="train", hint="the run has its own configuration")
             session = new_session(unfinished(resume), resume, screen, tensorboard=tensorboard)
         if not is_main_process():

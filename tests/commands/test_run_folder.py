@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from spikefold.commands.options import on_chips
 from spikefold.config import load_config
 from spikefold.pipeline import app
 from spikefold.provenance.digests import of_data, of_folder
@@ -41,6 +42,14 @@ def run(finished_run: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "runs" / finished_run.name
     shutil.copytree(finished_run, folder)
     return folder
+
+
+def test_chips_are_named_one_by_one(tmp_path: Path) -> None:
+    assert load_config(None, tuple(on_chips(["loihi2", "speck2f"]))).chips.names == ("loihi2", "speck2f")
+    assert load_config(None, tuple(on_chips(None))).chips.names == ("speck2f", "loihi2")
+    code, _, told = _call("train", "--resume", str(tmp_path), "--chip", "loihi2", "--chip", "speck2f")
+    assert code == 2
+    assert "--resume goes alone" in told
 
 
 def test_an_unchanged_run_is_told_so_and_nothing_heavy_is_loaded(run: Path) -> None:
