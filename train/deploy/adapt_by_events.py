@@ -108,7 +108,9 @@ def adapt_by_events(network: Network, task: EventTask, report: EpochReport) -> A
     some = task.only(drawn[:_SCALING_CLIPS])
     net = EventNet(scaled(smaller, task.chip, task.recorded, some), task.chip, task.recorded)
     fans, all_fans = relative_fans(net.integers.network), fan_maps(net.integers.network)
-    limit = task.adapt.spike_limit * _weighted_before(smaller, task.recorded.frames(task.only(drawn)), fans)
+    limit = 0.0
+    if task.adapt.spike_limit:
+        limit = task.adapt.spike_limit * _weighted_before(smaller, task, drawn, fans)
     optimiser = torch.optim.AdamW(net.parameters(), lr=task.adapt.event_lr, weight_decay=WEIGHT_DECAY)
     batches = -(-len(task.recordings) // task.adapt.event_batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -213,12 +215,13 @@ def _wanted(network: Network, frames: np.ndarray) -> dict[str, float]:
     return wanted
 
 
-def _weighted_before(network: Network, frames: np.ndarray, fans: dict[str, torch.Tensor]) -> float:
-    """What the layers named in ``fans`` read in the folded network, a clip; as `weighted_spikes`."""
-    return (
-        reads(network, _once(network, frames), frames, {name: fan.numpy() for name, fan in fans.items()})
-        / frames.shape[1]
-    )
+def _weighted_before(network: Network, task: EventTask, drawn: np.ndarray, fans: dict[str, torch.Tensor]) -> float:
+    """What the layers named in ``fans`` read in the folded network, a drawn clip; as `weighted_spikes`."""
+    factors, found = {name: fan.numpy() for name, fan in fans.items()}, 0.0
+    for start in range(0, len(drawn), _SCALING_CLIPS):  # a few at a time: every layer's spikes are held
+        frames = task.recorded.frames(task.only(drawn[start : start + _SCALING_CLIPS]))
+        found += reads(network, _once(network, frames), frames, factors)
+    return found / len(drawn)
 
 
 def _once(network: Network, frames: np.ndarray) -> Trace:
