@@ -11,7 +11,7 @@ Then `by_events.EventNet` is trained with augmented recordings (`augment.geometr
 where labels are smoothed, and the spikes are those of hidden layers, weighted by the mean synapses that a spike of
 the layer reaches, over those of the layer with most; before: of the folded network in steps, one a step at most.
 Recordings held out choose (`selection`) among the network before and that after each epoch, by accuracy by events
-and by spikes.
+and by spikes. Where they choose the network before, the epochs are trained once more from the last one's weights.
 
 With a budget of synaptic operations the channels that matter least for each operation go first, measured in steps
 (`adapt`), and ``max(0, synops / budget - 1)`` is added to the loss, counted by events.
@@ -51,6 +51,8 @@ SPIKES_TO_LOGIT = 0.1
 """Of the output spikes of a class in a clip."""
 _HIDDEN_MORE, _HIDDEN_LEAST, _OUTPUT = 1.3, 0.25, 15.0
 """Wanted spikes of a neuron a clip: times those of the folded network, but at least; and of the output."""
+ROUNDS = 2
+"""Where none of the epochs is kept, as many are trained again from the last, at half the rate, at most so often."""
 _COUNTED_CLIPS, _SCALING_CLIPS, _BISECTIONS, _MOST_DOUBLINGS = 100, 16, 10, 6.0
 
 
@@ -107,44 +109,78 @@ def adapt_by_events(network: Network, task: EventTask, report: EpochReport) -> A
     drawn = np.random.default_rng([task.seed, 0]).permutation(len(task.recordings))[:_COUNTED_CLIPS]
     some = task.only(drawn[:_SCALING_CLIPS])
     net = EventNet(scaled(smaller, task.chip, task.recorded, some), task.chip, task.recorded)
-    fans, all_fans = relative_fans(net.integers.network), fan_maps(net.integers.network)
-    limit = 0.0
+    fans, limit = relative_fans(net.integers.network), 0.0
     if task.adapt.spike_limit:
         limit = task.adapt.spike_limit * _weighted_before(smaller, task, drawn, fans)
+    costs = _Costs(fans, limit, fan_maps(net.integers.network), task.adapt.synops_budget)
     optimiser = torch.optim.AdamW(net.parameters(), lr=task.adapt.event_lr, weight_decay=WEIGHT_DECAY)
-    batches = -(-len(task.recordings) // task.adapt.event_batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, task.adapt.event_lr, total_steps=task.adapt.epochs * batches, pct_start=WARM_UP
-    )
-    epochs = []
-    for number in range(1, task.adapt.epochs + 1):
-        losses, right = 0.0, 0
-        for part in torch.randperm(len(task.recordings)).split(task.adapt.event_batch):
-            chosen = part.numpy()
-            labels = torch.from_numpy(task.labels[chosen])
-            activity = net(_augmented(task, chosen, number))
-            logits = SPIKES_TO_LOGIT * activity.spikes[-1].unflatten(1, (network.classes, -1)).sum(2)
-            loss = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=SMOOTHING)
-            penalty = torch.zeros(())
-            if limit:
-                penalty = torch.relu(weighted_spikes(net, activity, fans, len(chosen)) / limit - 1)
-            if task.adapt.synops_budget is not None:
-                needed = weighted_spikes(net, activity, all_fans, len(chosen))
-                penalty = penalty + torch.relu(needed / task.adapt.synops_budget - 1)
-            optimiser.zero_grad()
-            (loss + penalty).backward()
-            optimiser.step()
-            schedule.step()
-            losses += loss.item() * len(chosen)
-            right += int((logits.argmax(1) == labels).sum())
-        told = found.add(f"epoch {number}", net.to_network())
-        epochs.append(
-            Epoch(number, task.adapt.epochs, losses / len(task.recordings), right / len(task.recordings), told)
+    steps = task.adapt.epochs * -(-len(task.recordings) // task.adapt.event_batch)
+    epochs: list[Epoch] = []
+    for number in range(ROUNDS):
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, task.adapt.event_lr / 2**number, total_steps=steps, pct_start=WARM_UP
         )
-        report(epochs[-1])
+        for _ in range(task.adapt.epochs):
+            loss, right = _epoch(net, task, len(epochs) + 1, costs, optimiser, schedule)
+            told = found.add(f"epoch {len(epochs) + 1}", net.to_network())
+            epochs.append(Epoch(len(epochs) + 1, (number + 1) * task.adapt.epochs, loss, right, told))
+            report(epochs[-1])
+        if not found.keep(BEFORE):
+            break
     selection = found.selection()
     result = net.to_network() if selection is None else selection.kept.network
     return Adapted(result, tuple(epochs), operations, channels, selection)
+
+
+def _epoch(
+    net: EventNet,
+    task: EventTask,
+    number: int,
+    costs: _Costs,
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+) -> tuple[float, float]:
+    """Train once on each recording; the mean loss without the costs of spikes, and the share that was right."""
+    losses, right, count = 0.0, 0, len(task.recordings)
+    for part in torch.randperm(count).split(task.adapt.event_batch):
+        chosen = part.numpy()
+        labels = torch.from_numpy(task.labels[chosen])
+        activity = net(_augmented(task, chosen, number))
+        logits = SPIKES_TO_LOGIT * activity.spikes[-1].unflatten(1, (net.integers.network.classes, -1)).sum(2)
+        loss = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=SMOOTHING)
+        optimiser.zero_grad()
+        (loss + costs.of(net, activity, len(chosen))).backward()
+        optimiser.step()
+        schedule.step()
+        losses += loss.item() * len(chosen)
+        right += int((logits.argmax(1) == labels).sum())
+    return losses / count, right / count
+
+
+@dataclass(frozen=True, eq=False)
+class _Costs:
+    """What spikes cost in the loss.
+
+    Attributes:
+        fans: of the layers whose inputs count against the limit, see `relative_fans`.
+        limit: of what they read, a clip; 0: none.
+        all_fans: the synapses a position of all layers.
+        budget: of the synaptic operations, a clip; None: none.
+    """
+
+    fans: dict[str, torch.Tensor]
+    limit: float
+    all_fans: dict[str, torch.Tensor]
+    budget: float | None
+
+    def of(self, net: EventNet, activity: Activity, clips: int) -> torch.Tensor:
+        """The share beyond the limit, and that beyond the budget."""
+        cost = torch.zeros(())
+        if self.limit:
+            cost = torch.relu(weighted_spikes(net, activity, self.fans, clips) / self.limit - 1)
+        if self.budget is not None:
+            cost = cost + torch.relu(weighted_spikes(net, activity, self.all_fans, clips) / self.budget - 1)
+        return cost
 
 
 def _within_budget(network: Network, task: EventTask) -> tuple[Network, float | None, dict[str, tuple[int, int]]]:

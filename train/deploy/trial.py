@@ -134,6 +134,11 @@ class Candidates:
         self._tried.append(tried(name, network, self._chip, self._trial))
         return self._tried[-1].accuracy
 
+    def keep(self, name: str) -> bool:
+        """Whether the choice among them falls on this one."""
+        selection = self.selection()
+        return selection is not None and selection.kept.name == name
+
     def selection(self) -> Selection | None:
         """The choice among them."""
         if self._trial is None:

@@ -83,12 +83,13 @@ def test_the_record_says_what_was_tried_and_kept(adapted: tuple[Adapted, list[Ep
 
 def test_what_is_not_bettered_is_the_very_network_from_before(adapted: tuple[Adapted, list[Epoch]]) -> None:
     good = adapted[0].network
-    spoilt, _ = _adapt(good, _task(SETTINGS.model_copy(update={"event_lr": 5.0, "epochs": 2})))
+    spoilt, told = _adapt(good, _task(SETTINGS.model_copy(update={"event_lr": 5.0, "epochs": 2})))
     assert spoilt.selection is not None
     assert spoilt.selection.candidates[0].accuracy > 0.9
     assert all(one.accuracy < 0.8 for one in spoilt.selection.candidates[1:])
     assert spoilt.selection.kept.name == "before"
     assert spoilt.network is good
+    assert [(one.number, one.of) for one in told] == [(1, 2), (2, 2), (3, 4), (4, 4)]  # a second round
 
 
 def test_equal_inputs_give_equal_weights() -> None:
@@ -102,12 +103,10 @@ def test_equal_inputs_give_equal_weights() -> None:
 
 def test_hidden_spikes_are_held_down_to_the_limit() -> None:
     def hidden(limit: float) -> float:
-        found, _ = _adapt(
-            network(pooled=True), _task(SETTINGS.model_copy(update={"spike_limit": limit, "epochs": 3}))
-        )
-        assert found.selection is not None
+        task = _task(SETTINGS.model_copy(update={"spike_limit": limit, "epochs": 3}))
+        found, _ = _adapt(network(pooled=True), replace(task, trial=None))
         clips = recordings(12, 7)[0]
-        integer = quantise(found.selection.candidates[-1].network, NUMBERS)[0]
+        integer = quantise(found.network, NUMBERS)[0]
         return engine().spikes(integer, clips, engine().frames(clips)).layers["n"].spikes / 12
 
     free, held, tight = (hidden(limit) for limit in (0.0, 0.5, 0.2))
