@@ -28,7 +28,7 @@ SOURCES = sorted(
 )
 # A module may import from its own floor and from those below it. The floor of a room is that of its longest prefix.
 FLOORS = (
-    ("compiled", "errors", "files", "npz", "toml", "visible"),
+    ("compiled", "errors", "event_dtype", "files", "npz", "toml", "visible"),
     ("config", "report_style", "pages", "stage_table"),
     ("export",),
     ("hardware.simulators", "hardware.chip", "hardware.board", "hardware.event_engine", "hardware.core_work"),

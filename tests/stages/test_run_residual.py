@@ -12,6 +12,7 @@ import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 
+from spikefold.event_dtype import EVENT_DTYPE
 from spikefold.export.io import load_network
 from spikefold.export.nir.from_nir import read as read_nir
 from spikefold.export.ops import AvgPool2d, BatchNorm, Conv2d, Dense, Gate
@@ -23,7 +24,7 @@ from spikefold.stage_table import TRAIN
 from spikefold.stages.evaluate.on_recordings import Asked, evaluate
 from spikefold.train.checkpoint import load
 from spikefold.train.data.clips import Windows
-from spikefold.train.data.events import EVENT_DTYPE, Recording, save_packed
+from spikefold.train.data.events import Recording, save_packed
 from spikefold.train.evaluate import judged
 from tests.silent import Silent
 

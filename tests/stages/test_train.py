@@ -16,13 +16,14 @@ import pytest
 
 from spikefold.config import Config, load_config
 from spikefold.errors import ConfigError, DataError
+from spikefold.event_dtype import EVENT_DTYPE
 from spikefold.provenance.same_run import STATES
 from spikefold.session import CONFIG, Session, new_session
 from spikefold.stages.train import train_stage, unfinished
 from spikefold.train import baseline
 from spikefold.train.checkpoint import load
 from spikefold.train.data.clips import Windows
-from spikefold.train.data.events import EVENT_DTYPE, Recording, save_packed
+from spikefold.train.data.events import Recording, save_packed
 from spikefold.train.evaluate import judged
 from spikefold.train.loop import train
 from spikefold.train.state import Epoch

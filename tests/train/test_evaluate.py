@@ -14,11 +14,12 @@ from hypothesis.extra import numpy as arrays
 
 from spikefold.config import Config, DataConfig, ModelConfig, TrainConfig
 from spikefold.errors import SpikefoldError
+from spikefold.event_dtype import EVENT_DTYPE
 from spikefold.hardware.simulators.accuracy import predictions
 from spikefold.train import evaluate
 from spikefold.train.analysis.measure import analyse
 from spikefold.train.data.clips import Windows
-from spikefold.train.data.events import EVENT_DTYPE, Recording
+from spikefold.train.data.events import Recording
 from spikefold.train.data.frames import Binning
 from spikefold.train.deploy.gates import attention_layers, calibrate, static
 from spikefold.train.deploy.tracing import trace_model

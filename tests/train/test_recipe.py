@@ -11,9 +11,10 @@ import pytest
 
 from spikefold.config import Config, load_config
 from spikefold.errors import ConfigError
+from spikefold.event_dtype import EVENT_DTYPE
 from spikefold.train.data.clips import ClipSet, Slices
 from spikefold.train.data.datasets import Dataset
-from spikefold.train.data.events import EVENT_DTYPE, Recording
+from spikefold.train.data.events import Recording
 from spikefold.train.data.frames import Binning, Bins, to_frames
 from spikefold.train.models.architectures import architecture
 from spikefold.train.models.spiking_net import SpikingNet

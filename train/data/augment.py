@@ -28,8 +28,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from spikefold.event_dtype import read_only
 from spikefold.train.data import event_loops
-from spikefold.train.data.events import read_only
 from spikefold.train.processes.parallel import ALONE, Ranks
 
 _TURN = np.pi / 18

@@ -21,7 +21,8 @@ from typing import IO, Any
 import numpy as np
 
 from spikefold.errors import EnvironmentLacksError
-from spikefold.train.data.events import EVENT_DTYPE, Recording
+from spikefold.event_dtype import EVENT_DTYPE
+from spikefold.train.data.events import Recording
 
 
 class EventStore:

@@ -10,11 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from spikefold.errors import DataError
+from spikefold.event_dtype import EVENT_DTYPE
 from spikefold.npz import Pieces, read_arrays, writing_archive
 from spikefold.train.data.repairs import NONE, Repairs
-
-EVENT_DTYPE = np.dtype([("t", "<u4"), ("x", "<u2"), ("y", "<u2"), ("p", "u1")])
-"""One event: ``t`` in microseconds from the start, ``x`` column, ``y`` row, ``p`` 1 for ON and 0 for OFF."""
 
 _PACKED_KEYS = ("x", "y", "p", "t", "off", "label")
 
@@ -68,13 +66,6 @@ class Recording:
     def duration_us(self) -> int:
         """Time of the last event in microseconds, 0 without events."""
         return int(self.events["t"][-1]) if len(self.events) else 0
-
-
-def read_only(events: np.ndarray) -> np.ndarray:
-    """The same events, next to each other in memory, as an array that cannot be written to."""
-    view = np.ascontiguousarray(events).view()
-    view.setflags(write=False)
-    return view
 
 
 def pack_events(t: np.ndarray, x: np.ndarray, y: np.ndarray, p: np.ndarray) -> np.ndarray:

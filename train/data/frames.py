@@ -20,9 +20,10 @@ from math import prod
 import numpy as np
 
 from spikefold.errors import ConfigError, DataError
+from spikefold.event_dtype import read_only
 from spikefold.train.data import event_loops
 from spikefold.train.data.augment import Change, moved
-from spikefold.train.data.events import Recording, read_only
+from spikefold.train.data.events import Recording
 from spikefold.train.data.moved_counts import OUTSIDE, moved_counts
 
 _MOST_VALUES = 2**28

@@ -21,9 +21,10 @@ from functools import lru_cache
 import numpy as np
 
 from spikefold.errors import ConfigError, DataError, Issue, NetworkError
+from spikefold.event_dtype import EVENT_DTYPE, read_only
 from spikefold.export.network import Network
 from spikefold.export.ops import Pair, Shape
-from spikefold.hardware.speck.events.entering_loop import RECORDED, enter
+from spikefold.hardware.speck.events.entering_loop import enter
 
 POOLS = (1, 2, 4)
 _FIELDS = ("t", "x", "y", "p")
@@ -120,9 +121,9 @@ def entering(layer: DvsLayer, network: Network, events: np.ndarray) -> tuple[np.
             hint="pool, cut, merge or swap so that they meet",
         )
     rows, columns, polarities = _tables(layer)
-    if events.dtype == RECORDED and events.ndim == 1:
+    if events.dtype == EVENT_DTYPE and events.ndim == 1:
         addresses, times = np.empty((2, len(events)), np.int64)
-        passed = enter(_read_only(events), rows, columns, polarities, addresses, times)
+        passed = enter(read_only(events), rows, columns, polarities, addresses, times)
         if passed >= 0:
             return addresses[:passed], times[:passed]
     t, x, y, p = _checked(layer, events)
@@ -134,13 +135,6 @@ def entering(layer: DvsLayer, network: Network, events: np.ndarray) -> tuple[np.
         order = np.argsort(t, kind="stable")
         addresses, t = addresses[order], t[order]
     return addresses, t.astype(np.int64)
-
-
-def _read_only(events: np.ndarray) -> np.ndarray:
-    """The same events side by side in memory, so that the loop is compiled once."""
-    view = np.ascontiguousarray(events).view()
-    view.setflags(write=False)
-    return view
 
 
 @lru_cache(maxsize=8)

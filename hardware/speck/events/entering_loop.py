@@ -7,9 +7,6 @@ import numpy as np
 
 from spikefold.compiled import compiled
 
-RECORDED = np.dtype([("t", "<u4"), ("x", "<u2"), ("y", "<u2"), ("p", "u1")])
-"""The one type of events that it takes; others go another way, to the same end."""
-
 
 @compiled()
 def enter(
@@ -23,7 +20,7 @@ def enter(
     """Write address and time of each event that passes.
 
     Args:
-        events: ``(N,)`` of `RECORDED`, read-only.
+        events: ``(N,)`` of `event_dtype.EVENT_DTYPE`, read-only.
         rows: what a row of the sensor adds to an address, ``(H,)`` int64; a sum below 0 does not pass.
         columns: likewise a column, ``(W,)``.
         polarities: likewise OFF and ON, ``(2,)``.

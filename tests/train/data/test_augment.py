@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from spikefold.errors import DataError
+from spikefold.event_dtype import EVENT_DTYPE
 from spikefold.train.data.augment import event_drop, geometric, geometric_change, moved, shifted
-from spikefold.train.data.events import EVENT_DTYPE
 from spikefold.train.data.frames import Binning, cut, cut_moved
 
 SENSOR, CLIP_US = (40, 100), 1000

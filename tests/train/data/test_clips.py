@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikefold.errors import ConfigError, DataError, SpikefoldError
+from spikefold.event_dtype import EVENT_DTYPE
 from spikefold.train.data.clips import ClipSet, Slices, Windows, starts_us
-from spikefold.train.data.events import EVENT_DTYPE, Recording
+from spikefold.train.data.events import Recording
 from spikefold.train.data.frames import Binning, Bins
 from tests.train.training_cases import halves
 

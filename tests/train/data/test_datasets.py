@@ -8,9 +8,10 @@ import pytest
 
 from spikefold.config import DataConfig
 from spikefold.errors import ConfigError, DataError
+from spikefold.event_dtype import EVENT_DTYPE
 from spikefold.train.data import datasets
 from spikefold.train.data.datasets import Dataset, Samples, binning_for, load_dataset, load_samples
-from spikefold.train.data.events import EVENT_DTYPE, Recording, save_packed
+from spikefold.train.data.events import Recording, save_packed
 from spikefold.train.data.frames import to_frames
 
 REAL = Path(__file__).parents[3].parent / "shared" / "data" / "nmnist"

@@ -14,9 +14,10 @@ import pytest
 
 from spikefold.config import DataConfig
 from spikefold.errors import EnvironmentLacksError
+from spikefold.event_dtype import EVENT_DTYPE
 from spikefold.train.data.datasets import load_dataset
 from spikefold.train.data.event_store import EventStore, KeptRecording
-from spikefold.train.data.events import EVENT_DTYPE, Recording, save_packed
+from spikefold.train.data.events import Recording, save_packed
 from spikefold.train.data.first_windows import FirstWindows
 from spikefold.train.data.frames import Binning
 from spikefold.train.data.repairs import Repairs

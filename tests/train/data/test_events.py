@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spikefold.errors import DataError
-from spikefold.train.data.events import EVENT_DTYPE, Recording, load_packed, pack_events, save_packed
+from spikefold.event_dtype import EVENT_DTYPE
+from spikefold.train.data.events import Recording, load_packed, pack_events, save_packed
 
 REAL = Path(__file__).parents[3].parent / "shared" / "data"
 COLUMNS: dict[str, np.ndarray] = {

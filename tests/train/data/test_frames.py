@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spikefold.errors import ConfigError, DataError
-from spikefold.train.data.events import EVENT_DTYPE, Recording
+from spikefold.event_dtype import EVENT_DTYPE
+from spikefold.train.data.events import Recording
 from spikefold.train.data.frames import Binning, Bins, to_frames, window
 
 SENSOR = (5, 8)

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikefold.errors import DataError
-from spikefold.train.data.events import EVENT_DTYPE, Recording, save_packed
+from spikefold.event_dtype import EVENT_DTYPE
+from spikefold.train.data.events import Recording, save_packed
 from spikefold.train.data.formats.npy_file import read_npy
 from spikefold.train.data.parsing.checked import to_recordings
 from spikefold.train.data.parsing.clocks import microseconds

@@ -17,7 +17,7 @@ import numpy as np
 
 from spikefold.compiled import compiled
 from spikefold.errors import ConfigError
-from spikefold.train.data.events import EVENT_DTYPE
+from spikefold.event_dtype import EVENT_DTYPE
 
 
 @dataclass(frozen=True)

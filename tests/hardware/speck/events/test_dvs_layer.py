@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikefold.errors import ConfigError, DataError, NetworkError
+from spikefold.event_dtype import EVENT_DTYPE
 from spikefold.export.network import InputSpec, Layer, Network
 from spikefold.export.neuron import Neuron
 from spikefold.export.ops import Dense
 from spikefold.hardware.speck.events.dvs_layer import DvsLayer, entering
-from spikefold.hardware.speck.events.entering_loop import RECORDED
-from spikefold.train.data.events import EVENT_DTYPE, pack_events
+from spikefold.train.data.events import pack_events
 
 
 def reader(shape: tuple[int, int, int]) -> Network:
@@ -152,11 +152,11 @@ def test_other_arrays_than_events_are_refused() -> None:
 
 
 def test_recordings_go_the_compiled_way_and_other_types_come_to_the_same() -> None:
-    assert RECORDED == EVENT_DTYPE  # else every recording would go the slow way, unseen
     rng = np.random.default_rng(0)
     count = 500
     t, x, y, p = np.sort(rng.integers(0, 10**6, count)), *rng.integers(0, 12, (2, count)), rng.integers(0, 2, count)
     events = pack_events(t, x, y, p)
+    assert events.dtype == EVENT_DTYPE  # else every recording would go the slow way, unseen
     wide = events.astype([(name, np.int64) for name in "txyp"])
     layer = DvsLayer((12, 12), pool=(2, 2), origin=(1, 0), size=(4, 5), mirror_x=True)
     one, other = (entering(layer, reader(layer.output_shape), given) for given in (events, wide))

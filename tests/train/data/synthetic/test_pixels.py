@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikefold.errors import ConfigError
-from spikefold.train.data.events import EVENT_DTYPE
+from spikefold.event_dtype import EVENT_DTYPE
 from spikefold.train.data.synthetic.pixels import PixelModel, advance, emulate, start_state
 
 QUIET = PixelModel(
