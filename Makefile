@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
+# a module is compiled when it is first imported: most never are, and to compile them all takes longer than the rest
+QUIETLY := --quiet --disable-pip-version-check --no-compile
 
 .PHONY: run test check bench nightly oldest newest versions clean
 run: $(VENV)/.installed
@@ -44,14 +46,14 @@ clean:
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[test]'
+	$(BIN)/python -m pip install $(QUIETLY) -c $(CONSTRAINTS) -e '.[test]'
 	touch $@
 
 # NeuroBench is timed beside us; it asks for tonic (GPL) and others that its counters do not use
 $(VENV)/.installed-bench: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps neurobench==2.3.0
+	$(BIN)/python -m pip install $(QUIETLY) --no-deps neurobench==2.3.0
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install $(QUIETLY) -c constraints.txt -e '.[dev]'
 	touch $@

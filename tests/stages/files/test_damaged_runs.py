@@ -25,6 +25,7 @@ from spikefold.stages.energy import energy_stage
 from spikefold.stages.export import export_stage
 from spikefold.stages.files.board import BoardFile
 from spikefold.stages.files.counts import counts_of_run
+from spikefold.stages.files.energy import clips_of_run
 from spikefold.stages.files.networks import network_of_run
 from spikefold.stages.files.simulate import SimulateFile
 from spikefold.stages.files.traces import trace_of_run
@@ -67,6 +68,10 @@ def _counts(session: Session) -> object:
 
 def _checkpoint(session: Session) -> object:
     return checkpoint.load(session.path(TRAIN) / NETWORK)
+
+
+def _clips(session: Session) -> object:
+    return clips_of_run(session, ("float", "vanilla"))
 
 
 def _diff(session: Session) -> object:
@@ -260,7 +265,7 @@ def _damaged_arrays(path: Path) -> list[dict[str, np.ndarray] | bytes | None]:
     [
         ("5_simulate/trace.float.npz", _trace, 20),
         ("5_simulate/counts.float.npz", _counts, 16),
-        ("7_energy/clips.npz", _diff, 20),
+        ("7_energy/clips.npz", _clips, 20),
     ],
 )
 def test_damaged_arrays_are_bad_data(copy: Session, name: str, read: Reader, least: int) -> None:

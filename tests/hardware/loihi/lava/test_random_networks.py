@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Forty random networks in four ways: reference, the fast engine by events and dense, and lava's simulator.
+"""Random networks in four ways: reference, the fast engine by events and dense, and lava's simulator.
 
 Groups, kernels and strides that are not square, dilation, biases, decays of state and current from 0 to 4096, odd
 weights (a layer counted in the file's half weights); every layer of every network fires. One start of lava for all.
@@ -26,7 +26,7 @@ from spikefold.hardware.simulators import sparse as clocked_sparse
 from spikefold.hardware.simulators.trace import Trace
 
 pytestmark = [pytest.mark.lava, pytest.mark.skipif(sys.platform != "linux", reason="lava forks")]
-NETWORKS, STEPS, CLIPS, ONE = 40, 8, 2, 4096
+NETWORKS, STEPS, CLIPS, ONE = 24, 8, 2, 4096
 WAYS = ("reference", "by events", "dense", "lava")
 
 
