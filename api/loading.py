@@ -12,7 +12,8 @@ from spikefold.errors import ConfigError
 from spikefold.export.network import InputSpec, Network
 from spikefold.session import CONFIG, Session, open_session
 from spikefold.stage_table import EXPORT
-from spikefold.stages.exchange.foreign import Asked, Foreign, opened
+from spikefold.stages.exchange.foreign import Foreign, opened
+from spikefold.stages.exchange.source import Asked
 from spikefold.stages.files.networks import network_of_run
 from spikefold.stages.verbs.network_table import network_table
 

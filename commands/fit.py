@@ -20,7 +20,7 @@ from spikefold.session import open_session
 if TYPE_CHECKING:
     from spikefold.hardware.chip import Chip
     from spikefold.hardware.fit import FitReport
-    from spikefold.stages.exchange.foreign import Asked
+    from spikefold.stages.exchange.source import Asked
     from spikefold.stages.verbs.pace_of import Pace
 
 _CHIP = "One of `spikefold chips`; by default the first of a run's."
@@ -85,16 +85,22 @@ def _asked(
     sensor: tuple[int, int] | None,
 ) -> tuple[FitReport, Pace | None]:
     """Whether it fits, and what sets its pace where its spikes are known."""
-    from spikefold.stages.verbs import check_fit, pace_of
-    from spikefold.train.deploy.fit_model import sized
-    from spikefold.train.models.architectures import architecture
-
     if arch is not None:
+        from spikefold.stages.verbs.check_architecture import fit_architecture
+        from spikefold.train.deploy.fit_model import sized
+        from spikefold.train.models.architectures import architecture
+
         named = architecture(arch, classes, attention)
-        return check_fit.fit_architecture(named if sensor is None else sized(named, sensor), chip), None
+        return fit_architecture(named if sensor is None else sized(named, sensor), chip), None
+    from spikefold.stages.verbs.check_fit import fit_run
+
     session = open_session(Path(str(model)), screen)
-    report = check_fit.fit_run(session, chip)
-    return report, pace_of.pace_of_run(session, chip) if report.fits else None
+    report = fit_run(session, chip)
+    if not report.fits or chip.core_work is None:
+        return report, None  # without what runs spikes, which takes longer to load than this
+    from spikefold.stages.verbs.pace_of import pace_of_run
+
+    return report, pace_of_run(session, chip)
 
 
 def _asked_own(foreign: str, said: Asked, chip: Chip, screen: Screen) -> tuple[FitReport, Pace | None]:

@@ -14,7 +14,7 @@ import typer
 from spikefold.errors import ConfigError
 
 if TYPE_CHECKING:
-    from spikefold.stages.exchange.foreign import Asked
+    from spikefold.stages.exchange.source import Asked
 
 Adapt = Annotated[
     bool,
@@ -70,7 +70,7 @@ class OwnNetwork:
         Raises:
             ConfigError: two sources, or ``--from`` with something else than a kind and its place.
         """
-        from spikefold.stages.exchange.foreign import KINDS, kind_of
+        from spikefold.stages.exchange.source import KINDS, kind_of
 
         if self.from_ is None:
             return argument if argument is not None and kind_of(argument) is not None else None
@@ -89,7 +89,7 @@ class OwnNetwork:
         Raises:
             ConfigError: an input shape that is not three whole numbers.
         """
-        from spikefold.stages.exchange.foreign import Asked
+        from spikefold.stages.exchange.source import Asked
 
         shape = None
         if self.input_shape is not None:

@@ -60,7 +60,8 @@ def _of_run(folder: Path, screen: Screen) -> dict[str, Any]:
 def _of_own(source: str, said: Any, screen: Screen) -> dict[str, Any]:
     from dataclasses import replace
 
-    from spikefold.stages.exchange.foreign import NET, kind_of, opened
+    from spikefold.stages.exchange.foreign import opened
+    from spikefold.stages.exchange.source import NET, kind_of
     from spikefold.stages.verbs.network_table import network_table
 
     # how long a clip is does not matter here, and a .net file may not say it

@@ -31,8 +31,9 @@ from spikefold.session import Reporter
 from spikefold.stages.chip_files import compare_runners
 from spikefold.stages.exchange.export_network import REPORT, WHY_NOT, accuracies, check_folder
 from spikefold.stages.exchange.fitted import CHECKS, bounded
-from spikefold.stages.exchange.foreign import Asked, opened
+from spikefold.stages.exchange.foreign import opened
 from spikefold.stages.exchange.page import write_page
+from spikefold.stages.exchange.source import Asked
 from spikefold.train.data.clips import ClipSet
 
 SCHEMA_VERSION = 1

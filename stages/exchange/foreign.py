@@ -24,40 +24,15 @@ from spikefold.hardware.registry import reader_of
 from spikefold.session import Reporter
 from spikefold.stages.chip_files import SAMPLE_CLIPS
 from spikefold.stages.exchange.from_function import network_of_function
+from spikefold.stages.exchange.source import NET, NIR, TORCH, Asked, kind_of
 from spikefold.train.data.clips import ClipSet
 from spikefold.train.data.datasets import Dataset, load_dataset
 from spikefold.train.data.fitted import fitted_clips
 from spikefold.train.data.frames import Binning
 
-NET, NIR, TORCH = "net", "nir", "torch"
-KINDS = (NET, NIR, TORCH)
-"""The doors, by the word before the colon of a source."""
 _FOR_ALL = {"steps", "dt_us", "classes", "input_shape"}
 _FOR = {NET: {"ignore_input_bias"}, NIR: {"convention", "nir"}, TORCH: set[str]()}
 """What may be asked for, by door."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the user says of a network that does not say it itself; None or empty where nothing was said.
-
-    Attributes:
-        convention: who wrote a ``.nir`` file.
-        steps: of a clip.
-        dt_us: of a step.
-        classes: groups of output neurons.
-        input_shape: ``(C, H, W)``.
-        nir: what else a ``.nir`` file leaves open, as ``KEY=VALUE``.
-        ignore_input_bias: whether the bias of a ``.net`` file's input layer is held at 0.
-    """
-
-    convention: str | None = None
-    steps: int | None = None
-    dt_us: int | None = None
-    classes: int | None = None
-    input_shape: tuple[int, int, int] | None = None
-    nir: tuple[str, ...] = ()
-    ignore_input_bias: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,15 +69,6 @@ class Recorded:
     dataset: Dataset
     binning: Binning
     source: str
-
-
-def kind_of(source: str) -> str | None:
-    """`NET`, `NIR` or `TORCH`; None for a run folder."""
-    kind = source.partition(":")[0]
-    if kind in KINDS and ":" in source:
-        return kind
-    suffix = Path(source).suffix.lower().removeprefix(".")
-    return suffix if suffix in (NET, NIR) else None
 
 
 def opened(source: str, asked: Asked, reporter: Reporter, data: str | None = None) -> tuple[Foreign, Recorded | None]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``spikefold fit``: whether an architecture, a run, or a network from a file fits a chip."""
+"""``spikefold fit``: whether a run, or a network from elsewhere, fits a chip; of architectures: `check_architecture`."""
 
 from __future__ import annotations
 
@@ -8,21 +8,12 @@ from pathlib import Path
 from spikefold.errors import ConfigError
 from spikefold.export.io import load_network
 from spikefold.export.network import Network
-from spikefold.export.nir.from_nir import read
-from spikefold.export.nir.options import DEFAULTS, NirOptions
 from spikefold.export.passes.fold import fold
 from spikefold.export.passes.uniform_thresholds import uniform_thresholds
 from spikefold.hardware.chip import Chip
 from spikefold.hardware.fit import FitReport, fit_report
 from spikefold.session import Session
 from spikefold.stage_table import ADAPT, FOLD
-from spikefold.train.models.architectures import Architecture
-from spikefold.train.models.architectures import network as made_of
-
-
-def fit_architecture(architecture: Architecture, chip: Chip) -> FitReport:
-    """Whether the folded network of an architecture fits; its weights are random and say nothing."""
-    return fit_report(made_of(architecture), chip, architecture.name)
 
 
 def fit_network(network: Network, chip: Chip, name: str, *, folded: bool = False) -> FitReport:
@@ -38,16 +29,6 @@ def fit_network(network: Network, chip: Chip, name: str, *, folded: bool = False
         UnsupportedError: it cannot be folded.
     """
     return fit_report(network if folded else uniform_thresholds(fold(network)), chip, name, as_it_is=True)
-
-
-def fit_file(path: Path, chip: Chip, options: NirOptions = DEFAULTS) -> FitReport:
-    """Whether a network trained elsewhere fits, after the passes that an export applies.
-
-    Raises:
-        DataError: the file is unreadable.
-        UnsupportedError: the file holds what cannot be imported or folded.
-    """
-    return fit_network(read(path, options), chip, path.name)
 
 
 def fit_run(session: Session, chip: Chip) -> FitReport:

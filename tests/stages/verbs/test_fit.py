@@ -13,6 +13,7 @@ from spikefold.config import AdaptConfig, ChipsConfig, Config, DataConfig, Model
 from spikefold.errors import ConfigError, DataError, UnsupportedError
 from spikefold.export.io import identity, load_network
 from spikefold.export.nir import to_nir
+from spikefold.export.nir.from_nir import read
 from spikefold.files import read_json
 from spikefold.hardware.loihi.chip import LOIHI2
 from spikefold.hardware.speck.chip import SPECK2E, SPECK2F, violations
@@ -21,7 +22,8 @@ from spikefold.stage_table import TRAIN
 from spikefold.stages.adapt import adapt_stage
 from spikefold.stages.export import export_stage
 from spikefold.stages.fold import fold_stage
-from spikefold.stages.verbs.check_fit import fit_architecture, fit_file, fit_run
+from spikefold.stages.verbs.check_architecture import fit_architecture
+from spikefold.stages.verbs.check_fit import fit_network, fit_run
 from spikefold.stages.verbs.narrow_run import apply_to_architecture, narrow_run
 from spikefold.train.checkpoint import Checkpoint, save
 from spikefold.train.deploy.fit_model import INPUT
@@ -76,13 +78,13 @@ def test_architectures_are_told_apart() -> None:
 def test_a_file_is_folded_and_asked(tmp_path: Path) -> None:
     path = tmp_path / "net.nir"
     to_nir.write(network(architecture("speck-s")), path)
-    report = fit_file(path, SPECK2F)
+    report = fit_network(read(path), SPECK2F, path.name)
     assert (report.fits, report.network) == (True, "net.nir")
     assert report.resources is not None
     assert report.resources.cores == 4
     to_nir.write(network(architecture("d")), path)
     # each neuron of a .nir file is a LIF, whose leak no Speck has
-    assert not fit_file(path, SPECK2F).fits
+    assert not fit_network(read(path), SPECK2F, path.name).fits
 
 
 def test_an_architecture_becomes_a_configuration_to_train(tmp_path: Path) -> None:
