@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``spikefold fit``: whether a run or a network from elsewhere fits a chip. Of architectures: `check_architecture`."""
+"""``spikefold fit``: whether a run or a network from elsewhere fits a chip. Architectures: `check_architecture`."""
 
 from __future__ import annotations
 
