@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -128,6 +130,17 @@ def test_a_run_is_narrowed_and_goes_on(session: Session) -> None:
     assert fit_run(session, SPECK2F).fits
     export_stage(session)
     assert (session.folder / "4_export" / "speck2f" / "config.json").stat().st_size > 0
+
+
+def test_the_command_asks_a_run_without_loading_pytorch_or_numba(session: Session) -> None:
+    code = (
+        "import sys; from spikefold.pipeline import app\n"
+        f"try: app(['fit', {str(session.folder)!r}, '--chip', 'speck2f', '--json'])\n"
+        "except SystemExit as end: print({'torch', 'numba'} & {*sys.modules}, end.code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("\nset() 3\n")
+    assert json.loads(done.stdout.removesuffix("set() 3\n"))["fits"] is False
 
 
 def test_what_was_computed_from_the_wide_network_goes(session: Session) -> None:
