@@ -126,9 +126,9 @@ def spread(
 
 
 def _measured(work: Callable[[Argument], Result], argument: Argument) -> tuple[Result, float]:
-    """Done in a worker: the result, and the seconds of its processor."""
-    started = time.process_time()
-    return work(argument), time.process_time() - started
+    """Done in a worker: the result, and the seconds of processors, those of its ended child processes among them."""
+    started = sum(os.times()[:4])
+    return work(argument), sum(os.times()[:4]) - started
 
 
 def _again(task: Task[Any], tries: int, error: Exception, reporter: Reporter) -> None:

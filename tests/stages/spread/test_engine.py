@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -42,6 +44,10 @@ def _refuses(number: int) -> int:
     return number
 
 
+def _waits_for_a_child(number: int) -> int:
+    return subprocess.run([sys.executable, "-c", "sum(range(10**7))"], check=True).returncode + number
+
+
 def _dies_once(marker: Path) -> str:
     if not marker.exists():
         marker.write_text("")
@@ -61,6 +67,16 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     found = StandIn()
     monkeypatch.setitem(sys.modules, "ray", found)
     return found
+
+
+def test_processors_of_child_processes_are_counted(ray: StandIn) -> None:
+    told, used = Told(), sum(os.times()[2:4])
+    assert spread(_waits_for_a_child, TASKS[:2], Cluster(1), told, "designs") == [0, 1]
+    used = sum(os.times()[2:4]) - used
+    assert used > 0.02
+    said = re.fullmatch(r"2 tasks on 1 workers: ([0-9.]+) s of processors in [0-9.]+ s of the clock", told.lines[-1])
+    assert said is not None
+    assert float(said[1]) >= used - 0.05  # it is told in tenths
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 20])
