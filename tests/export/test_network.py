@@ -80,6 +80,7 @@ NEURONS: dict[str, tuple[dict[str, Any], str]] = {
     "bound without end": ({"v_min": float("-inf")}, "lower bound -inf"),
     "reset value NaN": ({"reset": Reset.VALUE, "reset_value": float("nan")}, "reset value nan"),
     "shift below 0": ({"state_shift": -1}, "shift -1"),
+    "shift of 63": ({"state_shift": 63}, "shift 63"),
     "1 bit": ({"state_bits": 1}, "a state of 1 bits cannot be simulated exactly"),
     "63 bits": ({"state_bits": 63}, "a state of 63 bits cannot be simulated exactly"),
 }
@@ -104,6 +105,7 @@ def test_a_neuron_that_breaks_a_rule_is_refused(case: str) -> None:
         {"v_min": -3.0},
         {"reset": Reset.VALUE, "reset_value": -1.0},
         {"state_bits": 2, "overflow": Overflow.WRAP},
+        {"state_shift": 62},
         {"state_bits": 62, "overflow": Overflow.SATURATE},
         {"fire": Fire.GT, "order": Order.INPUT_FIRST, "leak": Leak(0.5), "reset": Reset.SUBTRACT},
     ],
@@ -115,12 +117,12 @@ def test_a_neuron_at_the_edge_of_each_rule_is_taken(options: dict[str, Any]) -> 
         np.testing.assert_array_equal(getattr(neuron, name), value)
 
 
-@pytest.mark.parametrize("leak", [(0, 0), (1, 0), (0.25, 0), (0, 12), (4096, 12), (4095, 12)])
+@pytest.mark.parametrize("leak", [(0, 0), (1, 0), (0.25, 0), (0, 12), (4096, 12), (4095, 12), (1, 62)])
 def test_a_leak_between_nothing_and_everything_is_taken(leak: tuple[float, int]) -> None:
     assert (Leak(*leak).keep, Leak(*leak).shift) == leak
 
 
-@pytest.mark.parametrize("leak", [(-0.1, 0), (1.1, 0), (4097, 12), (1, -1), (float("nan"), 0)])
+@pytest.mark.parametrize("leak", [(-0.1, 0), (1.1, 0), (4097, 12), (1, -1), (1, 63), (float("nan"), 0)])
 def test_a_leak_outside_that_is_refused(leak: tuple[float, int]) -> None:
     with pytest.raises(NetworkError, match="is not a share between 0 and 1"):
         Leak(*leak)

@@ -87,6 +87,12 @@ GOLDENS = {
     "a wrapping state, from the top": Golden(
         [8, 0], [0, 0], [-8, -8], overflow=1, neuron={"state_bits": 4, "overflow": Overflow.WRAP}
     ),
+    "a wrapping state, up to its top": Golden(
+        [7, 1], [1, 0], [0, 1], neuron={"state_bits": 4, "overflow": Overflow.WRAP}
+    ),
+    "a wrapping state, down to its bottom": Golden(
+        [8, 0], [0, 0], [-8, -8], weight=-1, neuron={"state_bits": 4, "overflow": Overflow.WRAP}
+    ),
     "a wrapping state, from the bottom": Golden(
         [10, 0], [1, 0], [0, 0], weight=-1, overflow=1, neuron={"state_bits": 4, "overflow": Overflow.WRAP}
     ),
