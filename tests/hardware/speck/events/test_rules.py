@@ -28,6 +28,27 @@ def test_one_spike_an_event_and_the_rest_waits_for_the_next_event() -> None:
     assert spikes_and_states(one_core([[25]], 10, reset=Reset.ZERO), rows([3])) == ([[3]], [[0]])
 
 
+@pytest.mark.parametrize("scale", [1, 1000])  # states of 16 and of 32 bits
+@pytest.mark.parametrize("reset", [Reset.SUBTRACT, Reset.ZERO])
+def test_so_does_each_of_many_neurons_side_by_side(scale: int, reset: Reset) -> None:
+    """70 neurons, more than the machine adds at once, with weights of up to four thresholds."""
+    rng = np.random.default_rng(3)
+    weights, theta = scale * rng.integers(-20, 40, (70, 2)), 10 * scale
+    counts = rng.integers(0, 3, (6, 2))
+    v, fired = np.zeros(70, np.int64), np.zeros((6, 70), np.int64)
+    for step, row in enumerate(counts):
+        for source in np.repeat([0, 1], row):
+            v += weights[:, source]
+            fires = v >= theta
+            fired[step] += fires
+            v = np.where(fires, 0 if reset is Reset.ZERO else v - theta, v)
+    network = one_core(weights.tolist(), theta, steps=6, reset=reset)
+    spikes, _ = spikes_and_states(network, rows(*counts.tolist()))
+    assert spikes == fired.tolist()
+    assert fired.sum() > 200
+    assert (weights.max(1) > 2 * theta).sum() > 10
+
+
 def test_the_lower_bound_holds_after_each_event_not_once_a_bin() -> None:
     """-9 is held at -2, then +5 makes 3; a sum over the bin would give -2."""
     assert spikes_and_states(one_core([[-9, 5]], 10, v_min=-2.0), rows([1, 1])) == ([[0]], [[3]])
