@@ -178,8 +178,10 @@ def test_no_wrong_byte_in_the_header_of_the_weights_is_a_traceback(saved: Path) 
     ids=range(10),
 )  # fmt: skip
 def test_claims_beyond_the_weights_that_are_there_take_no_memory(
-    saved: Path, part: str, change: dict[str, object]
+    saved: Path, part: str, change: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    built: list[object] = []
+    monkeypatch.setattr("spikefold.train.checkpoint.SpikingNet", lambda *claims: built.append(claims))
     about = json.loads((saved / ABOUT).read_text(encoding="utf-8"))
     about[part].update(change)
     (saved / ABOUT).write_text(json.dumps(about), encoding="utf-8")
@@ -188,6 +190,7 @@ def test_claims_beyond_the_weights_that_are_there_take_no_memory(
         load(saved)
     assert tracemalloc.get_traced_memory()[1] < 2**24
     tracemalloc.stop()
+    assert not built  # tracemalloc sees nothing of what PyTorch takes
 
 
 def test_a_description_nested_without_end_is_refused(saved: Path) -> None:
