@@ -232,7 +232,7 @@ class AdaptConfig(_Section):
         description="steps: in clocked time steps; events: on event-driven chips (Speck) event by event, without "
         "biases, teacher and blend; auto: events on such chips where clips are bins of equal time",
     )
-    epochs: int = Field(8, ge=0, le=10**6, description="0: no adaptation")
+    epochs: int = Field(8, ge=0, le=10**6, description="0: no adaptation; by events as many again where none is kept")
     lr: float = Field(3e-4, gt=0, description="peak of the one-cycle schedule of Adam")
     event_lr: float = Field(1.5e-3, gt=0, description="the same by events, where thresholds are 1")
     event_batch: int = Field(
