@@ -155,14 +155,8 @@ def pip_install(interpreter: str, into: Path) -> None:
     wanted = into / "requirements.txt"
     wanted.write_text(REQUIREMENTS, encoding="utf-8")
     flags = ["--target", str(into), "--no-deps", "--require-hashes", "-r", str(wanted)]
-    commands = [[interpreter, "-m", "pip", "install", "--no-input", "--no-compile"]]
-    commands[0] += [
-        "--disable-pip-version-check",
-        "--ignore-requires-python",
-        "--only-binary=:all:",
-        "--no-warn-conflicts",
-        *flags,
-    ]
+    commands = [[interpreter, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]]
+    commands[0] += ["--ignore-requires-python", "--only-binary=:all:", "--no-warn-conflicts", *flags]
     if uv := shutil.which("uv"):
         commands.append([uv, "pip", "install", "--python", interpreter, *flags])
     said = ""
