@@ -15,7 +15,7 @@ import pytest
 
 from tests.faults.planting import ROOT, Fault, Planter, copied, faults, planter
 
-EACH = 13
+EACH = 20
 """One of so many faults is planted here."""
 
 
