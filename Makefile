@@ -6,7 +6,6 @@ CONSTRAINTS ?= constraints.txt
 # pip compiles modules on one core, which takes longer than all the rest, and PYTHONDONTWRITEBYTECODE would have every
 # process compile them anew: all cores do it behind the installation
 QUIETLY := --quiet --disable-pip-version-check --no-compile
-COMPILED = $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 
 .PHONY: run test check bench nightly oldest newest versions clean
 run: $(VENV)/.installed
@@ -49,7 +48,7 @@ clean:
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install $(QUIETLY) -c $(CONSTRAINTS) -e '.[test]'
-	$(COMPILED)
+	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true  # some packages hold files that are no Python 3
 	touch $@
 
 # NeuroBench is timed beside us; it asks for tonic (GPL) and others that its counters do not use

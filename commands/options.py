@@ -43,11 +43,11 @@ Address = Annotated[str | None, typer.Option("--address", help="--workers: of a 
 LATEST_RUN = Path("runs") / LATEST
 
 
-def configured(config: Path | None, sets: list[str], data: str | None) -> Config:
-    """The configuration of a new run, from a file, ``--set`` and ``--data``."""
+def configured(config: Path | None, sets: list[str], data: str | None, chips: list[str] | None = None) -> Config:
+    """The configuration of a new run, from a file, ``--set``, ``--data`` and ``--chip``."""
     from spikefold.config import load_config
 
-    found = load_config(config, tuple(sets))
+    found = load_config(config, (*sets, *on_chips(chips)))
     if data is None:
         return found
     # set as it is: a path may hold quotes and line ends, which TOML would read in its own way

@@ -26,7 +26,6 @@ from spikefold.commands.options import (
     Tensorboard,
     budgeted,
     configured,
-    on_chips,
 )
 from spikefold.commands.report import written_report
 from spikefold.commands.screen import Screen, guarded
@@ -69,8 +68,8 @@ def run(
     """
     with guarded(quiet or not is_main_process()) as screen:
         gates = read_gates(gate)
-        overrides = [*(sets or []), *on_chips(chip), *budgeted(synops_budget)]
-        chosen, again = _configuration(config, overrides, data, out), _again(force, from_)
+        overrides = [*(sets or []), *budgeted(synops_budget)]
+        chosen, again = _configuration(config, overrides, data, chip, out), _again(force, from_)
         folder = out or (None if force else same_run(_RUNS, chosen))
         if folder is None and from_ is not None:
             raise ConfigError("there is no run of this configuration", where="--from", hint="name it with --out")
@@ -89,11 +88,14 @@ def run(
         check_gates(gates, session, screen)
 
 
-def _configuration(file: Path | None, overrides: list[str], data: str | None, out: Path | None) -> Config:
+def _configuration(
+    file: Path | None, overrides: list[str], data: str | None, chips: list[str] | None, out: Path | None
+) -> Config:
     """What the user asked for; of a run that exists its own, where nothing is asked for."""
-    if out is not None and file is None and not overrides and data is None and (found := config_of(out)) is not None:
+    asked = file or overrides or data is not None or chips
+    if out is not None and not asked and (found := config_of(out)) is not None:
         return found
-    return configured(file, overrides, data)
+    return configured(file, overrides, data, chips)
 
 
 def _again(force: bool, from_: str | None) -> tuple[Stage, ...]:

@@ -10,18 +10,7 @@ from typing import Annotated
 import typer
 
 from spikefold.commands.interrupted import exit_code, what_is_kept
-from spikefold.commands.options import (
-    Chips,
-    ConfigFile,
-    Data,
-    Json,
-    Out,
-    Quiet,
-    Sets,
-    Tensorboard,
-    configured,
-    on_chips,
-)
+from spikefold.commands.options import Chips, ConfigFile, Data, Json, Out, Quiet, Sets, Tensorboard, configured
 from spikefold.commands.screen import guarded
 from spikefold.commands.stage_command import say_run
 from spikefold.errors import ConfigError
@@ -49,9 +38,7 @@ def train(
     """
     with guarded(quiet or not is_main_process()) as screen:
         if resume is None:
-            session = new_session(
-                configured(config, [*(sets or []), *on_chips(chip)], data), out, screen, tensorboard=tensorboard
-            )
+            session = new_session(configured(config, sets or [], data, chip), out, screen, tensorboard=tensorboard)
         else:
             from spikefold.stages.train import unfinished
 
