@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
-# pip compiles modules on one core, which takes longer than all the rest, and PYTHONDONTWRITEBYTECODE would have every
-# process compile them anew: all cores do it behind the installation
+# pip compiles all modules on one core, which takes longer than all the rest; Python itself compiles those that are
+# used, once, unless PYTHONDONTWRITEBYTECODE has every process do it anew
+export PYTHONDONTWRITEBYTECODE :=
 QUIETLY := --quiet --disable-pip-version-check --no-compile
 
 .PHONY: run test check bench nightly oldest newest versions clean
@@ -48,7 +49,6 @@ clean:
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install $(QUIETLY) -c $(CONSTRAINTS) -e '.[test]'
-	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true  # some packages hold files that are no Python 3
 	touch $@
 
 # NeuroBench is timed beside us; it asks for tonic (GPL) and others that its counters do not use

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run in a process of its own that ends itself by SIGKILL: ``dying_run.py FINISHED OUT STAGE MOMENT``.
 
-Stages take their folders from a finished run, so nothing heavy is loaded. ``MOMENT`` is ``writing``, half-way through
+Stages take their folders from a finished run, so nothing heavy is loaded, and no process for workers is started. ``MOMENT`` is ``writing``, half-way through
 the files of the stage, or ``renaming``, before its scratch folder takes its place.
 """
 
@@ -55,5 +55,6 @@ def _report(session: Session) -> Any:
 Stage.load = _loaded  # type: ignore[method-assign,assignment]
 report_room._write = _report
 run_room.keep_config = lambda session: None  # type: ignore[attr-defined]
+run_room.worker_context = lambda: None  # type: ignore[attr-defined,assignment,return-value]
 sys.argv = ["spikefold", "run", "--config", str(Path(FINISHED) / CONFIG), "--out", OUT]
 main()
