@@ -2,8 +2,8 @@
 """A run in a process of its own that ends itself by SIGKILL: ``dying_run.py FINISHED OUT STAGE MOMENT``.
 
 Stages take their folders from a finished run, so nothing heavy is loaded, and no process for workers is started.
-``MOMENT`` is ``writing``, half-way through the files of the stage, or ``renaming``, before its scratch folder takes its
-place.
+``MOMENT`` is ``writing``, half-way through the files of the stage, or ``renaming``, before its scratch folder takes
+its place.
 """
 
 from __future__ import annotations
