@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.attention import network, run
-from spikefold.config import load_config
+from spikefold.config import Config, load_config
 from spikefold.train.data.datasets import load_dataset
 from spikefold.train.data.events import save_packed
 
@@ -34,6 +34,8 @@ VARIANTS = {
     "spikes by events as before": ("adapt.spike_limit=1",),
     "batches of 20 by events": ("adapt.event_batch=20",),
     "4 epochs of adaptation": ("adapt.epochs=4",),
+    "channels of the sample run": ("model.channels=[16,32,32]",),
+    "half as wide again": ("model.channels=[24,48,48]",),
     "adapted in steps": ("adapt.by=steps",),
     "not adapted": ("adapt.epochs=0",),
     "before this recipe": (
@@ -52,8 +54,15 @@ def main() -> None:
     parser.add_argument("--variant", action="append", choices=VARIANTS, default=[])
     parser.add_argument("--out", type=Path, default=Path("runs/recipe"))
     chosen = parser.parse_args()
+    config = load_config(None, (f"data.source={chosen.data}",))
+    fixed = [
+        f"model.channels={list(config.model.channels)}",  # a fold lies in files, what it was cut from perhaps not
+        "train.baseline=false",
+        "chips.vendor_clips=1",
+        "chips.parity_clips=5",
+    ]
     for fold in {seed % FOLDS for seed in chosen.seeds}:
-        _write_fold(chosen.data, fold, chosen.out / f"fold-{fold}")
+        _write_fold(config, fold, chosen.out / f"fold-{fold}")
     print(f"{chosen.data}, {len(chosen.seeds)} seeds, {FOLDS} folds of the training recordings")
     print(f"| variant | {' | '.join(f'{name}: accuracy | spikes' for name in _SHOWN)} |")
     print("|---" * (2 * len(_SHOWN) + 1) + "|")
@@ -63,7 +72,7 @@ def main() -> None:
                 chosen.out / f"{name.replace(' ', '-')}-{seed}",
                 f"npz:{chosen.out / f'fold-{seed % FOLDS}'}",
                 seed,
-                ["train.baseline=false", "chips.vendor_clips=1", "chips.parity_clips=5", *VARIANTS[name]],
+                [*fixed, *VARIANTS[name]],
             )
             for seed in chosen.seeds
         ]
@@ -75,11 +84,10 @@ def main() -> None:
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
-def _write_fold(data: str, fold: int, folder: Path) -> None:
+def _write_fold(config: Config, fold: int, folder: Path) -> None:
     """A data set whose test recordings are every third of the training recordings."""
     if (folder / "test.npz").is_file():
         return
-    config = load_config(None, (f"data.source={data}",))
     recordings = load_dataset(config.data, config.seed, lambda *_: None).train
     held = np.random.default_rng(0).permutation(len(recordings))[fold::FOLDS]
     folder.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +170,22 @@ def test_any_configuration_survives_writing_and_reading(
     path = tmp_path_factory.mktemp("config") / "config.toml"
     path.write_text(to_toml(config, comments=comments), encoding="utf-8")
     assert load_config(path) == config
+
+
+@pytest.mark.parametrize(
+    ("sets", "channels"),
+    [
+        ((), (16, 32, 32)),
+        (("data.source=digits",), (16, 32, 32)),
+        (("data.source=npz:recorded",), (24, 48, 48)),
+        (("data.source=nmnist:recorded", "model.attention=none"), (24, 48, 48)),
+        (("data.source=npz:recorded", "model.channels=[4,5,6]"), (4, 5, 6)),
+        (("data.source=npz:recorded", "model.family=sew"), (16, 32, 32)),
+    ],
+)
+def test_recordings_in_files_get_a_wider_network_unless_told(
+    sets: tuple[str, ...], channels: tuple[int, ...]
+) -> None:
+    config = load_config(None, sets)
+    assert config.model.channels == channels
+    assert parse_config(tomllib.loads(to_toml(config))) == config

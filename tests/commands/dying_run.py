@@ -56,6 +56,6 @@ def _report(session: Session) -> Any:
 Stage.load = _loaded  # type: ignore[method-assign,assignment]
 report_room._write = _report
 run_room.keep_config = lambda session: None  # type: ignore[attr-defined]
-run_room.worker_context = lambda: None  # type: ignore[attr-defined,assignment,return-value]
+run_room.worker_context = lambda: None  # type: ignore[attr-defined]
 sys.argv = ["spikefold", "run", "--config", str(Path(FINISHED) / CONFIG), "--out", OUT]
 main()
