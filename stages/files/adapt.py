@@ -11,6 +11,9 @@ from spikefold.errors import Issue
 from spikefold.stage_table import ADAPT, Stage
 from spikefold.stages.files.base import Count, Form, NotNegative, Positive, Share, StageFile, lacking
 
+BY_EVENTS = "by events"
+"""How candidates ran that were judged event by event."""
+
 
 class CandidateForm(Form):
     """One network that could have been kept: accuracy, spikes and operations a clip on the recordings held out."""

@@ -7,7 +7,7 @@ that compares spikes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -45,6 +45,7 @@ def findings(
     classes: int,
     allowed: float,
     caps: Mapping[str, int | None],
+    chosen_by_events: Collection[str] = (),
 ) -> tuple[Finding, ...]:
     """Everything that should be said first, the worst on top.
 
@@ -55,12 +56,20 @@ def findings(
         classes: of the data.
         allowed: accuracy that a chip may lose.
         caps: by chip the most spikes of an output neuron in a step; None where as many as its input allows.
+        chosen_by_events: chips for which recordings held out chose a network event by event: how it does in steps
+            is not what it was adapted for.
     """
     found = [
         *_broken(verdicts),
         *_untrained(variants, classes),
         *_silent(chips, variants),
-        *(one for chip in chips for one in _of_chip(chip, variants, allowed, caps[chip])),
+        *(one for chip in chips for one in _of_chip(chip, variants, caps[chip])),
+        *(
+            one
+            for chip in chips
+            if chip not in chosen_by_events
+            for one in _worse(f"{chip}.adapted", variants, allowed)
+        ),
         *_lost(verdicts["accuracy"]),
     ]
     return tuple(sorted(found, key=lambda one: one.tone != "bad"))
@@ -107,7 +116,7 @@ def _silent(chips: list[str], variants: Mapping[str, VariantForm]) -> Iterator[F
         yield Finding("spikes", "bad", what, _LONGER, "#spikes")
 
 
-def _of_chip(chip: str, variants: Mapping[str, VariantForm], allowed: float, cap: int | None) -> Iterator[Finding]:
+def _of_chip(chip: str, variants: Mapping[str, VariantForm], cap: int | None) -> Iterator[Finding]:
     name = quoted(chip, variants)
     found, trained = variants[name], variants[FLOAT]
     if trained.spikes:
@@ -121,7 +130,6 @@ def _of_chip(chip: str, variants: Mapping[str, VariantForm], allowed: float, cap
                 "#spikes",
             )
     yield from _undecided(name, found, cap)
-    yield from _worse(f"{chip}.adapted", variants, allowed)
 
 
 def _undecided(name: str, found: VariantForm, cap: int | None) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from spikefold.hardware.fit import FitReport, fit_report
 from spikefold.hardware.registry import chip_named
 from spikefold.session import Session
 from spikefold.stage_table import EXPORT
+from spikefold.stages.files.adapt import BY_EVENTS, AdaptFile
 from spikefold.stages.files.energy import clips_of_run
 from spikefold.stages.files.networks import network_of_run
 from spikefold.stages.files.simulate import FLOAT, SimulateFile
@@ -72,7 +73,10 @@ def first_screen(
             energy_verdict(chips, variants, energy["networks"]),
         )
     }
-    return FirstScreen(verdicts, findings(chips, variants, verdicts, classes, allowed, caps), fit, on_chip)
+    chosen = {name: one.selection for name, one in AdaptFile.of_run(session).chips.items()}
+    by_events = [name for name, one in chosen.items() if one is not None and one.how == BY_EVENTS]
+    found = findings(chips, variants, verdicts, classes, allowed, caps, by_events)
+    return FirstScreen(verdicts, found, fit, on_chip)
 
 
 def cores_of(name: str) -> int | None:

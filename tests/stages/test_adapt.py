@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from spikefold.export.io import identity, load_network
+from spikefold.stages.files.adapt import BY_EVENTS
 
 EVENTS = ("--set", 'adapt.by="events"')
 
@@ -31,7 +32,7 @@ def test_the_file_says_what_was_judged_and_kept(by_events: tuple[Path, str]) -> 
     assert set(written["baselines"]) == {"speck2f", "loihi2"}
     found = {name: one["selection"] for name, one in written["chips"].items()}
     assert [written["chips"][name]["epochs"] for name in found] == [2, 2]
-    assert [found[name]["how"] for name in ("speck2f", "loihi2")] == ["by events", "in clocked steps"]
+    assert [found[name]["how"] for name in ("speck2f", "loihi2")] == [BY_EVENTS, "in clocked steps"]
     for name, blends in (("speck2f", []), ("loihi2", ["blend 0.5"])):
         selection = found[name]
         assert (selection["held"], selection["unseen"]) == (20, True)  # two of each of ten classes with 16

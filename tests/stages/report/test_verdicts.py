@@ -169,10 +169,14 @@ def test_energy_is_an_interval_with_its_label_or_unknown() -> None:
 
 
 def _found(
-    variants: dict[str, VariantForm], verdict: Verdict, classes: int = 10, cap: int | None = 1
+    variants: dict[str, VariantForm],
+    verdict: Verdict,
+    classes: int = 10,
+    cap: int | None = 1,
+    chosen_by_events: tuple[str, ...] = (),
 ) -> tuple[Finding, ...]:
     verdicts = {"accuracy": verdict, "spikes": spikes_verdict({CHIP: _parity()}), "fit": fit_verdict({}, {})}
-    return findings([CHIP], variants, verdicts, classes, 0.02, {CHIP: cap})
+    return findings([CHIP], variants, verdicts, classes, 0.02, {CHIP: cap}, chosen_by_events)
 
 
 def test_a_run_in_which_nothing_is_wrong_has_no_findings() -> None:
@@ -193,6 +197,8 @@ def test_what_is_bad_shouts_with_advice_the_worst_first() -> None:
     assert told[2].startswith(f"{CHIP} loses accuracy: 0.780")
     assert told[3] == f"{CHIP} fires 2.0 times as often as the float network"
     assert [one.tone for one in found] == ["bad", "bad", "bad", "warn"]
+    by_events = [one.what for one in _found(variants, verdict, chosen_by_events=(CHIP,))]
+    assert by_events == [what for what in told if "adaptation" not in what], "in steps it may be worse"
     assert all(one.to_do for one in found)
     assert not [one for one in _found(variants, verdict, cap=None) if "saturated" in one.what], "nothing caps it"
     tied = variants[CHIP].model_copy(update={"ties": 12})
