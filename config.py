@@ -65,8 +65,13 @@ class Config(Section):
         return {**given, "model": {**model, "channels": RECORDED_CHANNELS}}
 
 
-def load_config(path: Path | None = None, overrides: tuple[str, ...] = ()) -> Config:
+def load_config(path: Path | None = None, overrides: tuple[str, ...] = (), *, source: str | None = None) -> Config:
     """Read a TOML file, then apply ``a.b=value`` overrides.
+
+    Args:
+        path: of the file; None: the defaults.
+        overrides: each ``a.b=value``, the value as in TOML.
+        source: in place of ``data.source``, as it is: a path may hold quotes, which TOML would read in its own way.
 
     Raises:
         ConfigError: unreadable file, unknown key, wrong value; every wrong key is named.
@@ -79,6 +84,8 @@ def load_config(path: Path | None = None, overrides: tuple[str, ...] = ()) -> Co
             raise ConfigError(f"cannot read the configuration: {error}", where=str(path)) from error
     for override in overrides:
         _override(values, override)
+    if source is not None and isinstance(values.setdefault("data", {}), dict):
+        values["data"]["source"] = source
     return parse_config(values)
 
 

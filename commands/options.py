@@ -47,11 +47,7 @@ def configured(config: Path | None, sets: list[str], data: str | None, chips: li
     """The configuration of a new run, from a file, ``--set``, ``--data`` and ``--chip``."""
     from spikefold.config import load_config
 
-    found = load_config(config, (*sets, *on_chips(chips)))
-    if data is None:
-        return found
-    # set as it is: a path may hold quotes and line ends, which TOML would read in its own way
-    return found.model_copy(update={"data": found.data.model_copy(update={"source": data})})
+    return load_config(config, (*sets, *on_chips(chips)), source=data)
 
 
 def on_chips(chips: list[str] | None) -> list[str]:

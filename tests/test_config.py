@@ -189,3 +189,13 @@ def test_recordings_in_files_get_a_wider_network_unless_told(
     config = load_config(None, sets)
     assert config.model.channels == channels
     assert parse_config(tomllib.loads(to_toml(config))) == config
+
+
+def test_a_source_given_beside_the_file_counts_like_one_in_it(tmp_path: Path) -> None:
+    quoted = 'npz:a "quoted"\npath'
+    config = load_config(None, ("train.epochs=2",), source=quoted)
+    assert (config.data.source, config.model.channels, config.train.epochs) == (quoted, (24, 48, 48), 2)
+    (tmp_path / "mine.toml").write_text(to_toml(config), encoding="utf-8")
+    assert load_config(tmp_path / "mine.toml", source="digits").model.channels == (24, 48, 48), "as the file says"
+    with pytest.raises(ConfigError):
+        load_config(None, ("data=3",), source="digits")

@@ -6,20 +6,20 @@ from __future__ import annotations
 import typer
 
 from spikefold import __version__
-from spikefold.commands.options import ConfigFile, Json, Sets
+from spikefold.commands.options import ConfigFile, Data, Json, Sets, configured
 from spikefold.commands.screen import guarded
 from spikefold.commands.tables import say_json
 
 
-def config(file: ConfigFile = None, sets: Sets = None, as_json: Json = False) -> None:
+def config(file: ConfigFile = None, sets: Sets = None, data: Data = None, as_json: Json = False) -> None:
     """Print the whole configuration as TOML, each key with its meaning.
 
-    For example: spikefold config > mine.toml
+    For example: spikefold config --data npz:recordings > mine.toml
     """
     with guarded():
-        from spikefold.config import load_config, to_toml
+        from spikefold.config import to_toml
 
-        found = load_config(file, tuple(sets or []))
+        found = configured(file, sets or [], data)
         if as_json:
             say_json(found.model_dump(mode="json"))
             return
