@@ -43,7 +43,9 @@ class Loop:
         return module.total
 
     def files(self, suffix: str) -> list[Path]:
-        return sorted((self.path.parent / "__pycache__").glob(f"*{suffix}"))
+        """What lies beside it, but for Python's own cache."""
+        found = (self.path.parent / "__pycache__").glob(f"*{suffix}")
+        return sorted(path for path in found if path.suffix != ".pyc")
 
 
 @pytest.fixture

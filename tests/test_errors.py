@@ -115,7 +115,7 @@ def test_a_usage_error_has_the_code_of_the_configuration(program: Any, tmp_path:
 def test_a_bug_has_a_code_of_its_own(tmp_path: Path) -> None:
     code = (
         "import sys, spikefold.pipeline as p, spikefold.config as configuration\n"
-        "def broken(*a): raise ZeroDivisionError('planted')\n"
+        "def broken(*a, **k): raise ZeroDivisionError('planted')\n"
         "configuration.load_config = broken\nsys.argv = ['spikefold', 'config']\np.main()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)

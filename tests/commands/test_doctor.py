@@ -85,7 +85,7 @@ def test_json_stands_alone_on_standard_output(arguments: tuple[str, ...]) -> Non
 
 
 def test_an_interruption_has_its_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    def stopped(*arguments: object) -> None:
+    def stopped(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("spikefold.config.load_config", stopped)

@@ -14,7 +14,7 @@ from spikefold.hardware.registry import chips
 
 ROOT = Path(spikefold.__file__).parent
 ROOMS = ("hardware/speck", "hardware/loihi")
-DEFAULT = "config.py"
+DEFAULT = "config_sections.py"
 SKIPPED = ("tests", "benchmarks", "build", "runs")
 
 

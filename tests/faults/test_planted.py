@@ -15,7 +15,7 @@ import pytest
 
 from tests.faults.planting import ROOT, Fault, Planter, copied, faults, planter
 
-EACH = 25
+EACH = 12
 """One of so many faults is planted here."""
 
 
