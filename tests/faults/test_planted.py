@@ -15,7 +15,7 @@ import pytest
 
 from tests.faults.planting import ROOT, Fault, Planter, copied, faults, planter
 
-EACH = 12
+EACH = 25
 """One of so many faults is planted here."""
 
 

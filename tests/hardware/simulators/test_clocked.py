@@ -24,7 +24,7 @@ from spikefold.hardware.simulators import clocked, reference
 from spikefold.hardware.simulators import sparse as clocked_sparse
 from spikefold.hardware.simulators.trace import Trace
 
-EXAMPLES = 250
+EXAMPLES = 150
 WAYS = {"by events": True, "dense": False}
 """How a weight layer and its neurons run, and what the rule must say for it."""
 

@@ -26,7 +26,7 @@ from spikefold.hardware.simulators import sparse as clocked_sparse
 from spikefold.hardware.simulators.trace import Trace
 
 pytestmark = [pytest.mark.lava, pytest.mark.skipif(sys.platform != "linux", reason="lava forks")]
-NETWORKS, STEPS, CLIPS, ONE = 40, 8, 2, 4096
+NETWORKS, STEPS, CLIPS, ONE = 24, 8, 2, 4096
 WAYS = ("reference", "by events", "dense", "lava")
 
 
