@@ -59,7 +59,7 @@ def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path: Path, good: Path
 @pytest.mark.usefixtures("isolated")
 def test_a_damaged_byte_never_escapes_as_another_error(tmp_path: Path, good: Path) -> None:
     whole, bad, rng = bytearray(good.read_bytes()), tmp_path / "bad.nir", np.random.default_rng(0)
-    for place in rng.integers(0, len(whole), 12):  # more of them by night  # more of them by night
+    for place in rng.integers(0, len(whole), 12):  # more of them by night
         damaged = bytearray(whole)
         damaged[place] ^= int(rng.integers(1, 256))
         bad.write_bytes(bytes(damaged))
