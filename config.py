@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
 from spikefold.config_sections import (
     RECORDED_CHANNELS,
@@ -54,16 +54,6 @@ class Config(Section):
         "mixed", description="what is booked as an operation; the report shows all of them"
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _wide_enough_for_recordings(cls, given: Any) -> Any:
-        data, model = ((given.get(name, {}) if isinstance(given, dict) else None) for name in ("data", "model"))
-        if not isinstance(data, dict) or not isinstance(model, dict) or ":" not in str(data.get("source", "")):
-            return given
-        if "channels" in model or model.get("family", "chain") != "chain":
-            return given
-        return {**given, "model": {**model, "channels": RECORDED_CHANNELS}}
-
 
 def load_config(path: Path | None = None, overrides: tuple[str, ...] = (), *, source: str | None = None) -> Config:
     """Read a TOML file, then apply ``a.b=value`` overrides.
@@ -100,7 +90,7 @@ def parse_config(values: dict[str, Any]) -> Config:
     except ValueError as error:
         raise ConfigError(f"cannot read the configuration: {error}") from error
     try:
-        config = Config.model_validate(values)
+        config = Config.model_validate(_wide_enough(values))
     except ValidationError as error:
         lines = [_explain(problem) for problem in error.errors()[:_MOST_SHOWN]]
         if error.error_count() > len(lines):
@@ -109,6 +99,17 @@ def parse_config(values: dict[str, Any]) -> Config:
     if len(config.model.channels) != len(config.model.strides):
         raise ConfigError("model.channels and model.strides differ in length", hint="give one stride a convolution")
     return config
+
+
+def _wide_enough(values: dict[str, Any]) -> dict[str, Any]:
+    """The same, a chain for recordings in files with channels of its own where none are given."""
+    data, model = values.get("data", {}), values.get("model", {})
+    if not isinstance(data, dict) or not isinstance(model, dict):
+        return values  # which is refused
+    in_files = ":" in str(data.get("source", ""))
+    if in_files and model.get("family", "chain") == "chain":
+        return values | {"model": {"channels": RECORDED_CHANNELS} | model}
+    return values
 
 
 def _override(values: dict[str, Any], override: str) -> None:

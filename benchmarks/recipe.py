@@ -18,6 +18,7 @@ import numpy as np
 
 from benchmarks.attention import network, run
 from spikefold.config import Config, load_config
+from spikefold.config_sections import RECORDED_CHANNELS, SAMPLE_CHANNELS
 from spikefold.train.data.datasets import load_dataset
 from spikefold.train.data.events import save_packed
 
@@ -34,8 +35,8 @@ VARIANTS = {
     "spikes by events as before": ("adapt.spike_limit=1",),
     "batches of 20 by events": ("adapt.event_batch=20",),
     "4 epochs of adaptation": ("adapt.epochs=4",),
-    "channels of the sample run": ("model.channels=[16,32,32]",),
-    "half as wide again": ("model.channels=[24,48,48]",),
+    "channels of the sample run": (f"model.channels={list(SAMPLE_CHANNELS)}",),
+    "half as wide again": (f"model.channels={list(RECORDED_CHANNELS)}",),
     "adapted in steps": ("adapt.by=steps",),
     "not adapted": ("adapt.epochs=0",),
     "before this recipe": (

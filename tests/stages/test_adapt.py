@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 
 from spikefold.export.io import identity, load_network
+from spikefold.session import open_session
 from spikefold.stages.files.adapt import BY_EVENTS
+from spikefold.stages.files.energy import energy_of_run
+from spikefold.stages.files.simulate import SimulateFile
+from spikefold.stages.files.validate import ValidateFile
+from spikefold.stages.report.first_screen import first_screen
+from tests.silent import Silent
 
 EVENTS = ("--set", 'adapt.by="events"')
 
@@ -63,3 +69,19 @@ def test_the_stages_behind_it_take_what_it_wrote(program: Any, by_events: tuple[
         assert done.returncode == 0, done.stderr
     variants = json.loads((copy / "5_simulate" / "simulate.json").read_text(encoding="utf-8"))["variants"]
     assert variants["speck2f.events"]["spikes"] > 300
+
+
+def test_the_report_knows_whom_recordings_chose_by_events(
+    finished_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[list[str]] = []
+
+    def noted(*given: Any) -> tuple[()]:
+        told.append(given[-1])
+        return ()
+
+    monkeypatch.setattr("spikefold.stages.report.first_screen.findings", noted)
+    session = open_session(finished_run, Silent())
+    simulated, validated = SimulateFile.of_run(session), ValidateFile.of_run(session)
+    first_screen(session, simulated, validated, energy_of_run(session, list(simulated.variants)))
+    assert told == [["speck2f"]], "Loihi 2 runs in steps"
