@@ -20,6 +20,8 @@ _Width = Annotated[int, Field(ge=1, le=2**16)]
 SAMPLE_CHANNELS, RECORDED_CHANNELS = (16, 32, 32), (24, 48, 48)
 """Of a network for generated recordings, which is to take minutes, and for others; see `train/deploy/README.md`."""
 _MOST_LAYERS = 256
+_EVENT_EPOCHS = 3
+"""By events to one in steps; see `train/deploy/README.md`."""
 
 
 class DataConfig(Section):
@@ -232,7 +234,13 @@ class AdaptConfig(Section):
         description="steps: in clocked time steps; events: on event-driven chips (Speck) event by event, without "
         "biases, teacher and blend; auto: events on such chips where clips are bins of equal time",
     )
-    epochs: int = Field(8, ge=0, le=10**6, description="0: no adaptation; by events as many again where none is kept")
+    epochs: int = Field(8, ge=0, le=10**6, description="0: no adaptation")
+    event_epochs: int | None = Field(
+        None,
+        ge=1,
+        le=10**6,
+        description="by events; none: three times as many as epochs; as many again where none of them is kept",
+    )
     lr: float = Field(3e-4, gt=0, description="peak of the one-cycle schedule of Adam")
     event_lr: float = Field(1.5e-3, gt=0, description="the same by events, where thresholds are 1")
     event_batch: int = Field(
@@ -269,6 +277,11 @@ class AdaptConfig(Section):
         description="several: as many spikes a step as thresholds fit, on chips that cannot cap them (Speck)",
     )
     cap_weights: bool = Field(True, description="no weight above its threshold: one event, at most one spike")
+
+    @property
+    def epochs_by_events(self) -> int:
+        """How many epochs a network is trained by events; 0 without an adaptation."""
+        return (self.event_epochs or _EVENT_EPOCHS * self.epochs) if self.epochs else 0
 
 
 class ChipsConfig(Section):

@@ -76,6 +76,7 @@ ADAPT = Stage(
         "adapt.by",
         "adapt.epochs",
         "adapt.lr",
+        "adapt.event_epochs",
         "adapt.event_lr",
         "adapt.event_batch",
         "adapt.held_share",

@@ -49,7 +49,8 @@ def adapt_stage(session: Session) -> None:
         for work in planned.works.values():
             work.told.unlink()
     session.reporter.line(
-        f"adapted to {', '.join(config.chips.names)}: {config.adapt.epochs} epochs on {planned.clips} clips"
+        f"adapted on {planned.clips} clips: "
+        + ", ".join(f"{found[name].epochs} epochs for {name}" for name in config.chips.names)
     )
     for name, one in found.items():
         if one.selection is not None:

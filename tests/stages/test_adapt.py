@@ -17,9 +17,10 @@ from spikefold.stages.files.energy import energy_of_run
 from spikefold.stages.files.simulate import SimulateFile
 from spikefold.stages.files.validate import ValidateFile
 from spikefold.stages.report.first_screen import first_screen
+from spikefold.train.deploy.selection import standard_error
 from tests.silent import Silent
 
-EVENTS = ("--set", 'adapt.by="events"')
+EVENTS = ("--set", 'adapt.by="events"', "--set", "adapt.event_epochs=3")
 
 
 @pytest.fixture(scope="module")
@@ -37,16 +38,17 @@ def test_the_file_says_what_was_judged_and_kept(by_events: tuple[Path, str]) -> 
     written = json.loads((folder / "3_adapt" / "adapt.json").read_text(encoding="utf-8"))
     assert set(written["baselines"]) == {"speck2f", "loihi2"}
     found = {name: one["selection"] for name, one in written["chips"].items()}
-    assert [written["chips"][name]["epochs"] for name in found] == [2, 2]
+    assert [written["chips"][name]["epochs"] for name in found] == [3, 2]
+    assert "clips: 3 epochs for speck2f, 2 epochs for loihi2" in said
     assert [found[name]["how"] for name in ("speck2f", "loihi2")] == [BY_EVENTS, "in clocked steps"]
-    for name, blends in (("speck2f", []), ("loihi2", ["blend 0.5"])):
+    for name, others in (("speck2f", ["epoch 3"]), ("loihi2", ["blend 0.5"])):
         selection = found[name]
         assert (selection["held"], selection["unseen"]) == (20, True)  # two of each of ten classes with 16
-        assert [one["name"] for one in selection["candidates"]] == ["before", "epoch 1", "epoch 2", *blends]
+        assert [one["name"] for one in selection["candidates"]] == ["before", "epoch 1", "epoch 2", *others]
         assert all(one["synops"] > one["spikes"] > 10 for one in selection["candidates"])
         shares = {one["name"]: one["accuracy"] for one in selection["candidates"]}
         highest = max(shares.values())
-        assert shares[selection["kept"]] >= highest - max(0.005, (highest * (1 - highest) / 20) ** 0.5) - 1e-9
+        assert shares[selection["kept"]] >= highest - max(0.005, 2 * standard_error(highest, 20)) - 1e-9
         assert shares[selection["kept"]] >= shares["before"] - 0.005 - 1e-9
     selection = found["speck2f"]
     assert "on 20 training recordings held out" in said

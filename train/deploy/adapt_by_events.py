@@ -98,7 +98,7 @@ def adapt_by_events(network: Network, task: EventTask, report: EpochReport) -> A
         UnsupportedError: the network cannot be quantised for the chip, or its engine cannot run it.
         ConfigError: the budget cannot be met.
     """
-    if not task.adapt.epochs:
+    if not task.adapt.epochs_by_events:
         return Adapted(network, (), None, {})
     torch.set_num_threads(task.train.threads)
     torch.manual_seed(task.seed)
@@ -114,16 +114,17 @@ def adapt_by_events(network: Network, task: EventTask, report: EpochReport) -> A
         limit = task.adapt.spike_limit * _weighted_before(smaller, task, drawn, fans)
     costs = _Costs(fans, limit, fan_maps(net.integers.network), task.adapt.synops_budget)
     optimiser = torch.optim.AdamW(net.parameters(), lr=task.adapt.event_lr, weight_decay=WEIGHT_DECAY)
-    steps = task.adapt.epochs * -(-len(task.recordings) // task.adapt.event_batch)
+    each = task.adapt.epochs_by_events
+    steps = each * -(-len(task.recordings) // task.adapt.event_batch)
     epochs: list[Epoch] = []
     for number in range(ROUNDS):
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimiser, task.adapt.event_lr / 2**number, total_steps=steps, pct_start=WARM_UP
         )
-        for _ in range(task.adapt.epochs):
+        for _ in range(each):
             loss, right = _epoch(net, task, len(epochs) + 1, costs, optimiser, schedule)
             told = found.add(f"epoch {len(epochs) + 1}", net.to_network())
-            epochs.append(Epoch(len(epochs) + 1, (number + 1) * task.adapt.epochs, loss, right, told))
+            epochs.append(Epoch(len(epochs) + 1, (number + 1) * each, loss, right, told))
             report(epochs[-1])
         if not found.keep(BEFORE):
             break

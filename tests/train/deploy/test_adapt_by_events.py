@@ -25,12 +25,12 @@ from spikefold.train.deploy.adapt_by_events import (
     weighted_spikes,
 )
 from spikefold.train.deploy.by_events import EventNet
-from spikefold.train.deploy.selection import Candidate, Selection, best
+from spikefold.train.deploy.selection import Candidate, Selection, best, standard_error
 from spikefold.train.deploy.trial import ByEvents, tried
 from spikefold.train.state import Epoch
 from tests.train.deploy.event_recordings import engine, network, neuron, recordings
 
-SETTINGS = AdaptConfig(by="events", epochs=6, event_lr=0.02)
+SETTINGS = AdaptConfig(by="events", event_epochs=6, event_lr=0.02)
 
 
 def _trial(count: int, seed: int) -> ByEvents:
@@ -83,7 +83,7 @@ def test_the_record_says_what_was_tried_and_kept(adapted: tuple[Adapted, list[Ep
 
 def test_what_is_not_bettered_is_the_very_network_from_before(adapted: tuple[Adapted, list[Epoch]]) -> None:
     good = adapted[0].network
-    spoilt, told = _adapt(good, _task(SETTINGS.model_copy(update={"event_lr": 5.0, "epochs": 2})))
+    spoilt, told = _adapt(good, _task(SETTINGS.model_copy(update={"event_lr": 5.0, "event_epochs": 2})))
     assert spoilt.selection is not None
     assert spoilt.selection.candidates[0].accuracy > 0.9
     assert all(one.accuracy < 0.8 for one in spoilt.selection.candidates[1:])
@@ -93,7 +93,7 @@ def test_what_is_not_bettered_is_the_very_network_from_before(adapted: tuple[Ada
 
 
 def test_equal_inputs_give_equal_weights() -> None:
-    task = _task(SETTINGS.model_copy(update={"epochs": 1}), count=30)
+    task = _task(SETTINGS.model_copy(update={"event_epochs": 1}), count=30)
     one, two = (_adapt(network(), task)[0].selection for _ in range(2))
     assert one is not None
     assert two is not None
@@ -103,7 +103,7 @@ def test_equal_inputs_give_equal_weights() -> None:
 
 def test_hidden_spikes_are_held_down_to_the_limit() -> None:
     def hidden(limit: float) -> float:
-        task = _task(SETTINGS.model_copy(update={"spike_limit": limit, "epochs": 3}))
+        task = _task(SETTINGS.model_copy(update={"spike_limit": limit, "event_epochs": 3}))
         found, _ = _adapt(network(pooled=True), replace(task, trial=None))
         clips = recordings(12, 7)[0]
         integer = quantise(found.network, NUMBERS)[0]
@@ -112,6 +112,12 @@ def test_hidden_spikes_are_held_down_to_the_limit() -> None:
     free, held, tight = (hidden(limit) for limit in (0.0, 0.5, 0.2))
     assert tight > 5
     assert tight < 0.8 * held < 0.8 * 0.8 * free
+
+
+@pytest.mark.parametrize(("given", "epochs"), [({}, 24), ({"epochs": 2}, 6), ({"epochs": 2, "event_epochs": 5}, 5)])
+def test_epochs_by_events_follow_those_in_steps_unless_they_are_given(given: dict[str, int], epochs: int) -> None:
+    assert AdaptConfig.model_validate(given).epochs_by_events == epochs
+    assert AdaptConfig.model_validate({**given, "epochs": 0}).epochs_by_events == 0
 
 
 def test_no_epochs_change_nothing() -> None:
@@ -123,7 +129,7 @@ def test_no_epochs_change_nothing() -> None:
 
 
 def test_without_recordings_held_out_the_last_epoch_is_kept() -> None:
-    task = replace(_task(SETTINGS.model_copy(update={"epochs": 1}), count=30), trial=None)
+    task = replace(_task(SETTINGS.model_copy(update={"event_epochs": 1}), count=30), trial=None)
     found, told = _adapt(network(), task)
     assert found.selection is None
     assert [epoch.judged for epoch in told] == [None]
@@ -193,11 +199,16 @@ def test_the_last_is_taken_unless_recordings_can_tell_that_it_is_worse() -> None
     def chosen(*values: tuple[float, float], held: int = 100) -> str:
         return best(candidates(*values), held).name
 
-    # a standard error of .95 is .022 of 100 recordings, .0069 of 1000
-    assert chosen((0.9, 100), (0.95, 900), (0.93, 950)) == "epoch 2"
-    assert chosen((0.9, 100), (0.95, 900), (0.92, 950)) == "epoch 1"
+    # 95 + 2 of 100 + 4: sqrt(.9327 * .0673 / 104)
+    assert standard_error(0.95, 100) == pytest.approx(0.02457, abs=1e-5)
+    assert standard_error(1.0, 100) == pytest.approx(standard_error(0.0, 100)) == pytest.approx(0.01347, abs=1e-5)
+    # two standard errors of .95 are .0491 of 100 recordings, .0140 of 1000; of 1, .0269 of 100
+    assert chosen((0.9, 100), (0.95, 900), (0.91, 950)) == "epoch 2"
+    assert chosen((0.85, 100), (0.95, 900), (0.9, 950)) == "epoch 1"
     assert chosen((0.9, 100), (0.95, 900), (0.93, 950), held=1000) == "epoch 1"
-    assert chosen((0.9, 100), (0.95, 900), (0.944, 950), held=1000) == "epoch 2"
+    assert chosen((0.9, 100), (0.95, 900), (0.937, 950), held=1000) == "epoch 2"
+    assert chosen((0.9, 100), (1.0, 900), (0.98, 950)) == "epoch 2"
+    assert chosen((0.9, 100), (1.0, 900), (0.97, 950)) == "epoch 1"
     # no worse than before by more than .005, and not changed for nothing
     assert chosen((0.94, 100), (0.95, 900), (0.934, 50)) == "epoch 1"
     assert chosen((0.94, 100), (0.93, 50), (0.934, 50)) == "before"
