@@ -20,7 +20,7 @@ _Width = Annotated[int, Field(ge=1, le=2**16)]
 SAMPLE_CHANNELS, RECORDED_CHANNELS = (16, 32, 32), (24, 48, 48)
 """Of a network for generated recordings, which is to take minutes, and for others; see `train/deploy/README.md`."""
 _MOST_LAYERS = 256
-_EVENT_EPOCHS = 3
+_EVENT_EPOCHS = 2.5
 """By events to one in steps; see `train/deploy/README.md`."""
 
 
@@ -178,7 +178,7 @@ class TrainConfig(Section):
         description="share of each label that goes evenly to all classes, in losses of cross-entropy",
     )
     synops_penalty: float = Field(
-        0.2, ge=0, description="added to the loss for each million synaptic operations a clip of hidden spikes"
+        0.05, ge=0, description="added to the loss for each million synaptic operations a clip of hidden spikes"
     )
     schedule: Literal["one_cycle", "cosine"] = Field(
         "one_cycle", description="one_cycle: up and down batch by batch; cosine: down epoch by epoch, to 1e-6"
@@ -239,12 +239,15 @@ class AdaptConfig(Section):
         None,
         ge=1,
         le=10**6,
-        description="by events; none: three times as many as epochs; as many again where none of them is kept",
+        description="by events; none: 2.5 times as many as epochs; as many again where none of them is kept",
     )
     lr: float = Field(3e-4, gt=0, description="peak of the one-cycle schedule of Adam")
-    event_lr: float = Field(1.5e-3, gt=0, description="the same by events, where thresholds are 1")
+    event_lr: float = Field(2e-3, gt=0, description="the same by events, where thresholds are 1")
     event_batch: int = Field(
-        5, ge=1, le=2**20, description="recordings a step by events, where many small steps learn more than few large"
+        10,
+        ge=1,
+        le=2**20,
+        description="recordings a step by events, where many small steps learn more than few large",
     )
     held_share: float = Field(
         0.1,
@@ -281,7 +284,7 @@ class AdaptConfig(Section):
     @property
     def epochs_by_events(self) -> int:
         """How many epochs a network is trained by events; 0 without an adaptation."""
-        return (self.event_epochs or _EVENT_EPOCHS * self.epochs) if self.epochs else 0
+        return (self.event_epochs or round(_EVENT_EPOCHS * self.epochs)) if self.epochs else 0
 
 
 class ChipsConfig(Section):

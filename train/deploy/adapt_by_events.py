@@ -10,8 +10,9 @@ Then `by_events.EventNet` is trained with augmented recordings (`augment.geometr
 
 where labels are smoothed, and the spikes are those of hidden layers, weighted by the mean synapses that a spike of
 the layer reaches, over those of the layer with most; before: of the folded network in steps, one a step at most.
-Recordings held out choose (`selection`) among the network before and that after each epoch, by accuracy by events
-and by spikes. Where they choose the network before, the epochs are trained once more from the last one's weights.
+Recordings held out choose (`selection`) among the network before and those after the later half of the epochs, by
+accuracy by events and by spikes. Where they choose the network before, the epochs are trained once more from the
+last one's weights.
 
 With a budget of synaptic operations the channels that matter least for each operation go first, measured in steps
 (`adapt`), and ``max(0, synops / budget - 1)`` is added to the loss, counted by events.
@@ -121,9 +122,11 @@ def adapt_by_events(network: Network, task: EventTask, report: EpochReport) -> A
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimiser, task.adapt.event_lr / 2**number, total_steps=steps, pct_start=WARM_UP
         )
-        for _ in range(each):
+        for of_round in range(1, each + 1):
             loss, right = _epoch(net, task, len(epochs) + 1, costs, optimiser, schedule)
-            told = found.add(f"epoch {len(epochs) + 1}", net.to_network())
+            # before, the rate is high: what is good then is so by chance, for these recordings alone
+            late = of_round > each // 2
+            told = found.add(f"epoch {len(epochs) + 1}", net.to_network()) if late else None
             epochs.append(Epoch(len(epochs) + 1, (number + 1) * each, loss, right, told))
             report(epochs[-1])
         if not found.keep(BEFORE):
