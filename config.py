@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from spikefold.config_sections import (
     RECORDED_CHANNELS,
+    RECORDED_PENALTY,
     AdaptConfig,
     ChipsConfig,
     DataConfig,
@@ -90,7 +91,7 @@ def parse_config(values: dict[str, Any]) -> Config:
     except ValueError as error:
         raise ConfigError(f"cannot read the configuration: {error}") from error
     try:
-        config = Config.model_validate(_wide_enough(values))
+        config = Config.model_validate(_for_recordings(values))
     except ValidationError as error:
         lines = [_explain(problem) for problem in error.errors()[:_MOST_SHOWN]]
         if error.error_count() > len(lines):
@@ -101,15 +102,16 @@ def parse_config(values: dict[str, Any]) -> Config:
     return config
 
 
-def _wide_enough(values: dict[str, Any]) -> dict[str, Any]:
-    """The same, a chain for recordings in files with channels of its own where none are given."""
-    data, model = values.get("data", {}), values.get("model", {})
-    if not isinstance(data, dict) or not isinstance(model, dict):
+def _for_recordings(values: dict[str, Any]) -> dict[str, Any]:
+    """The same; for recordings in files with defaults of their own where nothing is given."""
+    data, model, train = (values.get(section, {}) for section in ("data", "model", "train"))
+    if not (isinstance(data, dict) and isinstance(model, dict) and isinstance(train, dict)):
         return values  # which is refused
-    in_files = ":" in str(data.get("source", ""))
-    if in_files and model.get("family", "chain") == "chain":
-        return values | {"model": {"channels": RECORDED_CHANNELS} | model}
-    return values
+    if ":" not in str(data.get("source", "")):
+        return values
+    if model.get("family", "chain") == "chain":
+        model = {"channels": RECORDED_CHANNELS} | model
+    return values | {"model": model, "train": {"synops_penalty": RECORDED_PENALTY} | train}
 
 
 def _override(values: dict[str, Any], override: str) -> None:

@@ -19,6 +19,8 @@ _Width = Annotated[int, Field(ge=1, le=2**16)]
 """Channels or neurons of a layer; their product is looked at where a network is built."""
 SAMPLE_CHANNELS, RECORDED_CHANNELS = (16, 32, 32), (24, 48, 48)
 """Of a network for generated recordings, which is to take minutes, and for others; see `train/deploy/README.md`."""
+SAMPLE_PENALTY, RECORDED_PENALTY = 0.05, 0.2
+"""On the operations of the same two; see there."""
 _MOST_LAYERS = 256
 _EVENT_EPOCHS = 2.5
 """By events to one in steps; see `train/deploy/README.md`."""
@@ -178,7 +180,10 @@ class TrainConfig(Section):
         description="share of each label that goes evenly to all classes, in losses of cross-entropy",
     )
     synops_penalty: float = Field(
-        0.05, ge=0, description="added to the loss for each million synaptic operations a clip of hidden spikes"
+        SAMPLE_PENALTY,
+        ge=0,
+        description="added to the loss for each million synaptic operations a clip of hidden spikes; a network for "
+        "recordings in files gets 0.2 if none is given",
     )
     schedule: Literal["one_cycle", "cosine"] = Field(
         "one_cycle", description="one_cycle: up and down batch by batch; cosine: down epoch by epoch, to 1e-6"

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.attention import network, run
 from spikefold.config import Config, load_config
-from spikefold.config_sections import RECORDED_CHANNELS, SAMPLE_CHANNELS
+from spikefold.config_sections import RECORDED_CHANNELS, RECORDED_PENALTY, SAMPLE_CHANNELS, SAMPLE_PENALTY
 from spikefold.train.data.datasets import load_dataset
 from spikefold.train.data.events import save_packed
 
@@ -29,7 +29,8 @@ VARIANTS = {
     "no augmentation": ("train.augment=none", "train.shift=1"),
     "no label smoothing": ("train.label_smoothing=0",),
     "no penalty": ("train.synops_penalty=0", "adapt.spike_limit=0"),
-    "penalty as before": ("train.synops_penalty=0.2",),
+    "penalty of the sample run": (f"train.synops_penalty={SAMPLE_PENALTY}",),
+    "penalty for files": (f"train.synops_penalty={RECORDED_PENALTY}",),
     "gain 20": ("train.gain=20",),
     "16 epochs": ("train.epochs=16",),
     "spikes by events as before": ("adapt.spike_limit=1",),
@@ -58,7 +59,9 @@ def main() -> None:
     chosen = parser.parse_args()
     config = load_config(None, (f"data.source={chosen.data}",))
     fixed = [
-        f"model.channels={list(config.model.channels)}",  # a fold lies in files, what it was cut from perhaps not
+        # a fold lies in files, what it was cut from perhaps not
+        f"model.channels={list(config.model.channels)}",
+        f"train.synops_penalty={config.train.synops_penalty}",
         "train.baseline=false",
         "chips.vendor_clips=1",
         "chips.parity_clips=5",

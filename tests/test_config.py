@@ -173,21 +173,21 @@ def test_any_configuration_survives_writing_and_reading(
 
 
 @pytest.mark.parametrize(
-    ("sets", "channels"),
+    ("sets", "channels", "penalty"),
     [
-        ((), (16, 32, 32)),
-        (("data.source=digits",), (16, 32, 32)),
-        (("data.source=npz:recorded",), (24, 48, 48)),
-        (("data.source=nmnist:recorded", "model.attention=none"), (24, 48, 48)),
-        (("data.source=npz:recorded", "model.channels=[4,5,6]"), (4, 5, 6)),
-        (("data.source=npz:recorded", "model.family=sew"), (16, 32, 32)),
+        ((), (16, 32, 32), 0.05),
+        (("data.source=digits",), (16, 32, 32), 0.05),
+        (("data.source=npz:recorded",), (24, 48, 48), 0.2),
+        (("data.source=nmnist:recorded", "model.attention=none"), (24, 48, 48), 0.2),
+        (("data.source=npz:recorded", "model.channels=[4,5,6]"), (4, 5, 6), 0.2),
+        (("data.source=npz:recorded", "model.family=sew", "train.synops_penalty=0.0"), (16, 32, 32), 0.0),
     ],
 )
-def test_recordings_in_files_get_a_wider_network_unless_told(
-    sets: tuple[str, ...], channels: tuple[int, ...]
+def test_recordings_in_files_get_a_wider_and_sparser_network_unless_told(
+    sets: tuple[str, ...], channels: tuple[int, ...], penalty: float
 ) -> None:
     config = load_config(None, sets)
-    assert config.model.channels == channels
+    assert (config.model.channels, config.train.synops_penalty) == (channels, penalty)
     assert parse_config(tomllib.loads(to_toml(config))) == config
 
 
@@ -197,5 +197,6 @@ def test_a_source_given_beside_the_file_counts_like_one_in_it(tmp_path: Path) ->
     assert (config.data.source, config.model.channels, config.train.epochs) == (quoted, (24, 48, 48), 2)
     (tmp_path / "mine.toml").write_text(to_toml(config), encoding="utf-8")
     assert load_config(tmp_path / "mine.toml", source="digits").model.channels == (24, 48, 48), "as the file says"
-    with pytest.raises(ConfigError):
-        load_config(None, ("data=3",), source="digits")
+    for wrong in ("data=3", "train=3", "model=3"):
+        with pytest.raises(ConfigError):
+            load_config(None, (wrong,), source="npz:digits")
