@@ -319,8 +319,7 @@ def _apply(
     x: torch.Tensor, group: torch.Tensor, gates: torch.Tensor, mean: torch.Tensor, static: torch.Tensor
 ) -> torch.Tensor:
     out = torch.empty_like(x)
-    arrays = (group, gates.detach(), mean.detach(), static)
-    _applied(_flat(x), *(array.numpy() for array in arrays), _flat(out))
+    _applied(_flat(x), group.numpy(), gates.detach().numpy(), mean.detach().numpy(), static.numpy(), _flat(out))
     return out
 
 
