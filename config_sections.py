@@ -183,7 +183,7 @@ class TrainConfig(Section):
         SAMPLE_PENALTY,
         ge=0,
         description="added to the loss for each million synaptic operations a clip of hidden spikes; a network for "
-        "recordings in files gets 0.2 if none is given",
+        f"recordings in files gets {RECORDED_PENALTY} if none is given",
     )
     schedule: Literal["one_cycle", "cosine"] = Field(
         "one_cycle", description="one_cycle: up and down batch by batch; cosine: down epoch by epoch, to 1e-6"

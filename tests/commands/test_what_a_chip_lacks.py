@@ -103,9 +103,7 @@ def test_neurons_that_chips_lack_are_tuned_and_the_page_says_so(place: Path) -> 
     refused = _run("export", *given, "--out", "x")
     assert refused.exit_code == 3
     assert "--adapt with --data" in refused.output
-    done = _run(
-        "report", *given, "--adapt", "--set", "adapt.epochs=1", "--set", "adapt.event_epochs=1", "--out", "page"
-    )
+    done = _run("report", *given, "--adapt", "--set", "adapt.epochs=1", "--out", "page")
     assert done.exit_code == 0, done.output
     content = json.loads((place / "page" / "export.json").read_text(encoding="utf-8"))
     for chip in ("speck2f", "loihi2"):

@@ -12,6 +12,7 @@ import pytest
 
 from spikefold.export.io import identity, load_network
 from spikefold.session import open_session
+from spikefold.stages.adaptations import plan
 from spikefold.stages.files.adapt import BY_EVENTS
 from spikefold.stages.files.energy import energy_of_run
 from spikefold.stages.files.simulate import SimulateFile
@@ -56,6 +57,14 @@ def test_the_file_says_what_was_judged_and_kept(by_events: tuple[Path, str]) -> 
         load_network(folder / "2_fold/speck2f/target")
     )
     assert same == (selection["kept"] == "before")
+
+
+def test_the_baseline_is_adapted_alike_but_for_the_budget(by_events: tuple[Path, str], tmp_path: Path) -> None:
+    session = open_session(by_events[0], Silent(), ("adapt.synops_budget=1e5",), ("adapt",))
+    own, baseline = (plan(session, tmp_path).works[name].task.adapt for name in ("speck2f", "speck2f.vanilla"))
+    assert (own.synops_budget, baseline.synops_budget) == (1e5, None)
+    assert own.spike_limit == baseline.spike_limit > 0
+    assert own.epochs_by_events == baseline.epochs_by_events == 3
 
 
 def test_chips_without_an_event_engine_are_adapted_as_ever(by_events: tuple[Path, str], finished_run: Path) -> None:

@@ -4,8 +4,8 @@
 `spikefold.train.models.attention` has the equations; through autograd each of them takes a dozen passes over the
 sequence. The loops see a sequence as ``(T, N, P C)``: pixels ``P = H W`` with their channels next to each other, as
 it lies in memory. They go through it by rows of a few pixels, for a processor adds and compares whole vectors; what
-belongs to a pixel or to a channel is first written out for a row. Values and gradients are those of the equations,
-up to the order of sums.
+belongs to a pixel or to a channel is first written out for a row. The last row of a clip may be shorter: loops over a
+row end where ``x`` does. Values and gradients are those of the equations, up to the order of sums.
 """
 
 from __future__ import annotations
@@ -74,8 +74,7 @@ def _slices(x: np.ndarray, mean: np.ndarray, most: np.ndarray) -> None:
         for n in range(clips):
             sums[:], tops[:] = 0, -np.inf
             for first in range(0, values, row):
-                here = x[t, n, first : first + row]
-                _add_slice(here, sums, tops)
+                _add_slice(x[t, n, first : first + row], sums, tops)
             for c in range(channels):
                 mean[t, n, c] = sums[c::channels].sum() * channels / values
                 most[t, n, c] = tops[c::channels].max()

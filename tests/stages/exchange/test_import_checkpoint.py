@@ -26,14 +26,7 @@ from tests.silent import Silent
 from tests.train.published_cases import STEPS, three_layers
 
 SENSOR = (34, 34)
-FEW = (
-    "adapt.epochs=1",
-    "adapt.event_epochs=1",
-    "gates.clips=10",
-    "gates.tolerance=1.0",
-    "chips.parity_clips=2",
-    "chips.vendor_clips=1",
-)
+FEW = ("adapt.epochs=1", "gates.clips=10", "gates.tolerance=1.0", "chips.parity_clips=2", "chips.vendor_clips=1")
 
 
 def _checkpoint(folder: Path, reduction: int | None, classes: int = 10) -> Path:

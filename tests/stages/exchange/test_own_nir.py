@@ -49,18 +49,7 @@ def test_thresholds_of_each_neuron_are_tuned_for_both_chips(finished_run: Path, 
     assert "loihi2: sn1: uniform_thresholds" in refused.output
     assert PER_CHANNEL in refused.output
     out = tmp_path / "chips"
-    done = _export(
-        graph,
-        "--data",
-        data,
-        "--adapt",
-        "--set",
-        "adapt.epochs=1",
-        "--set",
-        "adapt.event_epochs=1",
-        "--out",
-        str(out),
-    )
+    done = _export(graph, "--data", data, "--adapt", "--set", "adapt.epochs=1", "--out", str(out))
     assert done.exit_code == 0, done.output
     content = json.loads((out / "export.json").read_text(encoding="utf-8"))
     for chip in ("speck2f", "loihi2"):

@@ -13,7 +13,7 @@ from spikefold.train.data.events import Recording, pack_events, save_packed
 
 SETS = (
     "data.steps=3", "model.channels=[4]", "model.strides=[4]", "model.threshold=500", "train.epochs=1",
-    "train.baseline=false", "adapt.epochs=1", "adapt.event_epochs=1", "chips.parity_clips=3", "chips.vendor_clips=2",
+    "train.baseline=false", "adapt.epochs=1", "chips.parity_clips=3", "chips.vendor_clips=2",
 )  # fmt: skip
 
 

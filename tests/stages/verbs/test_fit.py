@@ -41,7 +41,7 @@ def _run(folder: Path, stride: int, channels: int) -> Path:
         data=DataConfig(source="digits", train=30, test=10, steps=4),
         model=model,
         train=TrainConfig(epochs=1, batch=10, baseline=False),
-        adapt=AdaptConfig(epochs=1, event_epochs=1),
+        adapt=AdaptConfig(epochs=1),
         chips=ChipsConfig(names=("speck2f",), parity_clips=2, vendor_clips=1),
     )
     session = new_session(config, folder, Silent())

@@ -8,7 +8,8 @@ import torch
 
 from spikefold.train.models.attention import ASA
 
-SHAPES = [(8, 4, 16, 16, 16), (5, 3, 7, 4, 6), (4, 1, 33, 5, 3), (2, 2, 2, 1, 1)]
+SHAPES = [(8, 4, 16, 16, 16), (5, 3, 7, 4, 6), (4, 1, 33, 5, 3), (2, 2, 2, 1, 1), (3, 2, 24, 5, 7), (2, 2, 600, 2, 1)]
+"""Whole rows of the loops, one that is not filled, one pixel; a last row that is shorter; channels that are a row."""
 
 
 def _both_ways(shape: tuple[int, ...], *, share: float, ties: bool) -> list[list[torch.Tensor]]:
